@@ -1,0 +1,232 @@
+// Everything that `electord dev` runs: an etcd, three sidecars, three sample apps, a folder for their
+// data, and the sweeper that cleans up if `electord dev` itself is killed. Promises that after `clear`
+// no process and no folder of it is left, whatever state it was in; clearing twice is fine.
+import { randomUUID } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { findEtcd } from './etcd-binary.ts';
+import { spawnGuarded, type ChildExit, type GuardedChild } from './etcd-child.ts';
+import { startEtcd, type RunningEtcd } from './etcd-process.ts';
+import { freePorts } from './ports.ts';
+import { startSweeper, type Sweeper } from './sweeper.ts';
+
+/** The election in which the three sidecars stand. */
+export const ELECTION = 'demo';
+/** Short, so that a failover is quick to watch; above etcd's minimum of 2 s. */
+export const TTL_SECONDS = 3;
+/** A process that died comes back after this: long enough to see its successor lead (TTL + 0.5 s). */
+export const RESTART_AFTER_MS = 6_000;
+/** A child that has not ended this long after SIGTERM is killed. */
+const STOP_BOUND_MS = 3_000;
+
+/** One of the six processes that may die and come back. */
+export interface Part {
+  readonly kind: 'sidecar' | 'app';
+  readonly url: string;
+  readonly args: readonly string[];
+  /** The latest process; it may have ended. */
+  child: GuardedChild | null;
+  /** When it comes back, on the monotonic clock; null while it runs. */
+  restartAtMs: number | null;
+}
+
+/** A sample app and the sidecar beside it. */
+export interface Place {
+  readonly id: string;
+  readonly sidecar: Part;
+  readonly app: Part;
+}
+
+/** Something that happened on the stage. */
+export type StageEvent =
+  | { readonly kind: 'died'; readonly place: Place; readonly part: Part; readonly exit: ChildExit }
+  | { readonly kind: 'returned'; readonly place: Place; readonly part: Part };
+
+/** What a stage needs to know. */
+export interface StageOptions {
+  /** The built program, which runs the sidecars, the apps and the sweeper. */
+  readonly entry: string;
+  /** Where a copy of etcd may be kept from one time to the next. */
+  readonly cacheDir: string;
+  /** Whether a process that dies comes back. */
+  readonly restarts: boolean;
+  readonly log: (line: string) => void;
+  readonly onEvent: (event: StageEvent) => void;
+}
+
+type Etcd = RunningEtcd & { readonly version: string };
+
+/** See the head of this file. */
+export class Stage {
+  readonly #options: StageOptions;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #starting = new Set<Promise<unknown>>();
+  readonly #running = new Set<GuardedChild>();
+  #places: readonly Place[] = [];
+  #etcd: Etcd | null = null;
+  #folder: string | null = null;
+  #sweeper: Sweeper | null = null;
+  #cleared: Promise<void> | null = null;
+
+  constructor(options: StageOptions) {
+    this.#options = options;
+  }
+
+  get places(): readonly Place[] {
+    return this.#places;
+  }
+
+  /** Only after `raise`. */
+  get etcd(): Etcd {
+    if (this.#etcd === null) throw new Error('etcd has not been started');
+    return this.#etcd;
+  }
+
+  /** Starts everything; resolves when all processes run, before anyone is elected. */
+  async raise(): Promise<void> {
+    const { cacheDir, log } = this.#options;
+    const found = await findEtcd({ want: 'any', cacheDir, log });
+    const folder = join(tmpdir(), `electord-dev-${randomUUID()}`);
+    await this.#start(async () => {
+      await mkdir(folder);
+      this.#folder = folder;
+      log(`data in ${folder}, removed at the end`);
+    });
+    await this.#start(async () => {
+      this.#sweeper = await startSweeper(this.#command('sweeper'), folder, this.#environment());
+    });
+    await this.#start(async () => {
+      const etcd = await startEtcd({ binary: found.etcd, dataDir: join(folder, 'etcd') });
+      this.#etcd = { ...etcd, version: found.version };
+      this.#sweeper?.watch(etcd.pid);
+    });
+    log(`etcd ${found.version} (pid ${this.etcd.pid}) answers on ${this.etcd.clientUrl}`);
+    this.#places = await this.#plan();
+    for (const place of this.#places) {
+      for (const part of [place.sidecar, place.app]) {
+        await this.#start(() => this.#run(place, part));
+      }
+      const { sidecar, app } = place;
+      log(
+        `${place.id}: sidecar ${sidecar.url} (pid ${sidecar.child?.pid ?? 0}), ` +
+          `app ${app.url} (pid ${app.child?.pid ?? 0})`,
+      );
+    }
+  }
+
+  /** Stops every process, removes the folder. Never rejects for a process that will not listen. */
+  clear(): Promise<void> {
+    this.#cleared ??= this.#clear();
+    return this.#cleared;
+  }
+
+  async #clear(): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    // What is half started must be there before it can be stopped.
+    await Promise.allSettled(this.#starting);
+    await Promise.allSettled([...this.#running].map((child) => child.stop(STOP_BOUND_MS)));
+    // Last: a sidecar that leads writes to it when it resigns.
+    await this.#etcd?.stop();
+    if (this.#folder !== null) {
+      await rm(this.#folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    }
+    await this.#sweeper?.dismiss();
+  }
+
+  /** Begins a step, unless it is too late for it; the end waits for a step that was begun. */
+  async #start(step: () => Promise<void>): Promise<void> {
+    if (this.#cleared !== null) throw new Error('stopped while starting');
+    const begun = step();
+    this.#starting.add(begun);
+    try {
+      await begun;
+    } finally {
+      this.#starting.delete(begun);
+    }
+  }
+
+  async #run(place: Place, part: Part): Promise<void> {
+    const child = await spawnGuarded({
+      file: process.execPath,
+      args: part.args,
+      env: this.#environment(),
+    });
+    part.child = child;
+    part.restartAtMs = null;
+    this.#running.add(child);
+    this.#sweeper?.watch(child.pid);
+    void child.exited.then((exit) => {
+      this.#running.delete(child);
+      this.#sweeper?.forget(child.pid);
+      if (this.#cleared === null) this.#mourn(place, part, exit);
+    });
+  }
+
+  #mourn(place: Place, part: Part, exit: ChildExit): void {
+    const { restarts, onEvent, log } = this.#options;
+    if (restarts) {
+      part.restartAtMs = performance.now() + RESTART_AFTER_MS;
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer);
+        this.#start(() => this.#run(place, part)).then(
+          () => onEvent({ kind: 'returned', place, part }),
+          (error: unknown) => log(`${place.id}'s ${part.kind} did not start: ${String(error)}`),
+        );
+      }, RESTART_AFTER_MS);
+      this.#timers.add(timer);
+    }
+    onEvent({ kind: 'died', place, part, exit });
+  }
+
+  async #plan(): Promise<readonly Place[]> {
+    const ports = await freePorts([4040, 4041, 8080, 4050, 4051, 8081, 4060, 4061, 8082]);
+    return [0, 1, 2].map((index) => {
+      const [publicPort, localPort, appPort] = ports.slice(index * 3, index * 3 + 3);
+      const id = `${ELECTION}-${index}`;
+      const origin = (port: number | undefined): string => `http://127.0.0.1:${port ?? 0}`;
+      return {
+        id,
+        sidecar: {
+          kind: 'sidecar',
+          url: origin(publicPort),
+          child: null,
+          restartAtMs: null,
+          args: [this.#options.entry, 'serve', '--election', ELECTION, '--id', id].concat(
+            ['--etcd', this.etcd.clientUrl, '--ttl', `${TTL_SECONDS}s`],
+            ['--listen', `127.0.0.1:${publicPort ?? 0}`],
+            ['--local-listen', `127.0.0.1:${localPort ?? 0}`],
+            ['--advertise', origin(appPort)],
+          ),
+        },
+        app: {
+          kind: 'app',
+          url: origin(appPort),
+          child: null,
+          restartAtMs: null,
+          args: [...this.#command('app'), id, String(appPort), origin(localPort)],
+        },
+      };
+    });
+  }
+
+  #command(part: string): readonly string[] {
+    return [this.#options.entry, 'dev-part', part];
+  }
+
+  /** Ours, without settings meant for another sidecar; the folder's name marks what belongs to us. */
+  #environment(): NodeJS.ProcessEnv {
+    const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('ELECTORD_'));
+    return { ...Object.fromEntries(kept), ELECTORD_DEV_FOLDER: this.#folder ?? '' };
+  }
+}
+
+/** `exit code 1` or `SIGKILL`: how a process ended, in words. */
+export function describeExit(exit: ChildExit): string {
+  return exit.signal ?? `exit code ${exit.code ?? 'unknown'}`;
+}
+
+/** The last lines that the part's process wrote, to explain its end. */
+export function lastWords(part: Part, lines: number): string {
+  return part.child?.recentOutput().split('\n').slice(-lines).join('\n') ?? '';
+}

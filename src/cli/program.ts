@@ -1,0 +1,79 @@
+// The command line: which command with which flags. The flags of settings come from the one table of settings; only
+// commander is asked to take arguments apart.
+import { Command, CommanderError, Option } from 'commander';
+import { settings } from '../config/settings.ts';
+import { version } from '../version.ts';
+import { exitCodes } from './exit-codes.ts';
+import type { Flags } from './load.ts';
+import { serve } from './serve.ts';
+
+type Action = () => Promise<number>;
+
+/** Runs the command that `argv` (without node and file) names. Resolves with the exit code. */
+export async function runProgram(argv: readonly string[]): Promise<number> {
+  // A list, because commander calls actions for their effect: at most one is in it.
+  const actions: Action[] = [];
+  const program = build((action) => actions.push(action));
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+  } catch (failure) {
+    if (!(failure instanceof CommanderError)) throw failure;
+    return failure.exitCode === 0 ? exitCodes.clean : exitCodes.usage;
+  }
+  const [action] = actions;
+  return action === undefined ? exitCodes.usage : action();
+}
+
+function build(choose: (action: Action) => void): Command {
+  const program = new Command('electord')
+    .description(
+      'A leader-election sidecar: campaigns for a lease-based key in etcd and answers over HTTP who leads.',
+    )
+    .version(version)
+    .exitOverride()
+    .showHelpAfterError('Run "electord --help" to see what is there.')
+    .enablePositionalOptions();
+  const serving = program
+    .command('serve', { isDefault: true })
+    .description('run one sidecar in the foreground (the default)')
+    .allowExcessArguments(false)
+    .action((flags: Flags) => choose(() => serve(flags)));
+  addSettings(serving);
+  program
+    .command('dev')
+    .description('an etcd, three sidecars and three sample apps on this machine, to try it out')
+    .option('--once', 'elect, fail over, hand over, end; needs no terminal', false)
+    .action(({ once }: { once: boolean }) => choose(() => startDev(once)));
+  program
+    .command('dev-part', { hidden: true })
+    .argument('[args...]')
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action((args: string[]) => choose(async () => (await import('./dev/dev.ts')).devPart(args)));
+  return program;
+}
+
+async function startDev(once: boolean): Promise<number> {
+  const { dev } = await import('./dev/dev.ts');
+  const entry = process.argv[1] ?? '';
+  return dev({ once, entry, stdout: process.stdout, stderr: process.stderr });
+}
+
+/** Every setting as a flag: what is allowed is checked with all other settings, so that all faults are told at once. */
+function addSettings(command: Command): void {
+  for (const setting of settings) {
+    if (!setting.flag) continue;
+    const standard = setting.defaultText === null ? '' : `; default: ${setting.defaultText}`;
+    const option = new Option(
+      `--${setting.name} <${setting.placeholder}>`,
+      `${setting.doc} [${setting.variable}${standard}]`,
+    );
+    if (setting.many) {
+      option.argParser((value: string, previous: string[] | undefined) => [
+        ...(previous ?? []),
+        value,
+      ]);
+    }
+    command.addOption(option);
+  }
+}

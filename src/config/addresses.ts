@@ -1,0 +1,197 @@
+// Reads every kind of address a setting can hold: listeners, etcd endpoints, URLs, the app's check and
+// the hooks. Refuses user and password in an address, because flags stand in the process list. Resolves
+// nothing and connects to nothing.
+
+import { isIP, isIPv6 } from 'node:net';
+import { Refusal } from './refusal.ts';
+
+/** A TCP address to listen on or connect to; an IPv6 host stands without brackets. */
+export interface TcpAddress {
+  readonly kind: 'tcp';
+  readonly host: string;
+  /** 0 asks the operating system for a free port; only listeners may have it. */
+  readonly port: number;
+}
+
+/** A unix socket to listen on. */
+export interface UnixAddress {
+  readonly kind: 'unix';
+  readonly path: string;
+}
+
+/** How to find out whether the app is well. `command` is a line for the shell. */
+export type AppCheck =
+  | { readonly kind: 'http'; readonly url: string }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'exec'; readonly command: string };
+
+/** What to call on election and on step-down: POST to `url`, or run `command` in the shell. */
+export type Hook =
+  | { readonly kind: 'http'; readonly url: string }
+  | { readonly kind: 'exec'; readonly command: string };
+
+const defaultEtcdPort = 2379;
+const longestUnixPath = 103; // sockaddr_un holds 104 bytes on macOS, 108 on Linux, with a final NUL.
+const longestCommand = 4096;
+
+/** `host:port`, with an IPv6 host in brackets. */
+export function parseTcpAddress(text: string, lowestPort: 0 | 1): TcpAddress | Refusal {
+  if (isIPv6(text)) return new Refusal('lacks a port, or an IPv6 address lacks its brackets');
+  const match = /^(?:\[([^[\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  if (!match) return new Refusal('is not host:port (an IPv6 host in brackets, as [::1]:4040)');
+  const host = match[1] ?? match[2] ?? '';
+  const good = match[1] === undefined ? isHostName(host) : isIPv6(host);
+  if (!good) return new Refusal('has no usable host; write a name, an IPv4 address or [IPv6]');
+  const port = Number(match[3]);
+  if (port < lowestPort || port > 65_535) {
+    return new Refusal(`has a port outside ${lowestPort} to 65535`);
+  }
+  return { kind: 'tcp', host: host.toLowerCase(), port };
+}
+
+/** `host:port` or `unix:/path`. */
+export function parseLocalAddress(text: string): TcpAddress | UnixAddress | Refusal {
+  if (!text.startsWith('unix:')) return parseTcpAddress(text, 0);
+  const path = text.slice('unix:'.length);
+  if (!path.startsWith('/')) return new Refusal('needs an absolute path after unix:');
+  if (path.endsWith('/')) return new Refusal('names a directory, not a socket');
+  if (hasControlOrSpace(path)) return new Refusal('has a space or a control character in its path');
+  if (Buffer.byteLength(path) > longestUnixPath) {
+    return new Refusal(`has a path longer than ${longestUnixPath} bytes`);
+  }
+  return { kind: 'unix', path };
+}
+
+/** A comma list of etcd endpoints; each comes back as `scheme://host:port`, port 2379 where none stands. */
+export function parseEndpoints(text: string): readonly string[] | Refusal {
+  const endpoints: string[] = [];
+  for (const part of text.split(',')) {
+    const endpoint = parseEndpoint(part.trim());
+    if (endpoint instanceof Refusal) return endpoint;
+    if (endpoints.includes(endpoint)) return new Refusal('names the same endpoint twice');
+    endpoints.push(endpoint);
+  }
+  const schemes = new Set(endpoints.map((endpoint) => endpoint.split('://')[0]));
+  if (schemes.size > 1) return new Refusal('mixes http:// and https://');
+  return endpoints;
+}
+
+function parseEndpoint(text: string): string | Refusal {
+  if (text === '') return new Refusal('has an empty place in its list');
+  if (text.includes('@')) {
+    return new Refusal(
+      'has user or password in it; use --etcd-username and --etcd-password-file instead',
+    );
+  }
+  const match = /^(https?):\/\/([^/?#]*)(.*)$/i.exec(text);
+  if (!match) return new Refusal('has an endpoint that does not begin with http:// or https://');
+  const [, scheme = '', authority = '', rest = ''] = match;
+  if (rest !== '' && rest !== '/') return new Refusal('has an endpoint with a path or a query');
+  const withPort = /:\d*$/.test(authority.replace(/^\[[^\]]*\]/, ''))
+    ? authority
+    : `${authority}:${defaultEtcdPort}`;
+  const address = parseTcpAddress(withPort, 1);
+  if (address instanceof Refusal) return address;
+  return `${scheme.toLowerCase()}://${hostInUrl(address.host)}:${address.port}`;
+}
+
+/** Where the app is: `host:port` or a URL of any scheme, given back as it stands. */
+export function parseAdvertise(text: string): string | Refusal {
+  if (text.includes('://')) {
+    const url = parseUrl(text);
+    return url instanceof Refusal ? url : text;
+  }
+  if (text.includes('@')) return new Refusal('has user or password in it');
+  const address = parseTcpAddress(text, 1);
+  return address instanceof Refusal ? address : text;
+}
+
+/** Where this sidecar is: an http(s) URL without query; a slash at the end is dropped. */
+export function parseOwnUrl(text: string): string | Refusal {
+  const url = parseHttpUrl(text);
+  if (url instanceof Refusal) return url;
+  if (/[?#]/.test(text)) return new Refusal('has a query or a fragment');
+  return text.replace(/\/+$/, '');
+}
+
+/** `http(s)://…`, `tcp://host:port` or `exec:CMD`. */
+export function parseAppCheck(text: string): AppCheck | Refusal {
+  if (!text.startsWith('tcp://')) return parseHook(text);
+  if (text.includes('@')) return new Refusal('has user or password in it');
+  const address = parseTcpAddress(text.slice('tcp://'.length).replace(/\/$/, ''), 1);
+  return address instanceof Refusal ? address : { ...address, kind: 'tcp' };
+}
+
+/** `http(s)://…` or `exec:CMD`. */
+export function parseHook(text: string): Hook | Refusal {
+  if (text.startsWith('exec:')) {
+    const command = text.slice('exec:'.length).trim();
+    if (command === '') return new Refusal('has no command after exec:');
+    if (command.includes('\0')) return new Refusal('has a NUL character in its command');
+    if (command.length > longestCommand) {
+      return new Refusal(`has a command longer than ${longestCommand} characters`);
+    }
+    return { kind: 'exec', command };
+  }
+  const url = parseHttpUrl(text);
+  return url instanceof Refusal ? url : { kind: 'http', url: url.href };
+}
+
+/** Whether only processes of this machine can reach the address. */
+export function isLocalOnly(address: TcpAddress | UnixAddress): boolean {
+  if (address.kind === 'unix') return true;
+  const host = address.host.replace(/^::ffff:/, '');
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+/** Whether two listeners would ask for the same socket. Port 0 never collides. */
+export function collide(one: TcpAddress, other: TcpAddress | UnixAddress): boolean {
+  if (other.kind === 'unix' || one.port === 0 || one.port !== other.port) return false;
+  const [first, second] = [one.host, other.host].map(comparable) as [string, string];
+  if (first === second || first === '::' || second === '::') return true;
+  return (first === '0.0.0.0' && !isIPv6(second)) || (second === '0.0.0.0' && !isIPv6(first));
+}
+
+/** A host as it stands in a URL: IPv6 in brackets. */
+export function hostInUrl(host: string): string {
+  return isIPv6(host) ? `[${host}]` : host;
+}
+
+/** Whether a listener on this host accepts on every address of the machine. */
+export function isWildcard(host: string): boolean {
+  return isIPv6(host) ? comparable(host) === '::' : host === '0.0.0.0';
+}
+
+/** Whether the text holds white space or a control character. */
+export function hasControlOrSpace(text: string): boolean {
+  return /[\p{C}\p{Z}]/u.test(text);
+}
+
+function comparable(host: string): string {
+  if (host === 'localhost') return '127.0.0.1';
+  if (!isIPv6(host) || host.includes('%')) return host;
+  return new URL(`http://[${host}]/`).hostname.slice(1, -1); // The URL class shortens IPv6.
+}
+
+function isHostName(host: string): boolean {
+  if (/^[\d.]+$/.test(host)) return isIP(host) === 4;
+  if (host.length > 253) return false;
+  return /^(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$/.test(host);
+}
+
+function parseHttpUrl(text: string): URL | Refusal {
+  if (!/^https?:\/\//i.test(text)) return new Refusal('does not begin as it must');
+  return parseUrl(text);
+}
+
+function parseUrl(text: string): URL | Refusal {
+  // The URL class silently drops tabs and newlines; here they are mistakes.
+  if (hasControlOrSpace(text)) return new Refusal('has a space or a control character in it');
+  if (!URL.canParse(text)) return new Refusal('is not a URL');
+  const url = new URL(text);
+  if (url.username !== '' || url.password !== '') {
+    return new Refusal('has user or password in it');
+  }
+  if (url.hostname === '') return new Refusal('has no host');
+  return url;
+}

@@ -1,0 +1,104 @@
+// The value schemas that the table of settings is made of. Each takes the text a person wrote and gives
+// the typed value, or an issue whose message is a phrase that can follow the value. No message repeats
+// the value: some values are secrets.
+
+import { z } from 'zod';
+import { hasControlOrSpace } from './addresses.ts';
+import { formatDuration, parseDuration } from './duration.ts';
+import { Refusal } from './refusal.ts';
+import { Secret } from './secret.ts';
+
+/** A schema out of a function that reads the text or refuses it. */
+export function parsed<Value>(parse: (text: string) => Value | Refusal) {
+  return z.string().transform((text, context) => {
+    const result = parse(text);
+    if (!(result instanceof Refusal)) return result;
+    context.addIssue({ code: 'custom', message: result.problem });
+    return z.NEVER;
+  });
+}
+
+/** A duration within bounds, as whole milliseconds. */
+export function duration(leastMs: number, mostMs: number) {
+  return parsed(parseDuration).pipe(
+    z
+      .number()
+      .min(leastMs, `is shorter than ${formatDuration(leastMs)}`)
+      .max(mostMs, `is longer than ${formatDuration(mostMs)}`),
+  );
+}
+
+/** A duration of whole seconds within bounds, as milliseconds. */
+export function wholeSeconds(leastMs: number, mostMs: number) {
+  return duration(leastMs, mostMs).refine((ms) => ms % 1000 === 0, 'is not whole seconds');
+}
+
+/** A whole number within bounds. */
+export function wholeNumber(least: number, most: number) {
+  return z
+    .string()
+    .regex(/^-?\d{1,9}$/, { error: 'is not a whole number', abort: true })
+    .transform(Number)
+    .pipe(z.number().min(least, `is below ${least}`).max(most, `is above ${most}`));
+}
+
+/** One of a few words. */
+export function oneOf<const Words extends readonly [string, ...string[]]>(words: Words) {
+  return z.enum(words, { error: 'is none of these words' });
+}
+
+/** The path of a file. Whether it can be read is found out later, by readFiles. */
+export const filePath = z
+  .string()
+  .refine((path) => !path.includes('\0'), 'has a NUL character in it');
+
+/** A member's id: it becomes the last part of the key `members/<id>` and a label of the metrics. */
+export const memberId = parsed((text) => {
+  if (text.includes('/')) return new Refusal('has a / in it');
+  if (hasControlOrSpace(text)) return new Refusal('has a space or a control character in it');
+  return text.length > 253 ? new Refusal('is longer than 253 characters') : text;
+});
+
+/** The root of every key in etcd. */
+export const keyPrefix = parsed((text) => {
+  if (!text.startsWith('/')) return new Refusal('does not begin with /');
+  if (text === '/') return new Refusal('is the root of all keys in etcd');
+  if (text.endsWith('/')) return new Refusal('ends with /');
+  // Sidecars that differ by an unseen slash would elect two leaders side by side.
+  if (text.includes('//')) return new Refusal('has // in it');
+  if (hasControlOrSpace(text)) return new Refusal('has a space or a control character in it');
+  return text.length > 512 ? new Refusal('is longer than 512 characters') : text;
+});
+
+/** A user's name in etcd. */
+export const userName = parsed((text) =>
+  hasControlOrSpace(text) ? new Refusal('has a space or a control character in it') : text,
+);
+
+/** A password or token that stands in the environment or the configuration file itself. */
+export function secretText(parse: (text: string) => string | Refusal) {
+  return parsed((text) => {
+    const result = parse(withoutEndOfLine(text));
+    return result instanceof Refusal ? result : new Secret(result);
+  });
+}
+
+/** What an etcd password must be: not empty, no NUL. */
+export function parsePassword(text: string): string | Refusal {
+  if (text === '') return new Refusal('is empty');
+  return text.includes('\0') ? new Refusal('has a NUL character in it') : text;
+}
+
+/** What a bearer token must be, to fit in one HTTP header. */
+export function parseToken(text: string): string | Refusal {
+  if (text === '') return new Refusal('is empty');
+  if (!/^[\x21-\x7e]+$/.test(text)) {
+    return new Refusal('has other characters than visible ASCII without spaces');
+  }
+  return text.length > 4096 ? new Refusal('is longer than 4096 characters') : text;
+}
+
+/** Editors and `echo` end a file with a newline which is no part of a password. */
+export function withoutEndOfLine(text: string): string {
+  return text.replace(/[\r\n]+$/, '');
+}

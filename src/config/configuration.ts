@@ -1,0 +1,252 @@
+// From flags, environment and file to one checked, frozen Configuration, or to every fault at once. Pure:
+// whatever it needs of the outside comes in as an argument. The content of the files that settings name
+// is checked here too, and comes back beside the configuration because SIGHUP replaces it.
+
+import type { AppCheck, Hook, TcpAddress, UnixAddress } from './addresses.ts';
+import { faultOf, shown, type Effective, type Fault, type Source } from './faults.ts';
+import { readFiles, readText, type Credentials, type CredentialSources } from './files.ts';
+import { Refusal } from './refusal.ts';
+import { contradictions, type Readable } from './relations.ts';
+import { definitions, settings, type Known, type SettingKey, type Values } from './settings.ts';
+import {
+  collectEnvironment,
+  collectFile,
+  collectFlags,
+  type Collected,
+  type Environment,
+  type Flags,
+  type Given,
+} from './sources.ts';
+
+/** Everything that was set, checked. Deeply frozen; null means not set. */
+export interface Configuration extends CredentialSources {
+  /** Names of the elections, at least one, each once. */
+  readonly elections: readonly string[];
+  readonly id: string;
+  /** Where others reach the app: `host:port` or a URL. */
+  readonly advertise: string | null;
+  /** Where others reach this sidecar, without a slash at the end; see withBoundPort. */
+  readonly url: string;
+  /** The endpoints of etcd, `scheme://host:port`, all of one scheme. */
+  readonly etcd: readonly string[];
+  readonly etcdUsername: string | null;
+  /** Root of every key; begins and does not end with a slash. */
+  readonly prefix: string;
+  /** What to ask of etcd; whole seconds. What it grants counts. */
+  readonly ttlMs: number;
+  readonly marginMs: number;
+  /** One ttlMs where takeoverDelayIsAuto; then the TTL that etcd granted is what counts. */
+  readonly takeoverDelayMs: number;
+  readonly takeoverDelayIsAuto: boolean;
+  /** -1000 to 1000; negative never leads. */
+  readonly priority: number;
+  readonly listen: TcpAddress;
+  readonly localListen: TcpAddress | UnixAddress;
+  readonly appCheck: AppCheck | null;
+  readonly appCheckIntervalMs: number;
+  readonly appCheckTimeoutMs: number;
+  readonly appCheckFall: number;
+  readonly appCheckRise: number;
+  readonly whenAllUnhealthy: Values['whenAllUnhealthy'];
+  readonly onElected: Hook | null;
+  readonly onStepDown: Hook | null;
+  readonly hookTimeoutMs: number;
+  readonly graceMs: number;
+  readonly maxHoldMs: number;
+  readonly logLevel: Values['logLevel'];
+  readonly logFormat: Values['logFormat'];
+}
+
+/** All that loadConfiguration looks at. */
+export interface ConfigurationInput {
+  /** By name (`takeover-delay`) or key (`takeoverDelay`). */
+  readonly flags: Flags;
+  readonly environment: Environment;
+  /** Gives a file's content as UTF-8 text or throws, as node's readFileSync. */
+  readonly readFile: (path: string) => string;
+  readonly hostName: string;
+  /** The host's first address that is not loopback; null where it has none. */
+  readonly firstAddress: string | null;
+}
+
+/** What loadConfiguration gives back. */
+export type LoadResult =
+  | { readonly ok: true; readonly configuration: Configuration; readonly credentials: Credentials }
+  | { readonly ok: false; readonly faults: readonly Fault[] };
+
+/**
+ * Reads the whole configuration: a flag beats an environment variable beats the file beats the default.
+ * Never throws for what a person wrote.
+ * @returns the configuration, or every fault found in it and in the files it names
+ */
+export function loadConfiguration(input: ConfigurationInput): LoadResult {
+  const { given, faults } = gather(input);
+  const { values, effective, faults: bad } = evaluate(given, input);
+  faults.push(...bad, ...contradictions(values, effective));
+  const files = readFiles(credentialSources(values, effective), input.readFile);
+  if (!files.ok) faults.push(...files.faults);
+  // A setting without a value was noted as a fault, so without faults all values are there.
+  if (faults.length > 0 || !files.ok) return { ok: false, faults };
+  const configuration = assemble(values as Values, effective);
+  return { ok: true, configuration, credentials: deepFreeze(files.credentials) };
+}
+
+/** The effective settings with their sources, without secrets: for `/status` and the log at start. */
+export function describe(configuration: Configuration): Record<string, unknown> {
+  return Object.fromEntries(
+    settings.map(({ key }) => {
+      const { text, source } = configuration.effective[key];
+      return [key, { value: text, source }];
+    }),
+  );
+}
+
+/**
+ * The same configuration once the public listener is bound: puts the real port into a url that was
+ * derived from a `--listen` with port 0.
+ */
+export function withBoundPort(configuration: Configuration, port: number): Configuration {
+  if (configuration.effective.url.source !== 'default') return configuration;
+  const url = configuration.url.replace(/:\d+$/, `:${port}`);
+  const effective = { ...configuration.effective, url: { text: url, source: 'default' as const } };
+  return deepFreeze({ ...configuration, url, effective });
+}
+
+interface Gathered {
+  readonly given: ReadonlyMap<SettingKey, Given>;
+  readonly faults: Fault[];
+}
+
+function gather({ flags, environment, readFile }: ConfigurationInput): Gathered {
+  const strongest = [collectFlags(flags), collectEnvironment(environment)];
+  const path = strongest.map(({ given }) => given.get('config')).find((one) => one !== undefined);
+  const all = path ? [...strongest, collectPath(path, readFile)] : strongest;
+  const given = new Map<SettingKey, Given>();
+  for (const one of all) {
+    for (const [key, value] of one.given) if (!given.has(key)) given.set(key, value);
+  }
+  const faults = all.flatMap((one) => one.faults);
+  for (const secret of ['etcdPassword', 'token'] as const) faults.push(...onlyOne(given, secret));
+  return { given, faults };
+}
+
+function collectPath(path: Given, readFile: (path: string) => string): Collected {
+  if (path.text === null) return { given: new Map(), faults: [] };
+  const text = readText(readFile, path.text);
+  if (text instanceof Refusal) {
+    return { given: new Map(), faults: [faultOf('config', path, text.problem)] };
+  }
+  return collectFile(text, path);
+}
+
+const strength: Readonly<Record<Source, number>> = { flag: 3, environment: 2, file: 1, default: 0 };
+
+/** A secret and its file are one setting given in two ways: the stronger source wins, a tie is a fault. */
+function onlyOne(given: Map<SettingKey, Given>, secret: 'etcdPassword' | 'token'): Fault[] {
+  const file = `${secret}File` as const;
+  const [direct, named] = [given.get(secret), given.get(file)];
+  if (!direct || !named) return [];
+  if (direct.source !== named.source) {
+    given.delete(strength[direct.source] < strength[named.source] ? secret : file);
+    return [];
+  }
+  const text = direct.text === null ? null : shown(secret, direct.text);
+  const problem = `is given together with --${secret === 'token' ? 'token' : 'etcd-password'}-file`;
+  return [faultOf(secret, { text, source: direct.source }, problem)];
+}
+
+interface Evaluated {
+  readonly values: Readable;
+  readonly effective: Readonly<Record<SettingKey, Effective>>;
+  readonly faults: readonly Fault[];
+}
+
+function evaluate(given: ReadonlyMap<SettingKey, Given>, host: ConfigurationInput): Evaluated {
+  const values: Partial<Record<SettingKey, unknown>> = {};
+  const effective: Partial<Record<SettingKey, Effective>> = {};
+  const faults: Fault[] = [];
+  for (const { key, required } of settings) {
+    const { hostName, firstAddress } = host;
+    // The schemas gave these values, so they are of the types that Known says.
+    const known = { ...values, hostName, firstAddress } as Known;
+    const { text, source } = given.get(key) ?? { text: standardOf(key, known), source: 'default' };
+    const seen = { text: typeof text === 'string' ? shown(key, text) : null, source };
+    effective[key] = seen;
+    if (typeof text === 'string') {
+      const result = definitions[key].schema.safeParse(text);
+      if (result.success) values[key] = result.data;
+      else
+        faults.push(faultOf(key, seen, result.error.issues.map((one) => one.message).join(', ')));
+    } else if (source === 'default' && required) {
+      faults.push(faultOf(key, seen, 'is required'));
+    } else if (source === 'default' && text === null) {
+      values[key] = null;
+    }
+  }
+  return { values: values as Readable, effective: effective as Evaluated['effective'], faults };
+}
+
+/** The default as text; null where there is none, undefined where it hangs on an unreadable value. */
+function standardOf(key: SettingKey, known: Known): string | null | undefined {
+  const { standard, compute } = definitions[key];
+  return compute ? compute(known) : standard;
+}
+
+function credentialSources(
+  values: Readable,
+  effective: CredentialSources['effective'],
+): CredentialSources {
+  return {
+    etcdCaFile: values.etcdCa ?? null,
+    etcdCertFile: values.etcdCert ?? null,
+    etcdKeyFile: values.etcdKey ?? null,
+    etcdPasswordFile: values.etcdPasswordFile ?? null,
+    etcdPassword: values.etcdPassword ?? null,
+    tokenFile: values.tokenFile ?? null,
+    token: values.token ?? null,
+    tlsCertFile: values.tlsCert ?? null,
+    tlsKeyFile: values.tlsKey ?? null,
+    tlsClientCaFile: values.tlsClientCa ?? null,
+    effective,
+  };
+}
+
+function assemble(values: Values, effective: CredentialSources['effective']): Configuration {
+  const takeoverDelayIsAuto = values.takeoverDelay === 'auto';
+  return deepFreeze({
+    ...credentialSources(values, effective),
+    elections: values.election,
+    id: values.id,
+    advertise: values.advertise,
+    url: values.url,
+    etcd: values.etcd,
+    etcdUsername: values.etcdUsername,
+    prefix: values.prefix,
+    ttlMs: values.ttl,
+    marginMs: values.margin,
+    takeoverDelayMs: values.takeoverDelay === 'auto' ? values.ttl : values.takeoverDelay,
+    takeoverDelayIsAuto,
+    priority: values.priority,
+    listen: values.listen,
+    localListen: values.localListen,
+    appCheck: values.appCheck,
+    appCheckIntervalMs: values.appCheckInterval,
+    appCheckTimeoutMs: values.appCheckTimeout,
+    appCheckFall: values.appCheckFall,
+    appCheckRise: values.appCheckRise,
+    whenAllUnhealthy: values.whenAllUnhealthy,
+    onElected: values.onElected,
+    onStepDown: values.onStepDown,
+    hookTimeoutMs: values.hookTimeout,
+    graceMs: values.grace,
+    maxHoldMs: values.maxHold,
+    logLevel: values.logLevel,
+    logFormat: values.logFormat,
+  });
+}
+
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  for (const part of Object.values(value)) deepFreeze(part);
+  return Object.freeze(value);
+}

@@ -1,0 +1,110 @@
+// Which settings contradict each other. A relation is only judged where all its values were readable, so
+// that one bad value is one fault and not three.
+
+import { collide, isLocalOnly } from './addresses.ts';
+import { formatDuration } from './duration.ts';
+import { faultOf, type Effective, type Fault } from './faults.ts';
+import type { SettingKey, Values } from './settings.ts';
+
+/** The readable values; null is readable and means not set, undefined means unreadable. */
+export type Readable = Partial<Values>;
+
+interface Contradiction {
+  readonly key: SettingKey;
+  readonly problem: string;
+}
+
+/** Every contradiction among the readable values. */
+export function contradictions(
+  values: Readable,
+  effective: Readonly<Record<SettingKey, Effective>>,
+): readonly Fault[] {
+  return [...timings(values), ...listeners(values), ...etcdAccess(values), ...ownTls(values)].map(
+    ({ key, problem }) => faultOf(key, effective[key], problem),
+  );
+}
+
+function timings(values: Readable): Contradiction[] {
+  const found: Contradiction[] = [];
+  const { ttl, margin, grace, maxHold } = values;
+  if (ttl !== undefined && margin !== undefined) {
+    const ofTtl = `of --ttl ${formatDuration(ttl)}`;
+    // Renewals need the first half of the lease; what is left after the margin is all the leader has.
+    if (margin * 2 >= ttl) found.push({ key: 'margin', problem: `is not less than half ${ofTtl}` });
+    // NTP may make a clock run 500 ppm fast or slow, so two clocks can differ by a thousandth.
+    if (margin * 1000 < ttl) found.push({ key: 'margin', problem: `is less than 1/1000 ${ofTtl}` });
+    // A hold is never promised beyond the lease, so a longer one could never be given.
+    if (margin * 2 < ttl && maxHold !== undefined && maxHold >= ttl - margin) {
+      const room = `--ttl ${formatDuration(ttl)} minus --margin ${formatDuration(margin)}`;
+      found.push({ key: 'maxHold', problem: `is not less than ${room}` });
+    }
+  }
+  const within = (key: 'hookTimeout' | 'maxHold' | 'appCheckTimeout', limit: SettingKey): void => {
+    const [value, limitMs] = [values[key], values[limit]];
+    if (value === undefined || typeof limitMs !== 'number' || value <= limitMs) return;
+    const name = limit === 'grace' ? '--grace' : '--app-check-interval';
+    found.push({ key, problem: `is longer than ${name} ${formatDuration(limitMs)}` });
+  };
+  within('appCheckTimeout', 'appCheckInterval');
+  within('hookTimeout', 'grace');
+  // Holds are waited out within the grace of a step-down.
+  if (grace !== undefined && !found.some(({ key }) => key === 'maxHold'))
+    within('maxHold', 'grace');
+  return found;
+}
+
+function listeners({ listen, localListen, tokenFile, token }: Readable): Contradiction[] {
+  const found: Contradiction[] = [];
+  if (localListen === undefined) return found;
+  if (listen !== undefined && collide(listen, localListen)) {
+    found.push({ key: 'localListen', problem: 'is the same socket as --listen' });
+  }
+  if (!isLocalOnly(localListen) && tokenFile === null && token === null) {
+    const why = 'is missing, although --local-listen is neither loopback nor a unix socket';
+    found.push({ key: 'tokenFile', problem: why });
+  }
+  return found;
+}
+
+function etcdAccess(values: Readable): Contradiction[] {
+  const found = [...pair(values, 'etcdCert', 'etcdKey')];
+  const { etcd, etcdUsername, etcdPasswordFile, etcdPassword } = values;
+  if (etcd?.some((endpoint) => endpoint.startsWith('http://'))) {
+    for (const key of ['etcdCa', 'etcdCert', 'etcdKey'] as const) {
+      if (typeof values[key] !== 'string') continue;
+      found.push({ key, problem: 'makes no sense with http:// endpoints in --etcd' });
+    }
+  }
+  if (typeof etcdUsername === 'string' && etcdPasswordFile === null && etcdPassword === null) {
+    found.push({ key: 'etcdUsername', problem: 'is given without --etcd-password-file' });
+  }
+  if (etcdUsername === null) {
+    for (const key of ['etcdPasswordFile', 'etcdPassword'] as const) {
+      if (values[key]) found.push({ key, problem: 'is given without --etcd-username' });
+    }
+  }
+  return found;
+}
+
+function ownTls(values: Readable): Contradiction[] {
+  const found = [...pair(values, 'tlsCert', 'tlsKey')];
+  if (typeof values.tlsClientCa === 'string' && values.tlsCert === null) {
+    found.push({ key: 'tlsClientCa', problem: 'is given without --tls-cert' });
+  }
+  return found;
+}
+
+function* pair(
+  values: Readable,
+  cert: 'etcdCert' | 'tlsCert',
+  key: 'etcdKey' | 'tlsKey',
+): Generator<Contradiction> {
+  const prefix = cert === 'etcdCert' ? '--etcd' : '--tls';
+  const [certPath, keyPath] = [values[cert], values[key]];
+  if (typeof certPath === 'string' && keyPath === null) {
+    yield { key: cert, problem: `is given without ${prefix}-key` };
+  }
+  if (typeof keyPath === 'string' && certPath === null) {
+    yield { key, problem: `is given without ${prefix}-cert` };
+  }
+}

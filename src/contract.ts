@@ -1,0 +1,71 @@
+// The wire types of the HTTP interface: what a client may rely on. The same types serve the server and the client.
+import type { Cause } from './core/model.ts';
+import type { Role } from './core/report.ts';
+
+/** The leader as others are told of it; `since` is ISO 8601, `fencingToken` a decimal string. */
+export interface LeaderOnWire {
+  readonly id: string;
+  readonly address: string | null;
+  readonly fencingToken: string;
+  readonly since: string;
+}
+
+/** `GET /leader` and `GET /follower`, whatever the status code. */
+export interface LeaderAnswer {
+  readonly election: string;
+  readonly id: string;
+  readonly role: Role;
+  readonly isLeader: boolean;
+  readonly leader: LeaderOnWire | null;
+  /** This instance's own term, null where it does not lead. */
+  readonly fencingToken: string | null;
+  /** How long this instance's own claim may be believed, counted from when the request was sent; else 0. */
+  readonly validForMs: number;
+  /** How old the knowledge of etcd is; null before etcd's first answer. */
+  readonly observedAgeMs: number | null;
+  /** Only where a hold was asked for: how long nothing gives up leadership of its own accord. */
+  readonly heldForMs?: number;
+}
+
+/** The data of an event on `/events`. */
+export interface LeadershipEvent extends LeaderAnswer {
+  readonly reason: Cause;
+}
+
+export interface HealthAnswer {
+  readonly status: 'ok' | 'failing';
+  readonly checks: Readonly<Record<string, { readonly ok: boolean; readonly detail: string }>>;
+}
+
+export interface MemberOnWire {
+  readonly id: string;
+  readonly role: 'leader' | 'candidate' | 'observer';
+  readonly address: string | null;
+  readonly url: string | null;
+  readonly priority: number;
+  readonly healthy: boolean;
+  readonly version: string | null;
+  /** The place in the queue, 1 for the leader; null where it is not a candidate. */
+  readonly place: number | null;
+  /** The create revision of its key, null where it is not a candidate. */
+  readonly fencingToken: string | null;
+  readonly leaseId: string;
+  /** False for a candidate of another program: `etcdctl elect`, a Go program. */
+  readonly native: boolean;
+  readonly self: boolean;
+}
+
+export interface MembersAnswer {
+  readonly election: string;
+  readonly members: readonly MemberOnWire[];
+  readonly observedAgeMs: number | null;
+}
+
+/** An error answer, `application/problem+json` (RFC 9457), with a stable `code`. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+}

@@ -1,0 +1,319 @@
+// Every transition of a candidacy: what follows from what is known, the lease and the time. Repeated until nothing
+// is left to decide, so that a change is acted upon completely in the step that brings it.
+import { assert, AssertionFailure, assertNever } from './assert.ts';
+import {
+  boundOf,
+  eligibleAt,
+  idle,
+  obstacleOf,
+  ttlOf,
+  type Candidacy,
+  type Election,
+  type ElectionEffect,
+  type Ending,
+  type Ground,
+  type OwnKey,
+  type Term,
+} from './candidacy.ts';
+import type { Candidate, Cause, Handover, Millis } from './model.ts';
+import { fencingToken } from './model.ts';
+import { leaderOf, ownOf } from './queue.ts';
+import type { Lease } from './session.ts';
+import { nextRoundMs } from './timing.ts';
+
+export interface Draft {
+  readonly election: Election;
+  readonly effects: readonly ElectionEffect[];
+}
+
+/** A decision may enable the next one; the longest chain is lapse, release, rejoin, lead. */
+const decisionsPerStep = 8;
+
+/** Decides until nothing is left to decide. */
+export function settle(draft: Draft, ground: Ground, now: Millis): Draft {
+  let { election, effects } = draft;
+  for (let count = 0; count < decisionsPerStep; count += 1) {
+    const decision = decide(election, ground, now);
+    if (decision === null) return rounds({ election, effects }, ground, now);
+    const after = { ...election, ...decision.changed, candidacy: decision.candidacy };
+    effects = [...effects, ...decision.effects, ...effectsOf(after, ground)];
+    election = after;
+  }
+  throw new AssertionFailure(`an election settles, but not when ${election.candidacy.kind}`);
+}
+
+/** The next candidacy, and what the transition itself sets in motion. */
+interface Decision {
+  readonly candidacy: Candidacy;
+  readonly changed: Partial<Election>;
+  readonly effects: readonly ElectionEffect[];
+}
+
+const to = (
+  candidacy: Candidacy,
+  effects: readonly ElectionEffect[] = [],
+  changed: Partial<Election> = {},
+): Decision => ({ candidacy, changed, effects });
+
+function decide(election: Election, ground: Ground, now: Millis): Decision | null {
+  const { candidacy } = election;
+  switch (candidacy.kind) {
+    case 'idle':
+      return decideIdle(election, candidacy, ground, now);
+    case 'joining':
+      if (election.stopping) return to({ kind: 'stopped' });
+      return ground.held?.generation === candidacy.generation ? null : to(idle(now));
+    case 'waiting':
+      return decideWaiting(election, candidacy, ground, now);
+    case 'leading':
+      return decideLeading(election, candidacy, ground, now);
+    case 'steppingDown':
+      return decideSteppingDown(election, candidacy, ground, now);
+    case 'releasing':
+      return decideReleasing(election, candidacy, ground, now);
+    case 'stopped':
+      return null;
+    default:
+      return assertNever(candidacy);
+  }
+}
+
+type In<Kind extends Candidacy['kind']> = Extract<Candidacy, { kind: Kind }>;
+
+/** False once the key cannot exist any more: its lease was given up, or a later revision does not have it. */
+function keyExists({ queue }: Election, own: OwnKey, { held }: Ground): boolean {
+  if (held?.generation !== own.generation) return false;
+  if (queue === null || queue.revision < own.createRevision) return true;
+  return queue.candidates.some((candidate) => candidate.createRevision === own.createRevision);
+}
+
+function decideIdle(
+  election: Election,
+  candidacy: In<'idle'>,
+  { held }: Ground,
+  now: Millis,
+): Decision | null {
+  if (election.stopping) return to({ kind: 'stopped' });
+  if (held === null || now >= held.leadUntil) return null;
+  if (obstacleOf(election, now) === null) {
+    const { failures } = candidacy;
+    const { generation } = held;
+    return now >= candidacy.joinAt ? to({ kind: 'joining', generation, failures }) : null;
+  }
+  // A request to join that was given up for lost may still have arrived.
+  const stray = election.queue === null ? null : ownOf(election.queue, held.leaseId);
+  return stray === null
+    ? null
+    : to(
+        withdraw({
+          generation: held.generation,
+          leaseId: held.leaseId,
+          createRevision: stray.createRevision,
+        }),
+      );
+}
+
+function decideWaiting(
+  election: Election,
+  { own }: In<'waiting'>,
+  ground: Ground,
+  now: Millis,
+): Decision | null {
+  if (election.stopping) return to({ kind: 'stopped' });
+  if (!keyExists(election, own, ground)) return to(idle(now));
+  if (obstacleOf(election, now) !== null) return to(withdraw(own));
+  const token = fencingToken(own.createRevision);
+  // A key from before our newest term: the request that deleted it has not been heard of. Never claim it again.
+  if (election.lastToken !== null && token <= election.lastToken) return to(withdraw(own));
+  const { queue } = election;
+  if (queue === null || leaderOf(queue)?.createRevision !== own.createRevision) return null;
+  if (now >= boundOf(election, ground)) return null;
+  if (eligibleAt(election, ground.timing).some((at) => now < at)) return null;
+  const { predecessor } = queue;
+  const leaderlessMs = predecessor === null ? null : now - predecessor.goneAt;
+  const term = { token, since: now, leaderlessMs };
+  return to(
+    { kind: 'leading', own, term, holdUntil: now, asked: null },
+    [
+      { kind: 'elected', own, term },
+      { kind: 'proclaim', own, term, me: election.me },
+    ],
+    { lastToken: token },
+  );
+}
+
+function decideLeading(
+  election: Election,
+  candidacy: In<'leading'>,
+  ground: Ground,
+  now: Millis,
+): Decision | null {
+  const { own, term, asked } = candidacy;
+  if (ground.held?.generation !== own.generation) return lost(now, term, 'lease_expired');
+  if (!keyExists(election, own, ground)) return lost(now, term, 'key_deleted');
+  const leader = election.queue === null ? null : leaderOf(election.queue);
+  assert(
+    leader?.createRevision === own.createRevision,
+    'nobody gets ahead of a key that is first in the queue',
+  );
+  const bound = boundOf(election, ground);
+  if (now >= bound - ground.timing.stopLeadMs) {
+    const ending = { term, cause: 'etcd_unreachable', to: null, reason: null } as const;
+    return stepDown(election, own, ending, { holdUntil: now, until: bound });
+  }
+  const ending = endingOf(election, term, asked);
+  if (ending === null) return null;
+  const until = Math.max(now + ground.timing.graceMs, candidacy.holdUntil);
+  return stepDown(election, own, ending, { holdUntil: candidacy.holdUntil, until });
+}
+
+/** What ends a term by our own decision, the most pressing first. */
+function endingOf(
+  { stopping, appHealthy }: Election,
+  term: Term,
+  asked: Omit<Ending, 'term'> | null,
+): Ending | null {
+  if (asked !== null) return { term, ...asked };
+  if (stopping) return { term, cause: 'stopping', to: null, reason: null };
+  if (!appHealthy) return { term, cause: 'app_unhealthy', to: null, reason: null };
+  return null;
+}
+
+/** The key is gone already: there is nothing to release and no time left to stop in. */
+const lost = (now: Millis, term: Term, cause: Cause): Decision =>
+  to(idle(now), [
+    { kind: 'ended', term, cause, reason: null, mustStopBy: now },
+    { kind: 'cutOff', term },
+  ]);
+
+/** Ends the claim now; the key is released once the app has stopped and every hold is over. */
+function stepDown(
+  { quiesces }: Election,
+  own: OwnKey,
+  ending: Ending,
+  { holdUntil, until }: { readonly holdUntil: Millis; readonly until: Millis },
+): Decision {
+  const { term, cause, reason } = ending;
+  return to({ kind: 'steppingDown', own, ending, quiesced: !quiesces, holdUntil, until }, [
+    { kind: 'ended', term, cause, reason, mustStopBy: until },
+  ]);
+}
+
+const release = (own: OwnKey, ending: Ending | null): Candidacy => ({
+  kind: 'releasing',
+  own,
+  ending,
+  failures: 0,
+  retryAt: null,
+});
+
+const withdraw = (own: OwnKey): Candidacy => release(own, null);
+
+function decideSteppingDown(
+  election: Election,
+  candidacy: In<'steppingDown'>,
+  ground: Ground,
+  now: Millis,
+): Decision | null {
+  const { own, ending, quiesced, holdUntil, until } = candidacy;
+  const cutOff: readonly ElectionEffect[] = quiesced ? [] : [{ kind: 'cutOff', term: ending.term }];
+  if (!keyExists(election, own, ground)) return to(idle(now), cutOff);
+  if (quiesced && now >= holdUntil) return to(release(own, ending));
+  const overdue = now >= until || now >= boundOf(election, ground);
+  return overdue ? to(release(own, ending), cutOff) : null;
+}
+
+function decideReleasing(
+  election: Election,
+  candidacy: In<'releasing'>,
+  ground: Ground,
+  now: Millis,
+): Decision | null {
+  if (!keyExists(election, candidacy.own, ground)) return to(idle(now));
+  if (candidacy.retryAt === null || now < candidacy.retryAt) return null;
+  // While stopping, one failed attempt is enough once etcd is out of reach: the lease ends the key.
+  if (election.stopping && now >= boundOf(election, ground)) return to({ kind: 'stopped' });
+  return to({ ...candidacy, retryAt: null });
+}
+
+// What a candidacy asks of etcd when it begins.
+
+function effectsOf(election: Election, { held }: Ground): readonly ElectionEffect[] {
+  const { candidacy, me } = election;
+  if (candidacy.kind === 'joining') {
+    assert(held !== null, 'joining needs a lease');
+    return [{ kind: 'join', generation: candidacy.generation, leaseId: held.leaseId, me }];
+  }
+  if (candidacy.kind === 'releasing') {
+    const { own, ending } = candidacy;
+    const handover = recordOf(election, ending);
+    return [{ kind: 'release', own, handover, bypassed: bypassedBy(election, ending) }];
+  }
+  return [];
+}
+
+/** Those between us and the successor that was named, as the queue stands now. */
+function bypassedBy({ queue }: Election, ending: Ending | null): readonly Candidate[] {
+  if (queue === null || ending === null || ending.to === null) return [];
+  const successor = queue.candidates.findIndex((candidate) => candidate.id === ending.to);
+  return successor < 1 ? [] : queue.candidates.slice(1, successor);
+}
+
+const recordOf = ({ me }: Election, ending: Ending | null): Handover | null =>
+  ending === null
+    ? null
+    : {
+        from: me.id,
+        token: ending.term.token,
+        cause: ending.cause,
+        to: ending.to,
+        reason: ending.reason,
+      };
+
+/** The level-triggered part: every round asks etcd afresh, and puts right what is missing there. */
+function rounds({ election, effects }: Draft, ground: Ground, now: Millis): Draft {
+  if (election.candidacy.kind === 'stopped') return { election, effects };
+  const due = now >= election.observeAt;
+  const ttlMs = ttlOf(ground);
+  const stale = election.queue === null || now >= election.queue.freshAt + ttlMs;
+  const observeAt = due ? now + nextRoundMs(ttlMs, stale) : election.observeAt;
+  const observing: readonly ElectionEffect[] = due ? [{ kind: 'observe' }] : [];
+  const { held } = ground;
+  const enrolling = held !== null && now < held.leadUntil && needsEnrolling(election, held, due);
+  const enrolled = enrolling
+    ? { generation: held.generation, healthy: election.appHealthy }
+    : election.enrolled;
+  return {
+    election: { ...election, observeAt, enrolled },
+    effects: [
+      ...effects,
+      ...observing,
+      ...(enrolling ? [enroll(election, held)] : []),
+      ...(due ? proclaimAgain(election) : []),
+    ],
+  };
+}
+
+const enroll = ({ me, appHealthy: healthy }: Election, { leaseId }: Lease): ElectionEffect => ({
+  kind: 'enroll',
+  member: { ...me, leaseId, healthy },
+});
+
+/** A proclamation that etcd does not show was lost on the way. */
+function proclaimAgain({ candidacy, queue, me }: Election): readonly ElectionEffect[] {
+  if (candidacy.kind !== 'leading' || queue === null) return [];
+  const { own, term } = candidacy;
+  return leaderOf(queue)?.since === null ? [{ kind: 'proclaim', own, term, me }] : [];
+}
+
+/** At once when something changed; else once a round, where etcd does not show what we wrote. */
+function needsEnrolling(
+  { enrolled, appHealthy, queue, me }: Election,
+  held: Lease,
+  due: boolean,
+): boolean {
+  if (enrolled?.generation !== held.generation || enrolled.healthy !== appHealthy) return true;
+  if (!due || queue === null) return false;
+  const shown = queue.members.find((member) => member.id === me.id);
+  return shown?.leaseId !== held.leaseId || shown.healthy !== appHealthy;
+}

@@ -1,0 +1,113 @@
+// The words of the domain: identifiers, records and causes. No behaviour beyond parsing and comparing.
+
+declare const brand: unique symbol;
+type Branded<Base, Name extends string> = Base & { readonly [brand]: Name };
+
+/**
+ * A point on the monotonic clock of this process, in milliseconds. Only differences mean anything, and only
+ * within one process; the wall clock decides nothing.
+ */
+export type Millis = number;
+
+/** The name of an election, `[A-Za-z0-9._-]{1,128}`. */
+export type ElectionName = Branded<string, 'ElectionName'>;
+/** The name of an instance, unique within an election (for a foreign candidate: its bare value). */
+export type MemberId = Branded<string, 'MemberId'>;
+/** An etcd lease id, in lower-case hexadecimal without leading zeros, as Go prints it. */
+export type LeaseId = Branded<string, 'LeaseId'>;
+/** An etcd revision. A bigint, because revisions compared as strings say that '10' < '6'. */
+export type Revision = Branded<bigint, 'Revision'>;
+/** The fencing token of a term: the create revision of the leader's key, greater in every later term. */
+export type FencingToken = Branded<bigint, 'FencingToken'>;
+
+export const electionName = (text: string): ElectionName => text as ElectionName;
+export const memberId = (text: string): MemberId => text as MemberId;
+export const leaseId = (hexadecimal: string): LeaseId => hexadecimal as LeaseId;
+export const revision = (value: bigint): Revision => value as Revision;
+/** The term that the key created at `createRevision` stands for. */
+export const fencingToken = (createRevision: Revision): FencingToken =>
+  createRevision as bigint as FencingToken;
+
+/** Why a term began or ended: the same words in logs, events, history and metrics. */
+export const causes = [
+  'elected',
+  'resigned',
+  'switchover',
+  'app_unhealthy',
+  'app_exited',
+  'lease_expired',
+  'key_deleted',
+  'etcd_unreachable',
+  'paused',
+  'stopping',
+  'crashed',
+  'unknown',
+] as const;
+export type Cause = (typeof causes)[number];
+
+/** One key in the queue of an election; the one with the lowest create revision leads. */
+export interface Candidate {
+  /** The part of the key behind `candidates/`: the lease id in hexadecimal. */
+  readonly key: string;
+  readonly leaseId: LeaseId;
+  readonly createRevision: Revision;
+  readonly id: MemberId;
+  /** Where others reach the app, and the sidecar; null where not told or not one of ours. */
+  readonly address: string | null;
+  readonly url: string | null;
+  readonly priority: number;
+  /** When it began to lead (ISO 8601, its own wall clock), once it has proclaimed that. */
+  readonly since: string | null;
+  /** False for a candidate whose value is not ours: `etcdctl elect`, a Go program. */
+  readonly native: boolean;
+}
+
+/** A sidecar present in an election, candidate or not: the leased record `members/<id>`. */
+export interface Member {
+  readonly id: MemberId;
+  readonly leaseId: LeaseId;
+  readonly address: string | null;
+  readonly url: string | null;
+  readonly priority: number;
+  readonly healthy: boolean;
+  readonly version: string;
+}
+
+/** What a leader leaves in the same revision that deletes its key: the proof of a clean end. */
+export interface Handover {
+  readonly from: MemberId;
+  readonly token: FencingToken;
+  readonly cause: Cause;
+  /** The successor named by a switchover, null for "whoever is next". */
+  readonly to: MemberId | null;
+  readonly reason: string | null;
+}
+
+/** `control`: present while the election is paused; leased, so that it ends by itself. */
+export interface Control {
+  readonly paused: true;
+  readonly reason: string | null;
+  readonly by: MemberId | null;
+  /** When it ends (ISO 8601), for people; the lease decides. */
+  readonly until: string | null;
+}
+
+/** Everything that one linearizable read says about an election. */
+export interface Snapshot {
+  readonly revision: Revision;
+  readonly candidates: readonly Candidate[];
+  readonly members: readonly Member[];
+  readonly handover: Handover | null;
+  readonly control: Control | null;
+  /** The newest recorded term, null where none was ever recorded. */
+  readonly latestTerm: FencingToken | null;
+}
+
+/** All that one revision changed in the queue of an election. Absent means unchanged; null means deleted. */
+export interface Change {
+  readonly revision: Revision;
+  readonly candidates: readonly Candidate[];
+  readonly removedCandidates: readonly string[];
+  readonly handover?: Handover | null;
+  readonly control?: Control | null;
+}

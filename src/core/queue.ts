@@ -1,0 +1,123 @@
+// What we know of an election's queue: a linearizable snapshot, carried forward revision by revision by a watch.
+// Places never change (new keys come last), so the revision that removes the last key ahead of ours makes us
+// leader. `freshAt` is when a linearizable read last proved that we had missed nothing; a watch never moves it.
+import type {
+  Candidate,
+  Change,
+  Control,
+  FencingToken,
+  Handover,
+  LeaseId,
+  Member,
+  Millis,
+  Revision,
+  Snapshot,
+} from './model.ts';
+import { fencingToken } from './model.ts';
+
+export interface Queue {
+  readonly revision: Revision;
+  /** The monotonic time before the newest linearizable read that this view is known to contain was sent. */
+  readonly freshAt: Millis;
+  /** Sorted by create revision: the first one leads. */
+  readonly candidates: readonly Candidate[];
+  /** As of the newest snapshot: the watch is about the queue, and members decide nothing. */
+  readonly members: readonly Member[];
+  readonly handover: Handover | null;
+  readonly control: Control | null;
+  readonly latestTerm: FencingToken | null;
+  /** When we saw the present leader become first; for people, where it has not said so itself. */
+  readonly leaderSeenAt: Millis;
+  /** The last leader that we saw leave, and whether it left a record of a clean end. */
+  readonly predecessor: Predecessor | null;
+}
+
+export interface Predecessor {
+  readonly token: FencingToken;
+  readonly clean: boolean;
+  readonly goneAt: Millis;
+}
+
+export const leaderOf = (queue: Queue): Candidate | null => queue.candidates[0] ?? null;
+
+/** The key that this lease holds in the queue, as far as the view goes. */
+export const ownOf = (queue: Queue, leaseId: LeaseId): Candidate | null =>
+  queue.candidates.find((candidate) => candidate.leaseId === leaseId) ?? null;
+
+const byCreateRevision = (a: Candidate, b: Candidate): number =>
+  a.createRevision < b.createRevision ? -1 : a.createRevision > b.createRevision ? 1 : 0;
+
+/**
+ * Takes in a linearizable read that was sent at `sentAt`. One that is older than the view still proves how
+ * fresh the view is: whatever it contains, the view contains too.
+ */
+export function adopt(queue: Queue | null, snapshot: Snapshot, sentAt: Millis, now: Millis): Queue {
+  if (queue !== null && snapshot.revision < queue.revision) {
+    return { ...queue, freshAt: Math.max(queue.freshAt, sentAt) };
+  }
+  const candidates = snapshot.candidates.toSorted(byCreateRevision);
+  const next = {
+    ...snapshot,
+    candidates,
+    freshAt: Math.max(queue?.freshAt ?? sentAt, sentAt),
+    leaderSeenAt: now,
+    predecessor: predecessorAtJoin(snapshot, now),
+  };
+  return queue === null ? next : succeed(queue, next, now, 'skipping');
+}
+
+/** Takes in all that one revision changed; a revision that the view already contains changes nothing. */
+export function apply(queue: Queue, change: Change, now: Millis): Queue {
+  if (change.revision <= queue.revision) return queue;
+  const replaced = new Set([
+    ...change.removedCandidates,
+    ...change.candidates.map((candidate) => candidate.key),
+  ]);
+  const next: Queue = {
+    ...queue,
+    revision: change.revision,
+    candidates: queue.candidates
+      .filter((candidate) => !replaced.has(candidate.key))
+      .concat(change.candidates)
+      .sort(byCreateRevision),
+    handover: change.handover === undefined ? queue.handover : change.handover,
+    control: change.control === undefined ? queue.control : change.control,
+  };
+  return succeed(queue, next, now, 'seamless');
+}
+
+/** Takes our own key out, once etcd has said that it is gone: the watch will tell us again, later. */
+export const forget = (queue: Queue, createRevision: Revision): Queue => ({
+  ...queue,
+  candidates: queue.candidates.filter((candidate) => candidate.createRevision !== createRevision),
+});
+
+/**
+ * Remembers who led before. After a seamless step the old leader is the predecessor; where revisions were
+ * skipped, others may have led in between, and only the last of those that were ahead counts.
+ */
+function succeed(before: Queue, next: Queue, now: Millis, how: 'seamless' | 'skipping'): Queue {
+  const leader = leaderOf(before);
+  const successor = leaderOf(next);
+  if (leader?.createRevision === successor?.createRevision) {
+    return { ...next, leaderSeenAt: before.leaderSeenAt, predecessor: before.predecessor };
+  }
+  if (leader === null) return { ...next, leaderSeenAt: now, predecessor: next.predecessor };
+  const ahead = before.candidates.filter(
+    (candidate) => successor === null || candidate.createRevision < successor.createRevision,
+  );
+  const last = how === 'seamless' ? leader : (ahead.at(-1) ?? leader);
+  const token = fencingToken(last.createRevision);
+  return {
+    ...next,
+    leaderSeenAt: now,
+    predecessor: { token, clean: next.handover?.token === token, goneAt: now },
+  };
+}
+
+/** A newcomer judges by the records: a recorded term without a record of its clean end has just vanished. */
+function predecessorAtJoin(snapshot: Snapshot, now: Millis): Predecessor | null {
+  if (snapshot.latestTerm === null) return null;
+  const clean = snapshot.handover !== null && snapshot.handover.token >= snapshot.latestTerm;
+  return { token: snapshot.latestTerm, clean, goneAt: now };
+}

@@ -1,0 +1,51 @@
+// Every interval and bound that follows from the TTL, in one place, each with the reason for its relation.
+import type { Millis } from './model.ts';
+
+/** What the machines need to know of the settings; all in milliseconds. */
+export interface Timing {
+  /** The TTL that is asked for; what etcd grants is what counts afterwards. */
+  readonly ttlMs: number;
+  /** Cut off every lease on our side, for clocks that run at different rates. */
+  readonly marginMs: number;
+  /** How long to wait after a predecessor vanished without resigning. */
+  readonly takeoverDelayMs: number;
+  /** The most that a planned step-down may take before the key is released. */
+  readonly graceMs: number;
+  /**
+   * How long before a lease runs out a term is ended where something beside us must stop first (a child that
+   * is asked before it is killed); 0 where nothing must.
+   */
+  readonly stopLeadMs: number;
+}
+
+/**
+ * A round of renewal and observation starts this often. A fifth of the TTL leaves four more rounds after a
+ * lost one, so that an etcd election (about 1 s) fits into a TTL of 5 s more than three times over.
+ */
+export const roundEveryMs = (ttlMs: number): number => ttlMs / 5;
+
+/** While etcd is out of reach rounds follow each other at least this fast: its return is noticed soon. */
+const searchingEveryMs = 250;
+
+/** How long after the start of a round the next one starts; `searching` once our knowledge has run out. */
+export const nextRoundMs = (ttlMs: number, searching: boolean): number =>
+  searching ? Math.min(searchingEveryMs, roundEveryMs(ttlMs)) : roundEveryMs(ttlMs);
+
+/**
+ * Until when something that was true at `sentAt` may be relied upon: etcd counts from when it received the
+ * request, we count from before we sent it, and stop a margin earlier.
+ */
+export const reliableUntil = (sentAt: Millis, ttlMs: number, marginMs: number): Millis =>
+  sentAt + ttlMs - marginMs;
+
+/** The first retry after a failure comes this soon: well above a round trip, well below a round. */
+const retryBaseMs = 50;
+
+/**
+ * The pause before retry number `failures` (1, 2, …): doubling, at most a round, and jittered down by up to a
+ * half so that many sidecars do not return in step. `jitter` is in [0, 1).
+ */
+export function retryDelayMs(failures: number, ttlMs: number, jitter: number): number {
+  const doubled = retryBaseMs * 2 ** Math.min(failures - 1, 10);
+  return Math.min(doubled, roundEveryMs(ttlMs)) * (1 - jitter / 2);
+}

@@ -1,0 +1,89 @@
+// Tells listeners what happened: compares what may be said of each election with what was last said, and says each
+// difference once. A listener that throws is a bug and is not shielded: listeners must not throw.
+import type { Election } from '../core/candidacy.ts';
+import type { Cause, ElectionName, FencingToken, MemberId } from '../core/model.ts';
+import type { Report } from '../core/report.ts';
+import { heldLease, type Session } from '../core/session.ts';
+import type { Notice } from '../ports.ts';
+
+interface Said {
+  readonly role: Report['role'];
+  readonly ownToken: FencingToken | null;
+  readonly leader: { readonly id: MemberId; readonly token: FencingToken } | null;
+}
+
+export class Announcer {
+  readonly #electionOf: (name: ElectionName) => Election;
+  readonly #listeners = new Set<(notice: Notice) => void>();
+  readonly #said = new Map<ElectionName, Said>();
+  readonly #lastEnd = new Map<
+    ElectionName,
+    { readonly token: FencingToken; readonly cause: Cause }
+  >();
+
+  constructor(electionOf: (name: ElectionName) => Election) {
+    this.#electionOf = electionOf;
+  }
+
+  subscribe(listener: (notice: Notice) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  announce(notice: Notice): void {
+    if (notice.kind === 'ended') {
+      this.#lastEnd.set(notice.election, { token: notice.token, cause: notice.cause });
+    }
+    for (const listener of this.#listeners) listener(notice);
+  }
+
+  /** Announces that the lease came, went, lapsed or came back. */
+  lease(before: Session, after: Session): void {
+    if (before.kind === after.kind) return;
+    const lease = heldLease(after) ?? heldLease(before);
+    if (lease === null) return;
+    const { leaseId, ttlMs } = lease;
+    const state = leaseState(before, after);
+    if (state !== null) this.announce({ kind: 'lease', state, leaseId, ttlMs });
+  }
+
+  /** Announces a change of leader, of our role or of our own claim, if there is one. */
+  compare(report: Report): void {
+    const { election, role, token: ownToken } = report;
+    const leader =
+      report.leader === null ? null : { id: report.leader.id, token: report.leader.token };
+    const said = this.#said.get(election);
+    const same =
+      said?.role === role && said.ownToken === ownToken && said.leader?.token === leader?.token;
+    if (same) return;
+    this.#said.set(election, { role, ownToken, leader });
+    const previousLeader = said?.leader ?? null;
+    const cause = this.#causeOf(report, previousLeader);
+    this.announce({ kind: 'changed', election, report, previousLeader, cause });
+  }
+
+  /** Why the leader changed, as far as this instance can know. */
+  #causeOf(report: Report, previous: Said['leader']): Cause {
+    if (report.token !== null || previous === null) return 'elected';
+    const ownEnd = this.#lastEnd.get(report.election);
+    if (ownEnd?.token === previous.token) return ownEnd.cause;
+    if (report.role === 'unknown') return 'etcd_unreachable';
+    if (report.leader?.token === previous.token) return 'unknown';
+    const handover = this.#electionOf(report.election).queue?.handover ?? null;
+    // No record of a clean end: the key went with its lease, or somebody deleted it.
+    return handover?.token === previous.token ? handover.cause : 'lease_expired';
+  }
+}
+
+function leaseState(
+  before: Session,
+  after: Session,
+): Extract<Notice, { kind: 'lease' }>['state'] | null {
+  if (after.kind === 'live') return before.kind === 'lapsed' ? 'recovered' : 'granted';
+  if (after.kind === 'lapsed') return 'lapsed';
+  if (after.kind === 'absent' && heldLease(before) !== null) return 'lost';
+  if (after.kind === 'closing') return 'revoked';
+  return null;
+}

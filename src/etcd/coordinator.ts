@@ -1,0 +1,187 @@
+// The Coordinator port on etcd: what an election needs, in etcd's terms, over the typed stubs of etcd3. It promises
+// that every call ends within a bound, carries a `sentAt` taken before it was sent, and fails with a class of
+// errors.ts. It decides nothing about leadership.
+import type { ITxnRequest, ITxnResponse } from 'etcd3';
+import type { ElectionName, LeaseId, Member, Snapshot } from '../core/model.ts';
+import { FencedOut, LeaseLost, Refused } from '../errors.ts';
+import type { Answer, Coordinator, Joined, Release, WatchNotice } from '../ports.ts';
+import { Cluster, type ClusterOptions } from './cluster.ts';
+import type { Endpoint } from './endpoint.ts';
+import { classify, isLeaseAlreadyGranted } from './faults.ts';
+import { keysOf, leaseToDecimal, memberKey, type ElectionKeys } from './keys.ts';
+import { renewOnce } from './renewal.ts';
+import { encodeMember } from './records.ts';
+import {
+  forgetTransaction,
+  joinTransaction,
+  proclaimTransaction,
+  readJoined,
+  readReleased,
+  readSnapshot,
+  readSurplusTerms,
+  releaseTransaction,
+  snapshotOperations,
+  snapshotWidth,
+} from './transactions.ts';
+import { QueueWatch } from './watch.ts';
+
+export interface EtcdOptions extends ClusterOptions {
+  /** The root of every key, such as `/electord`. */
+  readonly prefix: string;
+}
+
+/** etcd's default limit is 128 operations in a transaction. */
+const electionsPerRead = Math.floor(128 / snapshotWidth);
+
+export class EtcdCoordinator implements Coordinator {
+  readonly #cluster: Cluster;
+  readonly #options: EtcdOptions;
+  readonly #keys = new Map<ElectionName, ElectionKeys>();
+
+  constructor(options: EtcdOptions) {
+    this.#options = options;
+    this.#cluster = new Cluster(options);
+  }
+
+  async grant(lease: LeaseId, ttlMs: number): Promise<Answer<number>> {
+    try {
+      const { value, sentAt } = await this.#cluster.request('grant', (endpoint, limitMs) =>
+        endpoint
+          .client()
+          .leaseClient.leaseGrant(
+            { ID: leaseToDecimal(lease), TTL: Math.round(ttlMs / 1000) },
+            endpoint.within(limitMs),
+          ),
+      );
+      return { value: Number(value.TTL) * 1000, sentAt };
+    } catch (failure) {
+      // An earlier attempt arrived, but its answer did not: what was granted is learnt by renewing it.
+      if (isLeaseAlreadyGranted(classify(failure))) return this.renew(lease);
+      throw failure;
+    }
+  }
+
+  async renew(lease: LeaseId): Promise<Answer<number>> {
+    const { value, sentAt } = await this.#cluster.request('renew', (endpoint, limitMs) =>
+      renewOnce(endpoint, lease, limitMs),
+    );
+    if (value <= 0) throw new LeaseLost(`lease ${lease} has expired or was revoked`);
+    return { value: value * 1000, sentAt };
+  }
+
+  async revoke(lease: LeaseId): Promise<void> {
+    try {
+      await this.#cluster.request('revoke', (endpoint, limitMs) =>
+        endpoint
+          .client()
+          .leaseClient.leaseRevoke({ ID: leaseToDecimal(lease) }, endpoint.within(limitMs)),
+      );
+    } catch (failure) {
+      if (!(failure instanceof LeaseLost)) throw failure;
+    }
+  }
+
+  async join(
+    election: ElectionName,
+    lease: LeaseId,
+    me: Omit<Member, 'leaseId' | 'healthy'>,
+  ): Promise<Answer<Joined>> {
+    const keys = this.#keysOf(election);
+    const { value, sentAt } = await this.#transact('join', joinTransaction(keys, lease, me));
+    return { value: readJoined(keys, lease, value), sentAt };
+  }
+
+  async observe(elections: readonly ElectionName[]): Promise<Answer<readonly Snapshot[]>> {
+    const groups: ElectionName[][] = [];
+    for (let start = 0; start < elections.length; start += electionsPerRead) {
+      groups.push(elections.slice(start, start + electionsPerRead));
+    }
+    const answers = await Promise.all(groups.map((group) => this.#observeGroup(group)));
+    return {
+      value: answers.flatMap((answer) => answer.value),
+      sentAt: Math.min(...answers.map((answer) => answer.sentAt)),
+    };
+  }
+
+  async release(request: Release): Promise<void> {
+    const keys = this.#keysOf(request.election);
+    const { value } = await this.#transact('release', releaseTransaction(keys, request));
+    if (!readReleased(value, request.createRevision)) {
+      throw new Refused('the queue changed while a successor was being named');
+    }
+  }
+
+  async enroll(election: ElectionName, member: Member): Promise<void> {
+    const put = {
+      key: Buffer.from(memberKey(this.#keysOf(election), member.id)),
+      value: encodeMember(member),
+      lease: leaseToDecimal(member.leaseId),
+    };
+    await this.#transact('enroll', { success: [{ request_put: put }] });
+  }
+
+  async proclaim(
+    election: ElectionName,
+    own: Parameters<Coordinator['proclaim']>[1],
+    me: Omit<Member, 'leaseId' | 'healthy'>,
+    since: string,
+  ): Promise<void> {
+    const keys = this.#keysOf(election);
+    const { value } = await this.#transact('proclaim', proclaimTransaction(keys, own, me, since));
+    if (!value.succeeded) throw new FencedOut(`term ${own.createRevision.toString()} is over`);
+    const surplus = readSurplusTerms(keys, value);
+    if (surplus.length > 0) await this.#transact('proclaim', forgetTransaction(keys, surplus));
+  }
+
+  watch(elections: readonly ElectionName[], listener: (notice: WatchNotice) => void): () => void {
+    const watched = elections.map((election) => ({ election, keys: this.#keysOf(election) }));
+    const { ttlMs, observer } = this.#options;
+    const watch = new QueueWatch({
+      cluster: this.#cluster,
+      watched,
+      observe: () => this.observe(elections),
+      listener,
+      ttlMs,
+      observer,
+    });
+    watch.start();
+    return () => {
+      watch.stop();
+    };
+  }
+
+  /** Certificates or the password were rotated: connections are made anew, the lease and the watch survive. */
+  reset(): void {
+    this.#cluster.reset();
+  }
+
+  close(): void {
+    this.#cluster.close();
+  }
+
+  async #observeGroup(group: readonly ElectionName[]): Promise<Answer<readonly Snapshot[]>> {
+    const keys = group.map((election) => this.#keysOf(election));
+    const request = { success: keys.flatMap((each) => snapshotOperations(each)) };
+    const { value, sentAt } = await this.#transact('observe', request);
+    const snapshots = keys.map((each, index) => {
+      const reads = value.responses.slice(index * snapshotWidth, (index + 1) * snapshotWidth);
+      return readSnapshot(each, value.header.revision, reads);
+    });
+    return { value: snapshots, sentAt };
+  }
+
+  #transact(operation: string, request: ITxnRequest): Promise<Answer<ITxnResponse>> {
+    return this.#cluster.request(operation, (endpoint: Endpoint, limitMs) =>
+      endpoint.client().kv.txn(request, endpoint.within(limitMs)),
+    );
+  }
+
+  #keysOf(election: ElectionName): ElectionKeys {
+    let keys = this.#keys.get(election);
+    if (keys === undefined) {
+      keys = keysOf(this.#options.prefix, election);
+      this.#keys.set(election, keys);
+    }
+    return keys;
+  }
+}

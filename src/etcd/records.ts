@@ -1,0 +1,131 @@
+// The values under our keys: JSON with a format version `v`, read leniently (an unknown field is ignored, a newer
+// version is read for what is known of it) and written strictly. A candidate whose value is not ours is shown by
+// its bare value.
+import type { IKeyValue } from 'etcd3';
+import {
+  causes,
+  fencingToken,
+  memberId,
+  revision,
+  type Candidate,
+  type Cause,
+  type Control,
+  type FencingToken,
+  type Handover,
+  type Member,
+} from '../core/model.ts';
+import { leaseFromDecimal, memberFromKey, revisionFromDecimal, type ElectionKeys } from './keys.ts';
+
+/** The version of every record format that this program writes. */
+export const formatVersion = 1;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** The object in a value, or null where it is not a record of ours. */
+function fieldsOf(value: Buffer): Fields | null {
+  const text = value.toString('utf8');
+  if (!text.startsWith('{')) return null;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    const record = typeof parsed === 'object' && parsed !== null ? (parsed as Fields) : null;
+    return typeof record?.['v'] === 'number' ? record : null;
+  } catch {
+    return null;
+  }
+}
+
+const textOf = (fields: Fields | null, name: string): string | null => {
+  const value = fields?.[name];
+  return typeof value === 'string' ? value : null;
+};
+const numberOf = (fields: Fields | null, name: string): number => {
+  const value = fields?.[name];
+  return typeof value === 'number' && Number.isSafeInteger(value) ? value : 0;
+};
+const tokenOf = (fields: Fields | null, name: string): FencingToken | null => {
+  const text = textOf(fields, name);
+  return text !== null && /^\d{1,19}$/.test(text) ? fencingToken(revision(BigInt(text))) : null;
+};
+const causeOf = (fields: Fields | null): Cause =>
+  causes.find((cause) => cause === textOf(fields, 'cause')) ?? 'unknown';
+
+const encode = (fields: Fields): Buffer =>
+  Buffer.from(JSON.stringify({ v: formatVersion, ...fields }));
+
+export function decodeCandidate(keys: ElectionKeys, kv: IKeyValue): Candidate {
+  const fields = fieldsOf(kv.value);
+  const id = textOf(fields, 'id');
+  return {
+    key: kv.key.toString('utf8').slice(keys.candidates.length),
+    leaseId: leaseFromDecimal(kv.lease),
+    createRevision: revisionFromDecimal(kv.create_revision),
+    id: memberId(id ?? kv.value.toString('utf8')),
+    address: textOf(fields, 'address'),
+    url: textOf(fields, 'url'),
+    priority: numberOf(fields, 'priority'),
+    since: textOf(fields, 'since'),
+    native: id !== null,
+  };
+}
+
+type Self = Omit<Member, 'leaseId' | 'healthy'>;
+
+export const encodeCandidate = (
+  { id, address, url, priority }: Self,
+  since: string | null,
+): Buffer => encode({ id, address, url, priority, since });
+
+export function decodeMember(keys: ElectionKeys, kv: IKeyValue): Member {
+  const fields = fieldsOf(kv.value);
+  return {
+    id: memberFromKey(keys, kv.key.toString('utf8')),
+    leaseId: leaseFromDecimal(kv.lease),
+    address: textOf(fields, 'address'),
+    url: textOf(fields, 'url'),
+    priority: numberOf(fields, 'priority'),
+    healthy: fields?.['healthy'] === true,
+    version: textOf(fields, 'version') ?? 'unknown',
+  };
+}
+
+export const encodeMember = ({ address, url, priority, healthy, version }: Member): Buffer =>
+  encode({ address, url, priority, healthy, version });
+
+/** Null where the record is not readable: then no end counts as clean. */
+export function decodeHandover(kv: IKeyValue): Handover | null {
+  const fields = fieldsOf(kv.value);
+  const token = tokenOf(fields, 'token');
+  if (token === null) return null;
+  const to = textOf(fields, 'to');
+  return {
+    from: memberId(textOf(fields, 'from') ?? ''),
+    token,
+    cause: causeOf(fields),
+    to: to === null ? null : memberId(to),
+    reason: textOf(fields, 'reason'),
+  };
+}
+
+export const encodeHandover = ({ from, token, cause, to, reason }: Handover): Buffer =>
+  encode({ from, token: token.toString(), cause, to, reason });
+
+/** The presence of the key is the pause; a value that is not readable still pauses. */
+export function decodeControl(kv: IKeyValue): Control {
+  const fields = fieldsOf(kv.value);
+  const by = textOf(fields, 'by');
+  return {
+    paused: true,
+    reason: textOf(fields, 'reason'),
+    by: by === null ? null : memberId(by),
+    until: textOf(fields, 'until'),
+  };
+}
+
+/** The token in the key of a term's record, or null where the key is not of that form. */
+export function decodeTermKey(keys: ElectionKeys, key: Buffer): FencingToken | null {
+  const text = key.toString('utf8').slice(keys.terms.length);
+  return /^\d{1,19}$/.test(text) ? fencingToken(revision(BigInt(text))) : null;
+}
+
+export const encodeTerm = ({ id, address }: Self, token: FencingToken, since: string): Buffer =>
+  encode({ token: token.toString(), leader: id, address, from: since });

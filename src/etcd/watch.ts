@@ -1,0 +1,206 @@
+// A watch on the queues of elections that does not go quiet: a linearizable snapshot first, then every revision in
+// order; broken, cancelled, compacted or mute, it begins anew with a snapshot, at another endpoint. It is a hint that
+// makes hand-over fast; nothing is claimed on its word alone for longer than a confirmation lasts.
+import type { IWatchCreateRequest, IWatchResponse } from 'etcd3';
+import type { Change, ElectionName, Revision, Snapshot } from '../core/model.ts';
+import { Compacted, Unreachable } from '../errors.ts';
+import { watchProbe, watchReopening } from '../policies.ts';
+import type { Answer, RequestObserver, WatchNotice } from '../ports.ts';
+import type { Cluster } from './cluster.ts';
+import type { Endpoint } from './endpoint.ts';
+import { classify } from './faults.ts';
+import { justBehind, revisionFromDecimal, type ElectionKeys } from './keys.ts';
+import { decodeCandidate, decodeControl, decodeHandover } from './records.ts';
+
+export interface QueueWatchOptions {
+  readonly cluster: Cluster;
+  readonly watched: readonly { readonly election: ElectionName; readonly keys: ElectionKeys }[];
+  readonly observe: () => Promise<Answer<readonly Snapshot[]>>;
+  readonly listener: (notice: WatchNotice) => void;
+  readonly ttlMs: number;
+  readonly observer: RequestObserver;
+}
+
+export class QueueWatch {
+  readonly #options: QueueWatchOptions;
+  #stopped = false;
+  #cancel: () => void = () => undefined;
+
+  constructor(options: QueueWatchOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    void this.#run();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancel();
+  }
+
+  /** Each round of the loop is one watch that worked for a while; within it, opening is retried with backoff. */
+  async #run(): Promise<void> {
+    while (!this.#isStopped()) {
+      await watchReopening().execute(async () => {
+        if (!this.#stopped) await this.#watchOnce();
+      });
+    }
+  }
+
+  /** Resolves when a watch that had begun was interrupted; rejects when it could not begin. */
+  async #watchOnce(): Promise<void> {
+    const { cluster, observe, watched, listener } = this.#options;
+    let begun = false;
+    let endpoint: Endpoint | undefined;
+    try {
+      const { value, sentAt } = await observe();
+      if (this.#isStopped()) return;
+      watched.forEach(({ election }, index) => {
+        const snapshot = value[index];
+        if (snapshot !== undefined) listener({ kind: 'snapshot', election, snapshot, sentAt });
+      });
+      [endpoint] = cluster.inOrder();
+      if (endpoint === undefined) return;
+      await this.#follow(endpoint, value, () => {
+        begun = true;
+      });
+    } catch (failure) {
+      if (this.#isStopped()) return;
+      const error = classify(failure);
+      if (endpoint !== undefined && error instanceof Unreachable) cluster.avoid(endpoint);
+      listener({ kind: 'interrupted', why: error.message });
+      if (!begun) throw error;
+    }
+  }
+
+  /** A method, because the compiler takes a field for unchanged across an await. */
+  #isStopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** Follows from the snapshots on; settles only when the stream ends, and then by rejecting. */
+  async #follow(endpoint: Endpoint, from: readonly Snapshot[], begun: () => void): Promise<never> {
+    const { observer, ttlMs, watched } = this.#options;
+    await this.#options.cluster.ensureToken(endpoint);
+    const stream = await endpoint.client().watchClient.watch();
+    const forget = endpoint.opened(stream);
+    const probe = watchProbe(ttlMs);
+    let heardSince = true;
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<never>((_, reject) => {
+        stream.on('error', reject);
+        stream.on('end', () => {
+          reject(new Unreachable('etcd ended the watch'));
+        });
+        stream.on('data', (answer) => {
+          heardSince = true;
+          try {
+            this.#onAnswer(answer);
+            begun();
+          } catch (failure) {
+            reject(failure instanceof Error ? failure : new Error(String(failure)));
+          }
+        });
+        this.#cancel = () => {
+          reject(new Unreachable('stopped'));
+        };
+        const ask = (): void => {
+          heardSince = false;
+          stream.write({ progress_request: {} });
+          timer = setTimeout(judge, probe.answerWithinMs);
+        };
+        const judge = (): void => {
+          if (!heardSince) reject(new Unreachable('the watch is mute'));
+          else timer = setTimeout(ask, Math.max(0, probe.everyMs - probe.answerWithinMs));
+        };
+        watched.forEach(({ keys }, index) => {
+          stream.write({ create_request: creationOf(keys, index, from[index]?.revision) });
+        });
+        ask();
+        observer.requested('watch', 'ok', 0);
+      });
+    } catch (failure) {
+      observer.requested('watch', 'failed', 0);
+      throw failure;
+    } finally {
+      clearTimeout(timer);
+      forget();
+      this.#cancel = () => undefined;
+      stream.end();
+      stream.cancel();
+    }
+  }
+
+  #onAnswer(answer: IWatchResponse): void {
+    if (this.#stopped) return;
+    if (answer.canceled) {
+      const why = answer.cancel_reason === '' ? 'etcd cancelled the watch' : answer.cancel_reason;
+      throw answer.compact_revision === '0' ? new Unreachable(why) : new Compacted(why);
+    }
+    const watched = this.#options.watched[Number(answer.watch_id) - 1];
+    if (watched === undefined) return;
+    for (const change of changesOf(watched.keys, answer)) {
+      this.#options.listener({ kind: 'change', election: watched.election, change });
+    }
+  }
+}
+
+/** Watches `candidates/…`, `control` and `handover`, which are neighbours, in one watch: one order of revisions. */
+const creationOf = (
+  keys: ElectionKeys,
+  index: number,
+  revision: Revision | undefined,
+): IWatchCreateRequest => ({
+  key: Buffer.from(keys.candidates),
+  range_end: justBehind(keys.handover),
+  start_revision: ((revision ?? 0n) + 1n).toString(),
+  watch_id: index + 1,
+});
+
+/** All events of one revision make one change; the events of an answer are in the order of revisions. */
+export function changesOf(keys: ElectionKeys, answer: IWatchResponse): readonly Change[] {
+  const changes = new Map<string, IWatchResponse['events']>();
+  for (const event of answer.events) {
+    const revision = event.kv.mod_revision;
+    changes.set(revision, [...(changes.get(revision) ?? []), event]);
+  }
+  return [...changes].map(([revision, events]) =>
+    changeOf(keys, revisionFromDecimal(revision), events),
+  );
+}
+
+function changeOf(
+  keys: ElectionKeys,
+  revision: Revision,
+  events: IWatchResponse['events'],
+): Change {
+  const puts = events.filter((event) => isPut(event));
+  const deletes = events
+    .filter((event) => !isPut(event))
+    .map((event) => event.kv.key.toString('utf8'));
+  const put = (key: string): (typeof puts)[number] | undefined =>
+    puts.find((event) => event.kv.key.toString('utf8') === key);
+  const control = put(keys.control);
+  const handover = put(keys.handover);
+  return {
+    revision,
+    candidates: puts
+      .filter((event) => event.kv.key.toString('utf8').startsWith(keys.candidates))
+      .map((event) => decodeCandidate(keys, event.kv)),
+    removedCandidates: deletes
+      .filter((key) => key.startsWith(keys.candidates))
+      .map((key) => key.slice(keys.candidates.length)),
+    ...(control !== undefined
+      ? { control: decodeControl(control.kv) }
+      : deletes.includes(keys.control)
+        ? { control: null }
+        : {}),
+    ...(handover === undefined ? {} : { handover: decodeHandover(handover.kv) }),
+  };
+}
+
+/** With `enums: String` the type is the word of the proto file at run time, whatever the declaration says. */
+const isPut = (event: IWatchResponse['events'][number]): boolean =>
+  (event.type as unknown) === 'Put';

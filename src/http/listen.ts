@@ -1,0 +1,236 @@
+// A listening socket for an application: TCP or unix, with a bound on everything a client can hold, and an end
+// that finishes the answers in flight. It knows connections and requests, not what is answered.
+import { lstat, rm } from 'node:fs/promises';
+import { createServer, STATUS_CODES, type Server, type ServerResponse } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { ElectordError } from '../errors.ts';
+import { unreadableAnswer, type Application } from './application.ts';
+
+/** `port` 0 asks for a free one. */
+export type ListenAddress =
+  { readonly host: string; readonly port: number } | { readonly path: string };
+
+export interface Limits {
+  /** How long the header of a request may take to arrive, and a whole request. */
+  readonly headersTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  /** How often these two are looked at. */
+  readonly checkEveryMs: number;
+  /** Longer than the check interval of any load balancer, so that it is never the server that closes first. */
+  readonly keepAliveTimeoutMs: number;
+  /** How long a connection may lie still in the middle of an answer: a client that does not read is dropped. */
+  readonly stallTimeoutMs: number;
+  /** Node's own default: browsers send the cookies of every program on the same host. */
+  readonly maxHeaderBytes: number;
+  readonly maxConnections: number;
+  /** How long `close` waits for the answers in flight. */
+  readonly drainMs: number;
+}
+
+export const standardLimits: Limits = {
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  checkEveryMs: 5_000,
+  keepAliveTimeoutMs: 75_000,
+  stallTimeoutMs: 60_000,
+  maxHeaderBytes: 16_384,
+  maxConnections: 8192,
+  drainMs: 2_000,
+};
+
+export interface Listening {
+  /** Where it listens, with the port that was found. */
+  readonly address: ListenAddress;
+  /** Stops accepting, finishes the answers in flight within `drainMs`, and resolves once all is closed. */
+  close(): Promise<void>;
+}
+
+/** The address cannot be listened on: taken, not ours, or not a socket. */
+export class CannotListen extends ElectordError {
+  override readonly name = 'CannotListen';
+  readonly code = 'cannot_listen';
+}
+
+/** Only the owner and the group may connect to a unix socket: it takes the operator's verbs. */
+const unixUmask = 0o117;
+/** Nobody answers a connection on this machine slower, unless it is stuck: then it is alive all the same. */
+const answersWithinMs = 1000;
+
+const shown = (address: ListenAddress): string =>
+  'path' in address ? `unix:${address.path}` : `${address.host}:${address.port}`;
+
+/** True if a process accepts connections on the unix socket `path`. */
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path });
+    const found = (answered: boolean): void => {
+      socket.destroy();
+      resolve(answered);
+    };
+    socket.setTimeout(answersWithinMs, () => found(true));
+    socket.once('connect', () => found(true));
+    // Anything but a plain refusal leaves it in doubt whether somebody is there: then the file stays.
+    socket.once('error', (error: NodeJS.ErrnoException) =>
+      found(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'),
+    );
+  });
+}
+
+/** Removes the socket file that a killed process left behind; anything else in the way is left alone. */
+async function removeStale(path: string): Promise<void> {
+  const there = await lstat(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new CannotListen(`cannot look at unix:${path}`, { cause: error });
+  });
+  if (there === null) return;
+  if (!there.isSocket()) throw new CannotListen(`${path} exists and is not a socket`);
+  if (await isAnswered(path)) throw new CannotListen(`another process answers on unix:${path}`);
+  await rm(path, { force: true });
+}
+
+function bind(server: Server, address: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: Error): void =>
+      reject(
+        new CannotListen(`cannot listen on ${shown(address)}: ${error.message}`, { cause: error }),
+      );
+    server.once('error', failed);
+    server.once('listening', () => {
+      server.off('error', failed);
+      resolve();
+    });
+    if (!('path' in address)) {
+      server.listen({ host: address.host, port: address.port });
+      return;
+    }
+    // The file is made within the call: there is no moment in which it has another mode.
+    const before = process.umask(unixUmask);
+    try {
+      server.listen({ path: address.path });
+    } finally {
+      process.umask(before);
+    }
+  });
+}
+
+function statusOf(error: NodeJS.ErrnoException): 400 | 408 | 431 {
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return 408;
+  return error.code === 'HPE_HEADER_OVERFLOW' ? 431 : 400;
+}
+
+/** Connections and the answers in flight on them, so that an end can tell the idle ones. */
+class Traffic {
+  readonly #sockets = new Set<Socket>();
+  readonly #inFlight = new Set<ServerResponse>();
+  #closing = false;
+
+  opened(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+  }
+
+  began(response: ServerResponse): void {
+    this.#inFlight.add(response);
+    if (this.#closing) response.shouldKeepAlive = false;
+    response.once('close', () => {
+      this.#inFlight.delete(response);
+      if (this.#closing) this.#endIdle();
+    });
+  }
+
+  isBusy(socket: Duplex): boolean {
+    return [...this.#inFlight].some(({ req }) => req.socket === socket);
+  }
+
+  /** Ends every connection as soon as nothing is to be answered on it. */
+  close(): void {
+    this.#closing = true;
+    for (const response of this.#inFlight) response.shouldKeepAlive = false;
+    // One turn of the loop, for requests that have arrived already and were not read yet.
+    setImmediate(() => this.#endIdle());
+  }
+
+  cutOff(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #endIdle(): void {
+    const busy = new Set<Duplex>([...this.#inFlight].map(({ req }) => req.socket));
+    for (const socket of this.#sockets) if (!busy.has(socket)) socket.destroySoon();
+  }
+}
+
+function serverFor(application: Application, limits: Limits, traffic: Traffic): Server {
+  const server = createServer({
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    connectionsCheckingInterval: limits.checkEveryMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    maxHeaderSize: limits.maxHeaderBytes,
+    // A health check may be HTTP/1.1 without a Host; and a refusal by Node would lack our headers.
+    requireHostHeader: false,
+    noDelay: true,
+  });
+  server.timeout = limits.stallTimeoutMs;
+  server.maxConnections = limits.maxConnections;
+  const handle = (request: ServerResponse['req'], response: ServerResponse): void => {
+    traffic.began(response);
+    application.handle(request, response);
+  };
+  server.on('connection', (socket) => traffic.opened(socket));
+  server.on('request', handle);
+  server.on('checkExpectation', handle);
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // An answer that is half out cannot be followed by another one.
+    if (error.code === 'ECONNRESET' || !socket.writable || traffic.isBusy(socket)) {
+      socket.destroy();
+      return;
+    }
+    const status = statusOf(error);
+    socket.end(unreadableAnswer(status, STATUS_CODES[status] ?? '', application), () =>
+      socket.destroy(),
+    );
+  });
+  return server;
+}
+
+function closing(server: Server, traffic: Traffic, drainMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const bound = setTimeout(() => traffic.cutOff(), drainMs);
+    server.close(() => {
+      clearTimeout(bound);
+      resolve();
+    });
+    traffic.close();
+  });
+}
+
+/**
+ * Serves `application` at `address`. A unix socket gets mode 0660; a socket file that nobody answers on is
+ * replaced.
+ *
+ * @throws CannotListen if the address is taken or not to be had.
+ */
+export async function listen(
+  application: Application,
+  address: ListenAddress,
+  limits: Partial<Limits> = {},
+): Promise<Listening> {
+  const all = { ...standardLimits, ...limits };
+  if ('path' in address) await removeStale(address.path);
+  const traffic = new Traffic();
+  const server = serverFor(application, all, traffic);
+  await bind(server, address);
+  // A failing accept (no file descriptors left) costs that connection, not the process.
+  server.on('error', (error) => application.reportError(error));
+  const bound = server.address();
+  let closed: Promise<void> | null = null;
+  return {
+    address:
+      typeof bound === 'object' && bound !== null && !('path' in address)
+        ? { host: address.host, port: bound.port }
+        : address,
+    close: () => (closed ??= closing(server, traffic, all.drainMs)),
+  };
+}

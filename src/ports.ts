@@ -1,0 +1,201 @@
+// The interfaces between the floors: what the runtime needs from the world, and what the world may ask of it.
+// Nothing here knows a vendor, and nothing has behaviour.
+import type {
+  Cause,
+  Change,
+  Candidate,
+  ElectionName,
+  FencingToken,
+  Handover,
+  LeaseId,
+  Member,
+  MemberId,
+  Millis,
+  Revision,
+  Snapshot,
+} from './core/model.ts';
+import type { Report } from './core/report.ts';
+
+/** The monotonic clock, and the one timer that stands on it. */
+export interface Clock {
+  /** Milliseconds that never go backwards and count through a suspend of the machine. */
+  now(): Millis;
+  /** Calls `run` once at `at` or soon after; the returned function cancels it. */
+  at(at: Millis, run: () => void): () => void;
+  /** The wall-clock time of a moment of this clock, ISO 8601: for people and records, it decides nothing. */
+  wallTimeOf(at: Millis): string;
+}
+
+/** An answer, and the monotonic time just before the request that brought it was sent. */
+export interface Answer<Value> {
+  readonly value: Value;
+  readonly sentAt: Millis;
+}
+
+/** Where our key stands after joining, and the whole election as of that very transaction. */
+export interface Joined {
+  readonly createRevision: Revision;
+  readonly snapshot: Snapshot;
+}
+
+export interface Release {
+  readonly election: ElectionName;
+  readonly leaseId: LeaseId;
+  /** Guards the transaction: a key of another term is never touched. */
+  readonly createRevision: Revision;
+  /** Written in the same transaction; null where no term ends. */
+  readonly handover: Handover | null;
+  /** Deleted in the same transaction, each guarded by its create revision. */
+  readonly bypassed: readonly Candidate[];
+}
+
+/** What a watch tells: a linearizable snapshot first and after every interruption, then each revision in order. */
+export type WatchNotice =
+  | {
+      readonly kind: 'snapshot';
+      readonly election: ElectionName;
+      readonly snapshot: Snapshot;
+      readonly sentAt: Millis;
+    }
+  | { readonly kind: 'change'; readonly election: ElectionName; readonly change: Change }
+  | { readonly kind: 'interrupted'; readonly why: string };
+
+/**
+ * The store that elections are coordinated through. Every call ends within a bound that the implementation
+ * derives from the TTL; it rejects with a class of errors.ts and nothing else. Every request is idempotent, so
+ * an implementation may send it again, elsewhere, after an ambiguous failure.
+ */
+export interface Coordinator {
+  /** Grants a lease under an id of our own choosing. `value` is the TTL granted, in milliseconds. */
+  grant(leaseId: LeaseId, ttlMs: number): Promise<Answer<number>>;
+  /** Renews a lease. `value` is the TTL granted, in milliseconds. Rejects with LeaseLost if it is gone. */
+  renew(leaseId: LeaseId): Promise<Answer<number>>;
+  /** Revokes a lease, and with it all its keys; a lease that is gone is a success. */
+  revoke(leaseId: LeaseId): Promise<void>;
+  /** Puts our key at the end of the queue, or finds it where it already stands. */
+  join(
+    election: ElectionName,
+    leaseId: LeaseId,
+    me: Omit<Member, 'leaseId' | 'healthy'>,
+  ): Promise<Answer<Joined>>;
+  /** Linearizable: the state of each election named, in the order asked. */
+  observe(elections: readonly ElectionName[]): Promise<Answer<readonly Snapshot[]>>;
+  /** Deletes our key, guarded. Resolves once the key with that create revision is certainly gone. */
+  release(request: Release): Promise<void>;
+  /** Writes our leased member record. */
+  enroll(election: ElectionName, member: Member): Promise<void>;
+  /**
+   * Says in the leader's key since when it leads, and records the term; guarded by the term. `since` is ISO 8601.
+   * Rejects with FencedOut if the term is over.
+   */
+  proclaim(
+    election: ElectionName,
+    own: { readonly leaseId: LeaseId; readonly createRevision: Revision },
+    me: Omit<Member, 'leaseId' | 'healthy'>,
+    since: string,
+  ): Promise<void>;
+  /** Watches the queues of these elections until the returned function is called. */
+  watch(elections: readonly ElectionName[], listener: (notice: WatchNotice) => void): () => void;
+  /** Ends all streams and connections. */
+  close(): void;
+}
+
+/** The guarded application beside us, as far as the runtime is concerned with it. */
+export interface App {
+  /** A term of ours began. */
+  elected(election: ElectionName, token: FencingToken): void;
+  /** A term of ours ended: everything acting for it stops by `mustStopBy`; then `quiesced` is called. */
+  stop(
+    election: ElectionName,
+    token: FencingToken,
+    cause: Cause,
+    mustStopBy: Millis,
+    quiesced: () => void,
+  ): void;
+  /** No time is left: whatever still acts for the term is killed now. */
+  cutOff(election: ElectionName, token: FencingToken): void;
+}
+
+/** What happened, for logs, metrics and events; told once, in order, after the state has changed. */
+export type Notice =
+  | {
+      readonly kind: 'elected';
+      readonly election: ElectionName;
+      readonly token: FencingToken;
+      readonly leaderlessMs: number | null;
+    }
+  | {
+      readonly kind: 'ended';
+      readonly election: ElectionName;
+      readonly token: FencingToken;
+      readonly cause: Cause;
+      readonly reason: string | null;
+      readonly ledMs: number;
+    }
+  | { readonly kind: 'released'; readonly election: ElectionName; readonly token: FencingToken }
+  /** The leader that this instance sees, or its own role, is another than before. */
+  | {
+      readonly kind: 'changed';
+      readonly election: ElectionName;
+      readonly report: Report;
+      readonly previousLeader: { readonly id: MemberId; readonly token: FencingToken } | null;
+      readonly cause: Cause;
+    }
+  | {
+      readonly kind: 'lease';
+      readonly state: 'granted' | 'lapsed' | 'recovered' | 'lost' | 'revoked';
+      readonly leaseId: LeaseId;
+      readonly ttlMs: number;
+    }
+  | {
+      readonly kind: 'renewal';
+      readonly result: 'ok' | 'failed' | 'lost';
+      readonly durationMs: number;
+    }
+  | {
+      readonly kind: 'trouble';
+      readonly operation: string;
+      readonly election: ElectionName | null;
+      readonly error: Error;
+    }
+  | { readonly kind: 'watchInterrupted'; readonly why: string };
+
+/** One request to etcd as it ended, for the metrics. */
+export interface RequestObserver {
+  /** `operation` is grant, renew, revoke, join, observe, release, enroll, proclaim, watch or authenticate. */
+  requested(operation: string, result: 'ok' | 'failed', durationMs: number): void;
+}
+
+/** What may be asked of the running elector by HTTP, metrics and the operator's verbs. */
+export interface Elections {
+  readonly names: readonly ElectionName[];
+  /** A fresh report, made at the moment of the call; throws if the name is not one of `names`. */
+  report(election: ElectionName): Report;
+  /** The lease as it stands; null while there is none. */
+  lease(): {
+    readonly leaseId: LeaseId;
+    readonly ttlMs: number;
+    readonly remainingMs: number;
+  } | null;
+  /** The TTL that knowledge is judged by: as granted, else as asked for. */
+  ttlMs(): number;
+  /** Milliseconds since the newest request that etcd answered was sent; null before the first. */
+  contactAgeMs(): number | null;
+  isStopping(): boolean;
+  /** Calls `listener` with every notice from now on; the returned function ends that. */
+  subscribe(listener: (notice: Notice) => void): () => void;
+  /** Ends our own term for a reason of the caller's, and does not stand again for `notForMs`. */
+  stepDown(
+    election: ElectionName,
+    request: {
+      readonly cause: Cause;
+      readonly to: MemberId | null;
+      readonly reason: string | null;
+      readonly notForMs: number;
+    },
+  ): void;
+  /** Promises not to leave of our own accord for `holdMs` more; returns for how long that is promised (0: not the leader). */
+  hold(election: ElectionName, holdMs: number): number;
+  /** What the app check found. */
+  appHealth(healthy: boolean): void;
+}

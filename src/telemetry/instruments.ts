@@ -1,0 +1,138 @@
+// The names, labels and help of every metric, in the order of the reference. No behaviour: what feeds them is in
+// metrics.ts.
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+/** From a loopback etcd to one that is about to cost us the lease. */
+const renewalBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const hookBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+const perElection = ['election', 'id'] as const;
+const perInstance = ['id'] as const;
+
+function electionInstruments(registers: Registry[]) {
+  return {
+    isLeader: new Gauge({
+      name: 'electord_is_leader',
+      help: 'Whether this instance leads now (1 or 0).',
+      labelNames: perElection,
+      registers,
+    }),
+    role: new Gauge({
+      name: 'electord_role',
+      help: 'The role of this instance: 1 for the one it has, 0 for the others.',
+      labelNames: [...perElection, 'role'] as const,
+      registers,
+    }),
+    fencingToken: new Gauge({
+      name: 'electord_fencing_token',
+      help: 'The fencing token of the term of this instance, 0 when not leading. Exact up to 2^53.',
+      labelNames: perElection,
+      registers,
+    }),
+    transitions: new Counter({
+      name: 'electord_transitions_total',
+      help: 'Terms of this instance that began (cause elected) or ended (any other cause).',
+      labelNames: [...perElection, 'cause'] as const,
+      registers,
+    }),
+    leaderless: new Counter({
+      name: 'electord_leaderless_seconds_total',
+      help: 'Time in which this instance knew of no leader.',
+      labelNames: perElection,
+      registers,
+    }),
+    members: new Gauge({
+      name: 'electord_members',
+      help: 'Members present, candidates of other programs included.',
+      labelNames: perElection,
+      registers,
+    }),
+    paused: new Gauge({
+      name: 'electord_paused',
+      help: 'Whether the election is paused (1 or 0).',
+      labelNames: perElection,
+      registers,
+    }),
+    masterStatus: new Gauge({
+      name: 'leader_election_master_status',
+      help: 'Whether this instance leads the election of that name (1 or 0), as client-go tells it.',
+      labelNames: ['name'] as const,
+      registers,
+    }),
+  };
+}
+
+function instanceInstruments(registers: Registry[]) {
+  return {
+    leaseRemaining: new Gauge({
+      name: 'electord_lease_remaining_seconds',
+      help: 'How long the lease may still be relied upon, 0 without one.',
+      labelNames: perInstance,
+      registers,
+    }),
+    leaseTtl: new Gauge({
+      name: 'electord_lease_ttl_seconds',
+      help: 'The time to live of the lease: as granted, else as asked for.',
+      labelNames: perInstance,
+      registers,
+    }),
+    renewals: new Counter({
+      name: 'electord_renewals_total',
+      help: 'Renewals of the lease that ended: ok, failed, or lost (the lease was gone).',
+      labelNames: [...perInstance, 'result'] as const,
+      registers,
+    }),
+    renewalDuration: new Histogram({
+      name: 'electord_renewal_duration_seconds',
+      help: 'How long renewals of the lease took, whatever their result.',
+      labelNames: perInstance,
+      buckets: renewalBuckets,
+      registers,
+    }),
+    etcdRequests: new Counter({
+      name: 'electord_etcd_requests_total',
+      help: 'Requests to etcd that ended, by operation and result.',
+      labelNames: [...perInstance, 'op', 'result'] as const,
+      registers,
+    }),
+    etcdUp: new Gauge({
+      name: 'electord_etcd_up',
+      help: 'Whether etcd answered a request sent within the last TTL (1 or 0).',
+      labelNames: perInstance,
+      registers,
+    }),
+    appUp: new Gauge({
+      name: 'electord_app_up',
+      help: 'Whether the check of the app passes (1 or 0); 1 where no check is configured.',
+      labelNames: perInstance,
+      registers,
+    }),
+    hookDuration: new Histogram({
+      name: 'electord_hook_duration_seconds',
+      help: 'How long hooks ran, by hook and result.',
+      labelNames: [...perInstance, 'hook', 'result'] as const,
+      buckets: hookBuckets,
+      registers,
+    }),
+    eventClients: new Gauge({
+      name: 'electord_event_clients',
+      help: 'Clients that receive events now.',
+      labelNames: perInstance,
+      registers,
+    }),
+    buildInfo: new Gauge({
+      name: 'electord_build_info',
+      help: 'Always 1; the version of electord is in the label.',
+      labelNames: ['version'] as const,
+      registers,
+    }),
+  };
+}
+
+/** All metrics of electord, registered in `registry`. */
+export function createInstruments(registry: Registry) {
+  const registers = [registry];
+  return { ...electionInstruments(registers), ...instanceInstruments(registers) };
+}
+
+export type Instruments = ReturnType<typeof createInstruments>;

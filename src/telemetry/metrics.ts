@@ -1,0 +1,189 @@
+// Only home of prom-client, with instruments.ts: a registry of its own, fed by the notices of the elector and by
+// one look at it per scrape, so that all values of a scrape are of the same moment.
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { causes, type ElectionName, type MemberId, type Millis } from '../core/model.ts';
+import type { Report, Role } from '../core/report.ts';
+import type { Elections, Notice, RequestObserver } from '../ports.ts';
+import { createInstruments, type Instruments } from './instruments.ts';
+
+const roles: readonly Role[] = ['leader', 'follower', 'observer', 'unknown'];
+const renewalResults = ['ok', 'failed', 'lost'] as const;
+const requestResults = ['ok', 'failed'] as const;
+/** The operations of RequestObserver: they exist with 0 before the first request, so that rates are right. */
+const operations = [
+  'grant',
+  'renew',
+  'revoke',
+  'join',
+  'observe',
+  'release',
+  'enroll',
+  'proclaim',
+  'watch',
+  'authenticate',
+];
+
+/** What is looked at when metrics are scraped. */
+export interface Observed {
+  readonly elections: Elections;
+  /** What the app check says; without a check the app counts as up. */
+  readonly app: () => { readonly configured: boolean; readonly healthy: boolean };
+  /** How many clients receive events now. */
+  readonly eventClients: () => number;
+}
+
+export interface Metrics {
+  /** Counts requests to etcd; may be used before `observe`. */
+  readonly requests: RequestObserver;
+  /** Starts looking at a running elector; the returned function ends the counting of its notices. */
+  observe(observed: Observed): () => void;
+  /** Counts one run of a hook: `elected` or `step-down`, and how it ended. */
+  observeHook(hook: string, result: string, seconds: number): void;
+  /** The body of `/metrics`, of now. */
+  render(): Promise<{ readonly contentType: string; readonly body: string }>;
+}
+
+const oneIf = (yes: boolean): number => (yes ? 1 : 0);
+
+/** Since when a stretch of time lasts, and whether it is one without a known leader. */
+interface Stretch {
+  readonly since: Millis;
+  readonly leaderless: boolean;
+}
+
+/** Feeds the instruments from one running elector. */
+class Feed {
+  readonly #instruments: Instruments;
+  readonly #observed: Observed;
+  readonly #id: MemberId;
+  readonly #clock: { now(): Millis };
+  readonly #stretches = new Map<ElectionName, Stretch>();
+
+  constructor(
+    instruments: Instruments,
+    observed: Observed,
+    id: MemberId,
+    clock: { now(): Millis },
+  ) {
+    this.#instruments = instruments;
+    this.#observed = observed;
+    this.#id = id;
+    this.#clock = clock;
+    for (const election of observed.elections.names) this.#prepare(election);
+  }
+
+  #prepare(election: ElectionName): void {
+    const labels = { election, id: this.#id };
+    for (const cause of causes) this.#instruments.transitions.inc({ ...labels, cause }, 0);
+    this.#instruments.leaderless.inc(labels, 0);
+    this.#integrate(this.#observed.elections.report(election));
+  }
+
+  count(notice: Notice): void {
+    const { transitions, renewals, renewalDuration } = this.#instruments;
+    const id = this.#id;
+    if (notice.kind === 'elected') {
+      transitions.inc({ election: notice.election, id, cause: 'elected' });
+    } else if (notice.kind === 'ended') {
+      transitions.inc({ election: notice.election, id, cause: notice.cause });
+    } else if (notice.kind === 'renewal') {
+      renewals.inc({ id, result: notice.result });
+      renewalDuration.observe({ id }, notice.durationMs / 1000);
+    }
+    if (notice.kind === 'elected' || notice.kind === 'ended' || notice.kind === 'changed') {
+      this.#integrate(this.#observed.elections.report(notice.election));
+    }
+  }
+
+  /** Sets every gauge to what is so now. */
+  look(): void {
+    for (const election of this.#observed.elections.names) {
+      const report = this.#observed.elections.report(election);
+      this.#integrate(report);
+      this.#lookAt(report);
+    }
+    this.#lookAtInstance();
+  }
+
+  /** Knowledge that ran out between two looks is noticed at the second one: the sum is never too long. */
+  #integrate({ election, leader }: Report): void {
+    const now = this.#clock.now();
+    const { since, leaderless } = this.#stretches.get(election) ?? {
+      since: now,
+      leaderless: false,
+    };
+    if (leaderless) {
+      const seconds = Math.max(0, now - since) / 1000;
+      this.#instruments.leaderless.inc({ election, id: this.#id }, seconds);
+    }
+    this.#stretches.set(election, { since: now, leaderless: leader === null });
+  }
+
+  #lookAt(report: Report): void {
+    const { election, role, token, control } = report;
+    const labels = { election, id: this.#id };
+    const leads = oneIf(role === 'leader');
+    const instruments = this.#instruments;
+    instruments.isLeader.set(labels, leads);
+    instruments.masterStatus.set({ name: election }, leads);
+    for (const one of roles) instruments.role.set({ ...labels, role: one }, oneIf(one === role));
+    instruments.fencingToken.set(labels, token === null ? 0 : Number(token));
+    instruments.members.set(labels, membersOf(report));
+    instruments.paused.set(labels, oneIf(control !== null));
+  }
+
+  #lookAtInstance(): void {
+    const { elections, app, eventClients } = this.#observed;
+    const labels = { id: this.#id };
+    const ttlMs = elections.ttlMs();
+    const contactAgeMs = elections.contactAgeMs();
+    const remainingMs = elections.lease()?.remainingMs ?? 0;
+    const { configured, healthy } = app();
+    const instruments = this.#instruments;
+    instruments.leaseRemaining.set(labels, Math.max(0, remainingMs) / 1000);
+    instruments.leaseTtl.set(labels, ttlMs / 1000);
+    instruments.etcdUp.set(labels, oneIf(contactAgeMs !== null && contactAgeMs < ttlMs));
+    instruments.appUp.set(labels, oneIf(!configured || healthy));
+    instruments.eventClients.set(labels, eventClients());
+  }
+}
+
+/** One per lease: a sidecar has its record and its key on the same one, a foreign candidate only a key. */
+function membersOf({ members, candidates }: Report): number {
+  return new Set([...members, ...candidates].map(({ leaseId }) => leaseId)).size;
+}
+
+/** `id` is this instance; `clock` is the monotonic one. Nothing is shared with another call's metrics. */
+export function createMetrics(options: {
+  readonly id: MemberId;
+  readonly version: string;
+  readonly clock: { now(): Millis };
+}): Metrics {
+  const { id, version, clock } = options;
+  const registry = new Registry();
+  const instruments = createInstruments(registry);
+  collectDefaultMetrics({ register: registry });
+  instruments.buildInfo.set({ version }, 1);
+  for (const result of renewalResults) instruments.renewals.inc({ id, result }, 0);
+  instruments.renewalDuration.zero({ id });
+  for (const op of operations) {
+    for (const result of requestResults) instruments.etcdRequests.inc({ id, op, result }, 0);
+  }
+  let feed: Feed | null = null;
+  return {
+    requests: {
+      requested: (op, result) => instruments.etcdRequests.inc({ id, op, result }),
+    },
+    observe: (observed) => {
+      const started = new Feed(instruments, observed, id, clock);
+      feed = started;
+      return observed.elections.subscribe((notice) => started.count(notice));
+    },
+    observeHook: (hook, result, seconds) =>
+      instruments.hookDuration.observe({ id, hook, result }, seconds),
+    render: async () => {
+      feed?.look();
+      return { contentType: registry.contentType, body: await registry.metrics() };
+    },
+  };
+}

@@ -1,0 +1,159 @@
+// A stand-in for the running elector, for the tests of HTTP and telemetry: a test says what is known and moves
+// the clock; what a report says follows from both at the moment it is asked, as in the real one.
+import {
+  electionName,
+  fencingToken,
+  leaseId,
+  memberId,
+  revision,
+  type Candidate,
+  type Control,
+  type ElectionName,
+  type FencingToken,
+  type Member,
+} from '../../src/core/model.ts';
+import type { Report } from '../../src/core/report.ts';
+import type { Elections, Notice } from '../../src/ports.ts';
+
+export const token = (value: bigint): FencingToken => fencingToken(revision(value));
+
+export const candidate = (id: string, at: bigint, more: Partial<Candidate> = {}): Candidate => ({
+  key: at.toString(16),
+  leaseId: leaseId(at.toString(16)),
+  createRevision: revision(at),
+  id: memberId(id),
+  address: `http://${id}:8080`,
+  url: `http://${id}:4040`,
+  priority: 0,
+  since: '2026-11-20T21:00:00.000Z',
+  native: true,
+  ...more,
+});
+
+export const member = (id: string, lease: bigint, more: Partial<Member> = {}): Member => ({
+  id: memberId(id),
+  leaseId: leaseId(lease.toString(16)),
+  address: `http://${id}:8080`,
+  url: `http://${id}:4040`,
+  priority: 0,
+  healthy: true,
+  version: '9.9.9',
+  ...more,
+});
+
+/** What is known of one election. `freshAt` null: nothing yet. */
+interface Knowledge {
+  freshAt: number | null;
+  candidates: readonly Candidate[];
+  members: readonly Member[];
+  control: Control | null;
+  obstacle: Report['obstacle'];
+  seenAt: number;
+  /** Our own claim ends here. */
+  claimUntil: number;
+  steppingDown: boolean;
+}
+
+export class FakeElections implements Elections {
+  readonly names: readonly ElectionName[];
+  readonly me: string;
+  nowMs = 1_000_000;
+  ttl = 5000;
+  contactAt: number | null = 1_000_000;
+  stopping = false;
+  held: ReturnType<Elections['lease']> = null;
+  failing: Error | null = null;
+  readonly clock = { now: () => this.nowMs };
+  readonly #knowledge: Map<ElectionName, Knowledge>;
+  readonly #listeners = new Set<(notice: Notice) => void>();
+
+  constructor(names: readonly string[], me = 'orders-0') {
+    this.names = names.map(electionName);
+    this.me = me;
+    this.#knowledge = new Map(this.names.map((name) => [name, this.#nothing()]));
+  }
+
+  #nothing(): Knowledge {
+    return {
+      freshAt: null,
+      candidates: [],
+      members: [],
+      control: null,
+      obstacle: null,
+      seenAt: this.nowMs,
+      claimUntil: Number.NEGATIVE_INFINITY,
+      steppingDown: false,
+    };
+  }
+
+  /** Changes what is known; of the first election unless named. */
+  know(more: Partial<Knowledge>, name: string = this.names[0]!): void {
+    Object.assign(this.#knowledge.get(electionName(name))!, { freshAt: this.nowMs, ...more });
+  }
+
+  emit(notice: Notice): void {
+    for (const listener of this.#listeners) listener(notice);
+  }
+
+  report(election: ElectionName): Report {
+    if (this.failing !== null) throw this.failing;
+    const known = this.#knowledge.get(election);
+    if (known === undefined) throw new Error(`no election ${election}`);
+    const now = this.nowMs;
+    const observedAgeMs = known.freshAt === null ? null : now - known.freshAt;
+    const isKnown = observedAgeMs !== null && observedAgeMs < this.ttl;
+    const first = isKnown ? known.candidates[0] : undefined;
+    const leads = first?.id === this.me && now < known.claimUntil;
+    const shown = first === undefined || (first.id === this.me && !leads) ? null : first;
+    return {
+      election,
+      id: memberId(this.me),
+      role: leads ? 'leader' : !isKnown ? 'unknown' : known.obstacle ? 'observer' : 'follower',
+      obstacle: known.obstacle,
+      leader:
+        shown === null
+          ? null
+          : { ...shown, token: fencingToken(shown.createRevision), seenAt: known.seenAt },
+      token: leads ? fencingToken(first.createRevision) : null,
+      validUntil: leads ? known.claimUntil : now,
+      observedAgeMs,
+      candidates: isKnown ? known.candidates : [],
+      members: isKnown ? known.members : [],
+      control: known.control,
+      steppingDown: known.steppingDown,
+    };
+  }
+
+  lease(): ReturnType<Elections['lease']> {
+    return this.held;
+  }
+
+  ttlMs(): number {
+    return this.ttl;
+  }
+
+  contactAgeMs(): number | null {
+    return this.contactAt === null ? null : this.nowMs - this.contactAt;
+  }
+
+  isStopping(): boolean {
+    return this.stopping;
+  }
+
+  subscribe(listener: (notice: Notice) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  stepDown(): void {
+    throw new Error('not asked for in these tests');
+  }
+
+  hold(): number {
+    throw new Error('not asked for in these tests');
+  }
+
+  appHealth(): void {
+    throw new Error('not asked for in these tests');
+  }
+}

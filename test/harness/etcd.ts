@@ -1,0 +1,372 @@
+// Real etcd clusters of one or three members for tests: with TLS, client certificates and users where
+// asked for, members that can be frozen, killed and started again with the same data and ports, and
+// the question who leads. etcd's own timings are left alone.
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { etcdEnvironment } from '../../src/cli/dev/etcd-cache.ts';
+import type { GuardedChild } from '../../src/cli/dev/etcd-child.ts';
+import { saysPortTaken, spawnEtcd, untilServing } from '../../src/cli/dev/etcd-process.ts';
+import type { ProbeTls } from '../../src/cli/dev/etcd-process.ts';
+import { etcdBinaries } from './binaries.ts';
+import type { EtcdSeries } from './binaries.ts';
+import { makeCertificates } from './certificates.ts';
+import type { Certificates } from './certificates.ts';
+import { reservePorts } from './ports.ts';
+import { eventually } from './wait.ts';
+
+/** The cluster wanted. */
+export interface EtcdClusterOptions {
+  readonly size: 1 | 3;
+  /** `3.5` by default. */
+  readonly version?: EtcdSeries;
+  /** TLS for clients; `mutual` demands a client certificate of our authority. */
+  readonly tls?: boolean | 'mutual';
+  /** Switches authentication on; the user may read and write every key. */
+  readonly auth?: { readonly username: string; readonly password: string };
+  /** More flags for every member, stronger than ours. */
+  readonly extraArgs?: readonly string[];
+}
+
+/** One member. */
+export interface EtcdNode {
+  readonly name: string;
+  readonly clientUrl: string;
+  readonly peerUrl: string;
+  /** Of the process that runs now, or ran last. */
+  readonly pid: number;
+  /** SIGSTOP: sockets stay open and nothing answers. */
+  freeze(): void;
+  /** SIGCONT. */
+  thaw(): void;
+  /** SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>;
+  /** Starts it again (after killing it, if it runs) on the same data and ports, until it serves. */
+  restart(): Promise<void>;
+  /** As {@link EtcdNode.restart}, without waiting until it serves (a quorum may be missing). */
+  start(): Promise<void>;
+  /** Whether this member, asked itself, leads; false when it does not answer within a second. */
+  isLeader(): Promise<boolean>;
+  /** The last lines of the process that runs now. */
+  recentOutput(): string;
+}
+
+/** A running cluster. */
+export interface EtcdCluster {
+  readonly version: EtcdSeries;
+  /** Client URLs of all members. */
+  readonly endpoints: string[];
+  readonly nodes: EtcdNode[];
+  /** Made for this cluster; null without TLS. */
+  readonly certificates: Certificates | null;
+  /** The member that a quorum takes for the leader; waits until there is one. */
+  readonly leader: () => Promise<EtcdNode>;
+  /**
+   * Runs etcdctl against all members, with the flags that TLS and authentication ask for (as root),
+   * and resolves to its standard output.
+   *
+   * @throws Error with what it wrote when it fails.
+   */
+  readonly etcdctl: (
+    args: readonly string[],
+    options?: { endpoints?: readonly string[] },
+  ) => Promise<string>;
+  /** Kills all members and removes data and certificates. */
+  readonly stop: () => Promise<void>;
+}
+
+/** What a member says of itself. */
+interface MemberStatus {
+  readonly memberId: string;
+  readonly leaderId: string;
+  readonly term: number;
+}
+
+const statusTimeoutMs = 1_000;
+const leaderWithinMs = 20_000;
+const etcdctlTimeoutMs = 20_000;
+const startAttempts = 4;
+
+/** Asks a member for its status by its JSON gateway; null when it does not answer. */
+function memberStatus(clientUrl: string, tls: ProbeTls | undefined): Promise<MemberStatus | null> {
+  return new Promise((resolve) => {
+    const send = clientUrl.startsWith('https:') ? requestHttps : requestHttp;
+    const settings = { method: 'POST', agent: false, timeout: statusTimeoutMs, ...tls };
+    const request = send(`${clientUrl}/v3/maintenance/status`, settings, (answer) => {
+      let text = '';
+      answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      answer.on('end', () => {
+        try {
+          const status = JSON.parse(text) as {
+            header: { member_id: string };
+            leader?: string;
+            raftTerm?: string;
+          };
+          resolve({
+            memberId: status.header.member_id,
+            leaderId: status.leader ?? '0',
+            term: Number(status.raftTerm ?? '0'),
+          });
+        } catch {
+          resolve(null);
+        }
+      });
+    });
+    request.on('timeout', () => request.destroy());
+    request.on('error', () => resolve(null));
+    request.on('close', () => resolve(null));
+    request.end('{}');
+  });
+}
+
+/** What all members of a cluster have in common. */
+interface Shared {
+  readonly binary: string;
+  readonly folder: string;
+  readonly args: readonly string[];
+  readonly tls: ProbeTls | undefined;
+}
+
+class Member implements EtcdNode {
+  readonly name: string;
+  readonly clientUrl: string;
+  readonly peerUrl: string;
+  readonly #shared: Shared;
+  #child: GuardedChild | undefined;
+
+  constructor(name: string, clientUrl: string, peerUrl: string, shared: Shared) {
+    this.name = name;
+    this.clientUrl = clientUrl;
+    this.peerUrl = peerUrl;
+    this.#shared = shared;
+  }
+
+  get pid(): number {
+    return this.#running().pid;
+  }
+
+  freeze(): void {
+    this.#running().signal('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#running().signal('SIGCONT');
+  }
+
+  async kill(): Promise<void> {
+    this.#child?.signal('SIGKILL');
+    await this.#child?.exited;
+  }
+
+  async start(): Promise<void> {
+    await this.kill();
+    const own = [
+      `--name=${this.name}`,
+      `--data-dir=${join(this.#shared.folder, this.name)}`,
+      `--listen-client-urls=${this.clientUrl}`,
+      `--advertise-client-urls=${this.clientUrl}`,
+      `--listen-peer-urls=${this.peerUrl}`,
+      `--initial-advertise-peer-urls=${this.peerUrl}`,
+    ];
+    this.#child = await spawnEtcd(this.#shared.binary, [...own, ...this.#shared.args]);
+  }
+
+  async restart(): Promise<void> {
+    await this.start();
+    await this.untilServing();
+  }
+
+  untilServing(): Promise<void> {
+    return untilServing(this.#running(), this.clientUrl, this.#shared.tls);
+  }
+
+  status(): Promise<MemberStatus | null> {
+    return memberStatus(this.clientUrl, this.#shared.tls);
+  }
+
+  async isLeader(): Promise<boolean> {
+    const status = await this.status();
+    return status !== null && status.leaderId === status.memberId;
+  }
+
+  recentOutput(): string {
+    return this.#child?.recentOutput() ?? '';
+  }
+
+  #running(): GuardedChild {
+    if (this.#child === undefined) throw new Error(`etcd member ${this.name} was never started`);
+    return this.#child;
+  }
+}
+
+function tlsArguments(certificates: Certificates | null, mutual: boolean): string[] {
+  if (certificates === null) return [];
+  const { server, authority } = certificates;
+  const args = [`--cert-file=${server.certFile}`, `--key-file=${server.keyFile}`];
+  if (mutual) args.push('--client-cert-auth', `--trusted-ca-file=${authority.certFile}`);
+  return args;
+}
+
+/** Data is thrown away, so it need not reach the disk; 3.4 has no flag for that. */
+function versionArguments(version: EtcdSeries): string[] {
+  return version === '3.5' ? ['--unsafe-no-fsync'] : [];
+}
+
+async function startMembers(options: EtcdClusterOptions, shared: Shared): Promise<Member[]> {
+  const ports = await reservePorts(options.size * 2);
+  const scheme = options.tls === undefined || options.tls === false ? 'http' : 'https';
+  const places = Array.from({ length: options.size }, (_, index) => ({
+    name: `etcd-${index}`,
+    clientUrl: `${scheme}://127.0.0.1:${ports[2 * index]!}`,
+    peerUrl: `http://127.0.0.1:${ports[2 * index + 1]!}`,
+  }));
+  const together = places.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',');
+  const args = [`--initial-cluster=${together}`, ...shared.args];
+  const members = places.map(
+    ({ name, clientUrl, peerUrl }) => new Member(name, clientUrl, peerUrl, { ...shared, args }),
+  );
+  try {
+    await Promise.all(members.map((member) => member.start()));
+    await Promise.all(members.map((member) => member.untilServing()));
+    return members;
+  } catch (error) {
+    await Promise.all(members.map((member) => member.kill()));
+    throw error;
+  }
+}
+
+/** Starts the members, with other ports when one of them turns out to be taken. */
+async function startMembersRetrying(
+  options: EtcdClusterOptions,
+  shared: Shared,
+): Promise<Member[]> {
+  for (let attempt = 1; ; attempt += 1) {
+    const folder = join(shared.folder, String(attempt));
+    try {
+      return await startMembers(options, { ...shared, folder });
+    } catch (error) {
+      const taken = saysPortTaken(error instanceof Error ? error.message : '');
+      if (!taken || attempt >= startAttempts) throw error;
+    }
+  }
+}
+
+function runEtcdctl(file: string, args: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const env = etcdEnvironment({ ETCDCTL_API: '3' });
+    execFile(file, [...args], { env, timeout: etcdctlTimeoutMs }, (error, stdout, stderr) => {
+      if (error === null) resolve(stdout);
+      else reject(new Error(`etcdctl ${args.join(' ')}: ${stderr || error.message}`));
+    });
+  });
+}
+
+type Etcdctl = EtcdCluster['etcdctl'];
+
+/** The commands that make a user who may read and write everything, and demand passwords. */
+async function switchOnAuthentication(
+  etcdctl: Etcdctl,
+  rootPassword: string,
+  { username, password }: { readonly username: string; readonly password: string },
+): Promise<void> {
+  await etcdctl(['user', 'add', `root:${rootPassword}`]);
+  await etcdctl(['role', 'add', 'root']);
+  await etcdctl(['user', 'grant-role', 'root', 'root']);
+  if (username !== 'root') {
+    await etcdctl(['role', 'add', 'everything']);
+    await etcdctl(['role', 'grant-permission', 'everything', 'readwrite', '', '--from-key']);
+    await etcdctl(['user', 'add', `${username}:${password}`]);
+    await etcdctl(['user', 'grant-role', username, 'everything']);
+  }
+  await etcdctl(['auth', 'enable']);
+}
+
+/** The leader that a quorum agrees on in the newest term, or null. */
+async function agreedLeader(members: readonly Member[]): Promise<Member | null> {
+  const answers = await Promise.all(members.map((member) => member.status()));
+  const heard = answers.filter((answer) => answer !== null);
+  const term = Math.max(0, ...heard.map((answer) => answer.term));
+  const newest = heard.filter((answer) => answer.term === term && answer.leaderId !== '0');
+  const leaderId = newest[0]?.leaderId;
+  const agreeing = newest.filter((answer) => answer.leaderId === leaderId);
+  if (agreeing.length * 2 <= members.length) return null;
+  return members.find((_, index) => answers[index]?.memberId === leaderId) ?? null;
+}
+
+/**
+ * Starts a cluster and resolves once every member serves and, if wanted, authentication is on.
+ *
+ * @throws Error with etcd's last output when it does not start.
+ */
+export async function startEtcdCluster(options: EtcdClusterOptions): Promise<EtcdCluster> {
+  const version = options.version ?? '3.5';
+  const binaries = (await etcdBinaries())[version];
+  const certificates = options.tls ? await makeCertificates() : null;
+  const mutual = options.tls === 'mutual';
+  const folder = await mkdtemp(join(tmpdir(), 'electord-cluster-'));
+  const tls: ProbeTls | undefined =
+    certificates === null
+      ? undefined
+      : {
+          ca: certificates.authority.cert,
+          ...(mutual ? { cert: certificates.client.cert, key: certificates.client.key } : {}),
+        };
+  const args = [
+    ...versionArguments(version),
+    ...tlsArguments(certificates, mutual),
+    // The cheapest hash: a password of a test protects nothing.
+    ...(options.auth ? ['--bcrypt-cost=4'] : []),
+    ...(options.extraArgs ?? []),
+  ];
+  const removeFiles = async (): Promise<void> => {
+    await rm(folder, { recursive: true, force: true });
+    await certificates?.remove();
+  };
+  const shared = { binary: binaries.etcd, folder, args, tls };
+  const members = await startMembersRetrying(options, shared).catch(async (error: unknown) => {
+    await removeFiles();
+    throw error;
+  });
+  const endpoints = members.map((member) => member.clientUrl);
+  const rootPassword = options.auth?.username === 'root' ? options.auth.password : 'root-of-a-test';
+  let authenticated = false;
+  const etcdctl: Etcdctl = (command, { endpoints: only = endpoints } = {}) => {
+    const flags = [`--endpoints=${only.join(',')}`];
+    if (certificates !== null) flags.push(`--cacert=${certificates.authority.certFile}`);
+    if (certificates !== null && mutual) {
+      const { certFile, keyFile } = certificates.client;
+      flags.push(`--cert=${certFile}`, `--key=${keyFile}`);
+    }
+    if (authenticated) flags.push(`--user=root:${rootPassword}`);
+    return runEtcdctl(binaries.etcdctl!, [...flags, ...command]);
+  };
+  const stop = async (): Promise<void> => {
+    await Promise.all(members.map((member) => member.kill()));
+    await removeFiles();
+  };
+  if (options.auth !== undefined) {
+    try {
+      await switchOnAuthentication(etcdctl, rootPassword, options.auth);
+      authenticated = true;
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  }
+  return {
+    version,
+    endpoints,
+    nodes: members,
+    certificates,
+    leader: () =>
+      eventually(() => agreedLeader(members), {
+        withinMs: leaderWithinMs,
+        what: 'a leader of etcd that a quorum agrees on',
+      }),
+    etcdctl,
+    stop,
+  };
+}
