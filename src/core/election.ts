@@ -35,9 +35,11 @@ export interface Claim {
  * paused for an hour cannot answer from before the pause.
  */
 export function claimOf(election: Election, ground: Ground, now: Millis): Claim | null {
-  if (election.candidacy.kind !== 'leading') return null;
+  const { candidacy } = election;
+  if (candidacy.kind !== 'leading') return null;
+  if (ground.held?.generation !== candidacy.own.generation) return null;
   const validUntil = boundOf(election, ground) - ground.timing.stopLeadMs;
-  const { token, since } = election.candidacy.term;
+  const { token, since } = candidacy.term;
   return now < validUntil ? { token, since, validUntil } : null;
 }
 

@@ -148,6 +148,7 @@ test('a reset breaks both sides, new connections work', async () => {
   const next = new Client();
   next.socket.write('y');
   await next.hears('Y');
+  expect(next.text).toBe('Y');
 });
 
 test('a refusing relay closes its port and opens the same one again', async () => {
@@ -157,6 +158,7 @@ test('a refusing relay closes its port and opens the same one again', async () =
   const client = new Client();
   client.socket.write('z');
   await client.hears('Z');
+  expect(client.text).toBe('Z');
 });
 
 test('a delay holds back each direction', async () => {

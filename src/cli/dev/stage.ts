@@ -217,7 +217,7 @@ export class Stage {
   /** Ours, without settings meant for another sidecar; the folder's name marks what belongs to us. */
   #environment(): NodeJS.ProcessEnv {
     const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('ELECTORD_'));
-    return { ...Object.fromEntries(kept), ELECTORD_DEV_FOLDER: this.#folder ?? '' };
+    return { ...Object.fromEntries(kept), DEMO_FOLDER: this.#folder ?? '' };
   }
 }
 

@@ -1,0 +1,429 @@
+import { describe, expect, it } from 'vitest';
+import { AssertionFailure } from '../../src/core/assert.ts';
+import { obstacleOf } from '../../src/core/candidacy.ts';
+import { claimOf, wakeElectionAt } from '../../src/core/election.ts';
+import { fencingToken, leaseId, memberId, revision } from '../../src/core/model.ts';
+import { reportOf } from '../../src/core/report.ts';
+import { candidate, change, handover, lease, me, mine, ours, snapshot } from './given.ts';
+import { Story } from './story.ts';
+
+/** `me` leads the term 5, elected at 20 on a lease good until 4750, confirmed as of 15. */
+const leading = (options: ConstructorParameters<typeof Story>[0] = {}): Story =>
+  new Story(options)
+    .tick(0)
+    .lease(10, lease(4750))
+    .joined(20, 5, snapshot(5, mine(5)), 15);
+
+/** `a` leads with 3, `me` waits with 5. */
+const waiting = (options: ConstructorParameters<typeof Story>[0] = {}): Story =>
+  new Story(options)
+    .tick(0)
+    .lease(10, lease(4750))
+    .joined(20, 5, snapshot(5, candidate('a', 3), mine(5)), 15);
+
+const stepDown = (more: object = {}) =>
+  ({
+    kind: 'stepDown',
+    cause: 'resigned',
+    to: null,
+    reason: null,
+    standBackUntil: 0,
+    ...more,
+  }) as const;
+
+describe('being elected', () => {
+  it('alone: by the very transaction that joins', () => {
+    expect(leading().transcript()).toMatchInlineSnapshot(`
+      "0 tick -> idle
+      10 tick -> joining | join
+      20 joined [me] sent 15 -> leading, claims 5 | elected 5"
+    `);
+  });
+
+  it('as the next: in the revision that removes the last one ahead, without a round trip', () => {
+    const story = waiting().changed(
+      900,
+      change(9, { removedCandidates: ['a'], handover: handover('a', 3) }),
+    );
+    expect(story.transcript()).toMatchInlineSnapshot(`
+      "0 tick -> idle
+      10 tick -> joining | join
+      20 joined [a me] sent 15 -> waiting
+      900 changed -a handover 3 -> leading, claims 5 | elected 5"
+    `);
+  });
+
+  it('not before the last one ahead is gone', () => {
+    const story = new Story()
+      .lease(10, lease(4750))
+      .joined(20, 5, snapshot(5, candidate('a', 3), candidate('b', 4), mine(5)))
+      .changed(30, change(6, { removedCandidates: ['a'] }));
+    expect(story.claim).toBeNull();
+    expect(story.changed(40, change(7, { removedCandidates: ['b'] })).claim).toBe(5);
+  });
+
+  it('never on a lease that has lapsed, whatever the watch says', () => {
+    const story = waiting().changed(4800, change(9, { removedCandidates: ['a'] }));
+    expect(story.election.candidacy.kind).toBe('waiting');
+    expect(story.claim).toBeNull();
+  });
+
+  it('never on a view that was not confirmed within a TTL, though the lease is renewed', () => {
+    const story = waiting().lease(4000, lease(8500));
+    story.changed(4900, change(9, { removedCandidates: ['a'] }));
+    expect(story.claim).toBeNull();
+    expect(story.observed(4950, snapshot(9, mine(5)), 4940).claim).toBe(5);
+  });
+
+  it('again only with a greater token', () => {
+    const story = leading();
+    story.at(100, stepDown()).released(110, 5);
+    expect(() => story.joined(120, 5, snapshot(6, mine(5)))).not.toThrow();
+    expect(story.claim).toBeNull();
+    expect(story.acts.at(-1)).toMatchObject({ kind: 'release', handover: null });
+  });
+});
+
+describe('a predecessor that vanished without resigning', () => {
+  const delay = { timing: { takeoverDelayMs: 2000 } };
+
+  it('is waited out', () => {
+    const story = waiting(delay).changed(900, change(9, { removedCandidates: ['a'] }));
+    expect(story.claim).toBeNull();
+    expect(wakeElectionAt(story.election, story.ground, 900)).toBeLessThanOrEqual(2900);
+    story.lease(1000, lease(5750)).observed(1100, snapshot(9, mine(5)));
+    expect(story.tick(2899).claim).toBeNull();
+    expect(story.tick(2900).claim).toBe(5);
+  });
+
+  it('is not waited out where it resigned', () => {
+    const left = change(9, { removedCandidates: ['a'], handover: handover('a', 3) });
+    expect(waiting(delay).changed(900, left).claim).toBe(5);
+  });
+
+  it('is waited out by a newcomer too', () => {
+    const story = new Story(delay).lease(10, lease(4750));
+    const read = { ...snapshot(5, mine(5)), latestTerm: fencingToken(revision(3n)) };
+    expect(story.joined(20, 5, read).claim).toBeNull();
+    expect(story.tick(2020).claim).toBe(5);
+  });
+});
+
+describe('losing a term', () => {
+  it('by the clock, at the very millisecond, before any late answer is looked at', () => {
+    const story = leading();
+    story.now = 4749;
+    expect(story.claim).toBe(5);
+    story.now = 4750;
+    expect(story.claim).toBeNull();
+    story.lease(60_000, lease(59_000)).observed(60_001, snapshot(9, mine(5)), 100);
+    expect(story.transcript()).toMatchInlineSnapshot(`
+      "0 tick -> idle
+      10 tick -> joining | join
+      20 joined [me] sent 15 -> leading, claims 5 | elected 5
+      60000 tick -> releasing | ended 5 (etcd_unreachable), stop by 4765, release 5 (etcd_unreachable to next)
+      60001 observed [me] sent 100 -> releasing"
+    `);
+  });
+
+  it('by a confirmation that does not come, while renewals succeed', () => {
+    const story = leading().lease(4000, lease(8500));
+    story.now = 4764;
+    expect(story.claim).toBe(5);
+    story.tick(4765);
+    expect(story.transcript()).toMatchInlineSnapshot(`
+      "0 tick -> idle
+      10 tick -> joining | join
+      20 joined [me] sent 15 -> leading, claims 5 | elected 5
+      4000 tick -> leading, claims 5
+      4765 tick -> releasing | ended 5 (etcd_unreachable), stop by 4765, release 5 (etcd_unreachable to next)"
+    `);
+  });
+
+  it('by a lease that etcd denies', () => {
+    const story = leading().lease(700, null);
+    expect(story.transcript()).toMatchInlineSnapshot(`
+      "0 tick -> idle
+      10 tick -> joining | join
+      20 joined [me] sent 15 -> leading, claims 5 | elected 5
+      700 tick -> idle | ended 5 (lease_expired), stop by 700, cut off"
+    `);
+  });
+
+  it('by a key that was deleted, and stands again at once', () => {
+    const story = leading().changed(700, change(9, { removedCandidates: [ours] }));
+    expect(story.transcript()).toMatchInlineSnapshot(`
+      "0 tick -> idle
+      10 tick -> joining | join
+      20 joined [me] sent 15 -> leading, claims 5 | elected 5
+      700 changed -aaa -> joining | ended 5 (key_deleted), stop by 700, cut off, join"
+    `);
+  });
+
+  it('and comes back behind those who waited, never with the old token', () => {
+    const story = leading();
+    story.tick(5000).lease(9000, lease(13_700)).released(9010, 5);
+    story.joined(9020, 12, snapshot(12, candidate('b', 8), mine(12)));
+    expect(story.claim).toBeNull();
+    story.changed(9500, change(14, { removedCandidates: ['b'] }));
+    expect(story.claim).toBe(12);
+  });
+});
+
+describe('stepping down', () => {
+  it('ends the claim in the same step that releases the key', () => {
+    const story = leading().at(100, { kind: 'stop' }).released(110, 5);
+    expect(story.transcript()).toMatchInlineSnapshot(`
+      "0 tick -> idle
+      10 tick -> joining | join
+      20 joined [me] sent 15 -> leading, claims 5 | elected 5
+      100 stop -> releasing | ended 5 (stopping), stop by 10100, release 5 (stopping to next)
+      110 released -> stopped"
+    `);
+  });
+
+  it('waits for what acts for the term, while the lease is kept', () => {
+    const story = leading({ quiesces: true }).at(100, stepDown());
+    expect(story.claim).toBeNull();
+    story
+      .lease(1500, lease(6250))
+      .observed(1500, snapshot(6, mine(5)))
+      .tick(2000);
+    expect(story.effects.some(({ kind }) => kind === 'release')).toBe(false);
+    story.at(2100, { kind: 'quiesced', token: fencingToken(revision(5n)) });
+    expect(story.transcript()).toMatchInlineSnapshot(`
+      "0 tick -> idle
+      10 tick -> joining | join
+      20 joined [me] sent 15 -> leading, claims 5 | elected 5
+      100 step down (resigned) -> steppingDown | ended 5 (resigned), stop by 10100
+      1500 tick -> steppingDown
+      1500 observed [me] sent 1500 -> steppingDown
+      2000 tick -> steppingDown
+      2100 quiesced -> releasing | release 5 (resigned to next)"
+    `);
+  });
+
+  it('ignores that something of another term has stopped', () => {
+    const story = leading({ quiesces: true }).at(100, stepDown());
+    story.at(200, { kind: 'quiesced', token: fencingToken(revision(4n)) });
+    expect(story.election.candidacy.kind).toBe('steppingDown');
+  });
+
+  it('cuts off what has not stopped by the end of the grace', () => {
+    const story = leading({ quiesces: true, timing: { graceMs: 1000 } }).at(100, stepDown());
+    story.tick(1100);
+    expect(story.acts.slice(-2).map(({ kind }) => kind)).toEqual(['cutOff', 'release']);
+  });
+
+  it('cuts it off earlier where the lease does not last', () => {
+    const story = leading({ quiesces: true }).at(100, stepDown()).tick(4750);
+    expect(story.acts.slice(-2).map(({ kind }) => kind)).toEqual(['cutOff', 'release']);
+  });
+
+  it('begins early enough for a child to be asked before it is killed', () => {
+    const story = leading({ quiesces: true, timing: { stopLeadMs: 1000 } });
+    story.now = 3749;
+    expect(story.claim).toBe(5);
+    story.tick(3750);
+    expect(story.acts.at(-1)).toMatchObject({ kind: 'ended', mustStopBy: 4750 });
+    story.tick(4750);
+    expect(story.acts.slice(-2).map(({ kind }) => kind)).toEqual(['cutOff', 'release']);
+  });
+
+  it('keeps a hold: the key stays until it is over', () => {
+    const story = leading().at(50, { kind: 'hold', until: 550 }).at(100, stepDown());
+    expect(story.tick(549).election.candidacy.kind).toBe('steppingDown');
+    expect(story.tick(550).election.candidacy.kind).toBe('releasing');
+  });
+
+  it('tries again until the key is certainly gone, and only then stands again', () => {
+    const story = leading().at(100, stepDown());
+    const failed = { kind: 'releaseFailed', createRevision: revision(5n), jitter: 0 } as const;
+    story.at(600, failed).tick(649);
+    expect(story.effects.filter(({ kind }) => kind === 'release')).toHaveLength(1);
+    story.tick(650);
+    expect(story.effects.filter(({ kind }) => kind === 'release')).toHaveLength(2);
+    expect(story.effects.filter(({ kind }) => kind === 'join')).toHaveLength(1);
+    story.changed(700, change(9, { removedCandidates: [ours] }));
+    expect(story.effects.filter(({ kind }) => kind === 'join')).toHaveLength(2);
+  });
+
+  it('hands over to a named successor past those between', () => {
+    const story = leading();
+    story.changed(50, change(6, { candidates: [candidate('b', 6)] }));
+    story.changed(60, change(7, { candidates: [candidate('c', 7)] }));
+    story.at(100, stepDown({ cause: 'switchover', to: memberId('c') }));
+    expect(story.transcript().split('\n').at(-1)).toMatchInlineSnapshot(
+      `"100 step down (switchover) -> releasing | ended 5 (switchover), stop by 10100, release 5 (switchover to c, past b)"`,
+    );
+  });
+
+  it('stands back for as long as was asked', () => {
+    const story = leading()
+      .at(100, stepDown({ standBackUntil: 2000 }))
+      .released(110, 5);
+    expect(obstacleOf(story.election, 1999)).toBe('standing_back');
+    expect(wakeElectionAt(story.election, story.ground, 110)).toBeLessThanOrEqual(2000);
+    story.tick(1999);
+    expect(story.effects.filter(({ kind }) => kind === 'join')).toHaveLength(1);
+    story.tick(2000);
+    expect(story.effects.filter(({ kind }) => kind === 'join')).toHaveLength(2);
+  });
+});
+
+describe('not campaigning', () => {
+  it('with a negative priority', () => {
+    const story = new Story({ priority: -1 }).lease(10, lease(4750)).observed(20, snapshot(5));
+    expect(story.effects.some(({ kind }) => kind === 'join')).toBe(false);
+    expect(reportOf(story.election, story.ground, 20).role).toBe('observer');
+  });
+
+  it('while paused: who waits withdraws, who leads stays', () => {
+    const paused = { paused: true, reason: null, by: null, until: null } as const;
+    expect(waiting().changed(100, change(6, { control: paused })).election.candidacy.kind).toBe(
+      'releasing',
+    );
+    expect(leading().changed(100, change(6, { control: paused })).claim).toBe(5);
+  });
+
+  it('while the app is unhealthy', () => {
+    const story = leading().at(100, { kind: 'appHealth', healthy: false }).released(110, 5);
+    expect(story.transcript()).toMatchInlineSnapshot(`
+      "0 tick -> idle
+      10 tick -> joining | join
+      20 joined [me] sent 15 -> leading, claims 5 | elected 5
+      100 app unhealthy -> releasing | ended 5 (app_unhealthy), stop by 10100, release 5 (app_unhealthy to next)
+      110 released -> idle"
+    `);
+    expect(story.at(200, { kind: 'appHealth', healthy: true }).election.candidacy.kind).toBe(
+      'joining',
+    );
+  });
+
+  it('takes back a key that a lost request to join has left', () => {
+    const story = new Story({ priority: -1 })
+      .lease(10, lease(4750))
+      .observed(20, snapshot(5, mine(5)));
+    expect(story.acts.at(-1)).toMatchObject({ kind: 'release', handover: null });
+  });
+});
+
+describe('a waiting candidate', () => {
+  it('queues again behind when its key is deleted', () => {
+    const story = waiting().changed(100, change(6, { removedCandidates: [ours] }));
+    expect(story.acts.at(-1)).toMatchObject({ kind: 'join' });
+  });
+
+  it('drops everything with its lease, and joins on the next one', () => {
+    const story = waiting().lease(700, null);
+    expect(story.election.candidacy.kind).toBe('idle');
+    story.lease(800, lease(5500, 2));
+    expect(story.acts.at(-1)).toMatchObject({ kind: 'join', generation: 2, leaseId: 'aaa2' });
+  });
+
+  it('ignores the answer to a request that it made on an earlier lease', () => {
+    const story = new Story().lease(10, lease(4750)).lease(20, null).lease(30, lease(4780, 2));
+    story.at(40, {
+      kind: 'joined',
+      generation: 1,
+      createRevision: revision(5n),
+      snapshot: snapshot(5, mine(5)),
+      sentAt: 15,
+    });
+    expect(story.election.candidacy).toMatchObject({ kind: 'joining', generation: 2 });
+  });
+
+  it('tries to join again after a bounded pause', () => {
+    const story = new Story().lease(10, lease(4750));
+    story.at(20, { kind: 'joinFailed', generation: 1, jitter: 0 });
+    expect(wakeElectionAt(story.election, story.ground, 20)).toBe(70);
+    expect(story.tick(70).effects.filter(({ kind }) => kind === 'join')).toHaveLength(2);
+  });
+});
+
+describe('a report', () => {
+  it('names no leader on knowledge older than one TTL', () => {
+    const story = waiting();
+    expect(reportOf(story.election, story.ground, 5014)).toMatchObject({
+      role: 'follower',
+      leader: { id: 'a', token: 3n },
+    });
+    expect(reportOf(story.election, story.ground, 5015)).toMatchObject({
+      role: 'unknown',
+      leader: null,
+    });
+  });
+
+  it('does not name ourselves unless we may claim', () => {
+    const story = leading().at(100, stepDown());
+    expect(reportOf(story.election, story.ground, 100).leader).toBeNull();
+  });
+
+  it('shows what is claimed and until when', () => {
+    const story = leading();
+    expect(reportOf(story.election, story.ground, 1000)).toMatchObject({
+      role: 'leader',
+      token: 5n,
+      validUntil: 4750,
+      observedAgeMs: 985,
+    });
+  });
+});
+
+describe('the level-triggered rounds', () => {
+  it('observe every fifth of a TTL, faster once knowledge has run out', () => {
+    const story = waiting();
+    const observations = (): number =>
+      story.effects.filter(({ kind }) => kind === 'observe').length;
+    expect(observations()).toBe(1);
+    story.tick(1000).tick(1999);
+    expect(observations()).toBe(2);
+    story.tick(6000);
+    expect(wakeElectionAt(story.election, story.ground, 6000)).toBe(6250);
+  });
+
+  it('write the member record at once, and again where etcd does not show it', () => {
+    const story = leading();
+    const enrolled = (): number => story.effects.filter(({ kind }) => kind === 'enroll').length;
+    expect(enrolled()).toBe(1);
+    story.tick(200);
+    expect(enrolled()).toBe(1);
+    story.tick(250);
+    expect(enrolled()).toBe(2);
+    const member = { ...me, leaseId: ours, healthy: true };
+    story.observed(300, { ...snapshot(6, mine(5)), members: [member] }).tick(1300);
+    expect(enrolled()).toBe(2);
+  });
+
+  it('proclaim again where a proclamation was lost', () => {
+    const story = leading();
+    const proclaimed = (): number => story.effects.filter(({ kind }) => kind === 'proclaim').length;
+    expect(proclaimed()).toBe(1);
+    story.tick(1000);
+    expect(proclaimed()).toBe(2);
+    const since = { ...mine(5), since: '2026-11-20T21:00:00.000Z' };
+    story.changed(1100, change(9, { candidates: [since] })).tick(2000);
+    expect(proclaimed()).toBe(2);
+  });
+});
+
+describe('what cannot happen', () => {
+  it('halts: somebody ahead of a key that was first', () => {
+    const story = leading();
+    expect(() => story.observed(100, snapshot(9, candidate('z', 2), mine(5)))).toThrow(
+      AssertionFailure,
+    );
+  });
+
+  it('halts: a join whose own snapshot does not have its key', () => {
+    const story = new Story().lease(10, lease(4750));
+    expect(() => story.joined(20, 5, snapshot(5, candidate('b', 4)))).toThrow(AssertionFailure);
+  });
+
+  it('claims nothing without a lease, whatever the state says', () => {
+    const { election, ground } = leading();
+    expect(claimOf(election, { ...ground, held: null }, 100)).toBeNull();
+    const other = { ...lease(4750), leaseId: leaseId('zzz'), generation: 9 };
+    expect(claimOf(election, { ...ground, held: other }, 100)).toBeNull();
+  });
+});

@@ -1,0 +1,139 @@
+// Drives one election machine and writes down what happens as a transcript that reads as a story: the time, what came
+// in, and behind an arrow what went out and where it stands.
+import {
+  newElection,
+  type Election,
+  type ElectionEffect,
+  type ElectionEvent,
+  type Ground,
+} from '../../src/core/candidacy.ts';
+import { claimOf, stepElection } from '../../src/core/election.ts';
+import type { Change, Snapshot } from '../../src/core/model.ts';
+import type { Lease } from '../../src/core/session.ts';
+import type { Timing } from '../../src/core/timing.ts';
+import { me, orders, timing } from './given.ts';
+
+export class Story {
+  election: Election;
+  held: Lease | null = null;
+  now = 0;
+  readonly effects: ElectionEffect[] = [];
+  readonly #timing: Timing;
+  readonly #lines: string[] = [];
+
+  constructor(options: { timing?: Partial<Timing>; quiesces?: boolean; priority?: number } = {}) {
+    this.#timing = { ...timing, ...options.timing };
+    const self = { ...me, priority: options.priority ?? 0 };
+    const standing = { quiesces: options.quiesces ?? false, appHealthy: true };
+    this.election = newElection(orders, self, standing, 0);
+  }
+
+  get ground(): Ground {
+    return { held: this.held, timing: this.#timing };
+  }
+
+  /** What is claimed now, as a number, or null. */
+  get claim(): number | null {
+    const claim = claimOf(this.election, this.ground, this.now);
+    return claim === null ? null : Number(claim.token);
+  }
+
+  /** The effects that act: without the rounds of observing and writing records. */
+  get acts(): readonly ElectionEffect[] {
+    return this.effects.filter((effect) => describe(effect) !== '');
+  }
+
+  at(now: number, event: ElectionEvent): this {
+    this.now = now;
+    const step = stepElection(this.election, event, this.ground, now);
+    this.election = step.election;
+    this.effects.push(...step.effects);
+    const said = step.effects.map(describe).filter((text) => text !== '');
+    const claim = this.claim === null ? '' : `, claims ${String(this.claim)}`;
+    const line = `${String(now)} ${describeEvent(event)} -> ${this.election.candidacy.kind}${claim}`;
+    this.#lines.push(said.length === 0 ? line : `${line} | ${said.join(', ')}`);
+    return this;
+  }
+
+  tick(now: number): this {
+    return this.at(now, { kind: 'tick' });
+  }
+  lease(now: number, held: Lease | null): this {
+    this.held = held;
+    return this.tick(now);
+  }
+  observed(now: number, snapshot: Snapshot, sentAt = now): this {
+    return this.at(now, { kind: 'observed', snapshot, sentAt });
+  }
+  changed(now: number, change: Change): this {
+    return this.at(now, { kind: 'changed', change });
+  }
+  joined(now: number, createRevision: number, snapshot: Snapshot, sentAt = now): this {
+    const generation = this.held?.generation ?? 0;
+    const revision = BigInt(createRevision) as Snapshot['revision'];
+    return this.at(now, { kind: 'joined', generation, createRevision: revision, snapshot, sentAt });
+  }
+  released(now: number, createRevision: number): this {
+    const revision = BigInt(createRevision) as Snapshot['revision'];
+    return this.at(now, { kind: 'released', createRevision: revision });
+  }
+
+  transcript(): string {
+    return this.#lines.join('\n');
+  }
+}
+
+/** The level-triggered rounds are left out: they happen at every turn and decide nothing. */
+function describe(effect: ElectionEffect): string {
+  switch (effect.kind) {
+    case 'observe':
+    case 'enroll':
+    case 'proclaim':
+      return '';
+    case 'elected':
+      return `elected ${String(effect.term.token)}`;
+    case 'ended':
+      return `ended ${String(effect.term.token)} (${effect.cause}), stop by ${String(effect.mustStopBy)}`;
+    case 'release': {
+      const { own, handover, bypassed } = effect;
+      const record =
+        handover === null ? 'no record' : `${handover.cause} to ${handover.to ?? 'next'}`;
+      const past = bypassed.length === 0 ? '' : `, past ${bypassed.map(({ id }) => id).join(' ')}`;
+      return `release ${String(own.createRevision)} (${record}${past})`;
+    }
+    case 'join':
+      return 'join';
+    case 'cutOff':
+      return 'cut off';
+  }
+}
+
+function describeEvent(event: ElectionEvent): string {
+  switch (event.kind) {
+    case 'observed':
+    case 'joined': {
+      const queue = event.snapshot.candidates.map(({ id }) => id).join(' ');
+      return `${event.kind} [${queue}] sent ${String(event.sentAt)}`;
+    }
+    case 'changed': {
+      const { candidates, removedCandidates, handover } = event.change;
+      const added = candidates.map(({ id }) => `+${id}`);
+      const removed = removedCandidates.map((key) => `-${key}`);
+      const record =
+        handover === null || handover === undefined ? [] : [`handover ${String(handover.token)}`];
+      return [event.kind, ...added, ...removed, ...record].join(' ');
+    }
+    case 'stepDown':
+      return `step down (${event.cause})`;
+    case 'appHealth':
+      return event.healthy ? 'app healthy' : 'app unhealthy';
+    case 'tick':
+    case 'joinFailed':
+    case 'released':
+    case 'releaseFailed':
+    case 'quiesced':
+    case 'hold':
+    case 'stop':
+      return event.kind;
+  }
+}
