@@ -1,13 +1,12 @@
 // Runs dependency-cruiser over src and test, and asserts that it really looked: a cruise that resolves nothing is green
 // too, and would hide every violation.
-import { createRequire } from 'node:module';
 import { cruise } from 'dependency-cruiser';
 import extractTSConfig from 'dependency-cruiser/config-utl/extract-ts-config';
+import { floors } from './floors.mjs';
 
-const configuration = createRequire(import.meta.url)('../.dependency-cruiser.cjs');
 const { output } = await cruise(
   ['src'],
-  { ...configuration.options, ruleSet: { forbidden: configuration.forbidden }, validate: true },
+  { ...floors.options, ruleSet: { forbidden: floors.forbidden }, validate: true },
   undefined,
   { tsConfig: extractTSConfig('tsconfig.json') },
 );

@@ -2,7 +2,7 @@
 // the typed value, or an issue whose message is a phrase that can follow the value. No message repeats
 // the value: some values are secrets.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { hasControlOrSpace } from './addresses.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { Refusal } from './refusal.ts';

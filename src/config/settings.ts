@@ -2,7 +2,7 @@
 // text, reference page and check of every setting are derived from here and stand nowhere else. How two
 // settings may contradict each other is in relations.ts.
 
-import type { z } from 'zod';
+import type * as z from 'zod';
 import {
   hostInUrl,
   isWildcard,

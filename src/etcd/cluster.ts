@@ -93,8 +93,9 @@ export class Cluster {
     for (const endpoint of this.#endpoints) endpoint.discard();
   }
 
+  /** Ends all streams and connections; requests are rejected from now on. */
   close(): void {
-    for (const endpoint of this.#endpoints) endpoint.discard();
+    for (const endpoint of this.#endpoints) endpoint.close();
   }
 
   async #attempt<Value>(endpoint: Endpoint, request: Request<Value>): Promise<Answer<Value>> {

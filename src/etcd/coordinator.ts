@@ -37,6 +37,7 @@ export class EtcdCoordinator implements Coordinator {
   readonly #cluster: Cluster;
   readonly #options: EtcdOptions;
   readonly #keys = new Map<ElectionName, ElectionKeys>();
+  readonly #watches = new Set<QueueWatch>();
 
   constructor(options: EtcdOptions) {
     this.#options = options;
@@ -144,8 +145,10 @@ export class EtcdCoordinator implements Coordinator {
       ttlMs,
       observer,
     });
+    this.#watches.add(watch);
     watch.start();
     return () => {
+      this.#watches.delete(watch);
       watch.stop();
     };
   }
@@ -156,6 +159,8 @@ export class EtcdCoordinator implements Coordinator {
   }
 
   close(): void {
+    for (const watch of this.#watches) watch.stop();
+    this.#watches.clear();
     this.#cluster.close();
   }
 

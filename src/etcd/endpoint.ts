@@ -1,8 +1,15 @@
 // One etcd endpoint and its client. A client that only fails is thrown away and replaced: its sockets may wait for a
 // dead peer far longer than the fault lasts. Streams are cancelled before their client is closed, because closing
 // one with open streams leaks them.
-import { InterceptingCall, type CallOptions, type Interceptor } from '@grpc/grpc-js';
+import {
+  InterceptingCall,
+  ListenerBuilder,
+  type CallOptions,
+  type Interceptor,
+  type Listener,
+} from '@grpc/grpc-js';
 import { Etcd3, type IOptions } from 'etcd3';
+import { Unreachable } from '../errors.ts';
 import { passThrough } from '../policies.ts';
 import type { Clock } from '../ports.ts';
 
@@ -47,14 +54,16 @@ export class Endpoint {
   #client: Etcd3 | null = null;
   #failures = 0;
   #failingSince: number | null = null;
+  #closed = false;
 
   constructor(options: EndpointOptions) {
     this.url = options.url;
     this.#options = options;
   }
 
-  /** The present client; connects with its first request. */
+  /** The present client; connects with its first request. Throws Unreachable once closed. */
   client(): Etcd3 {
+    if (this.#closed) throw new Unreachable(`the connection to ${this.url} is closed`);
     this.#client ??= new Etcd3(this.#clientOptions());
     return this.#client;
   }
@@ -66,6 +75,7 @@ export class Endpoint {
 
   /** Registers a stream, to be cancelled if its client is thrown away; the returned function forgets it. */
   opened(stream: Cancellable): () => void {
+    if (this.#closed) stream.cancel();
     this.#streams.add(stream);
     return () => {
       this.#streams.delete(stream);
@@ -98,6 +108,12 @@ export class Endpoint {
     this.#failingSince = null;
   }
 
+  /** Drops everything for good: what is still being opened is cancelled as soon as it is open. */
+  close(): void {
+    this.#closed = true;
+    this.discard();
+  }
+
   #clientOptions(): IOptions {
     generations += 1;
     const { url, tls } = this.#options;
@@ -126,12 +142,23 @@ export class Endpoint {
     const { token } = this.#options;
     return (options, nextCall) =>
       new InterceptingCall(nextCall(options), {
-        start(metadata, listener, next) {
+        start(metadata, _listener, next) {
           metadata.set('hasleader', 'true');
           const present = token();
           if (present !== null) metadata.set('token', present);
-          next(metadata, listener);
+          next(metadata, tellStaleTokens);
         },
       });
   }
 }
+
+/**
+ * etcd3 recognises a refused token by these words and sends the request again, with the same token, as fast as it can
+ * until the deadline. In other words the refusal reaches us, who can log in anew.
+ */
+const tellStaleTokens: Listener = new ListenerBuilder()
+  .withOnReceiveStatus((status, next) => {
+    const details = status.details.replace('invalid auth token', 'invalid authentication token');
+    next({ ...status, details });
+  })
+  .build();

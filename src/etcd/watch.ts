@@ -51,7 +51,7 @@ export class QueueWatch {
   /** Resolves when a watch that had begun was interrupted; rejects when it could not begin. */
   async #watchOnce(): Promise<void> {
     const { cluster, observe, watched, listener } = this.#options;
-    let begun = false;
+    const progress = { begun: false };
     let endpoint: Endpoint | undefined;
     try {
       const { value, sentAt } = await observe();
@@ -63,14 +63,14 @@ export class QueueWatch {
       [endpoint] = cluster.inOrder();
       if (endpoint === undefined) return;
       await this.#follow(endpoint, value, () => {
-        begun = true;
+        progress.begun = true;
       });
     } catch (failure) {
       if (this.#isStopped()) return;
       const error = classify(failure);
       if (endpoint !== undefined && error instanceof Unreachable) cluster.avoid(endpoint);
       listener({ kind: 'interrupted', why: error.message });
-      if (!begun) throw error;
+      if (!progress.begun) throw error;
     }
   }
 
@@ -136,8 +136,9 @@ export class QueueWatch {
   #onAnswer(answer: IWatchResponse): void {
     if (this.#stopped) return;
     if (answer.canceled) {
-      const why = answer.cancel_reason === '' ? 'etcd cancelled the watch' : answer.cancel_reason;
-      throw answer.compact_revision === '0' ? new Unreachable(why) : new Compacted(why);
+      const { cancel_reason: reason, compact_revision: compacted } = answer;
+      if (compacted !== '0') throw new Compacted(`the history was compacted up to ${compacted}`);
+      throw new Unreachable(reason === '' ? 'etcd cancelled the watch' : reason);
     }
     const watched = this.#options.watched[Number(answer.watch_id) - 1];
     if (watched === undefined) return;

@@ -172,6 +172,9 @@ function serverFor(application: Application, limits: Limits, traffic: Traffic): 
     requireHostHeader: false,
     noDelay: true,
   });
+  // Node's own, called by close(), takes an answer for finished once it was handed over, and cuts off what the
+  // client has not read of it yet. Traffic ends the idle connections instead.
+  server.closeIdleConnections = () => undefined;
   server.timeout = limits.stallTimeoutMs;
   server.maxConnections = limits.maxConnections;
   const handle = (request: ServerResponse['req'], response: ServerResponse): void => {

@@ -68,12 +68,13 @@ describe.each(['3.4', '3.5'] as const)('etcd %s', (version) => {
       what: 'joining with a new token',
     });
     await eventually(() => idsIn(notices).includes(me.id), { withinMs: 5000, what: 'our key' });
+    expect((await coordinator.renew(lease)).value).toBe(60_000);
     cancel();
   });
 });
 
 test('a token that has run out is replaced within the request that finds out', async () => {
-  const cluster = await start({ extraArgs: ['--auth-token-ttl=1'] });
+  const cluster = await start({ extraArgs: ['--auth-token-ttl=1', '--log-level=debug'] });
   const { coordinator, requests } = connect(cluster);
   const first = await coordinator.observe([orders]);
   await eventually(() => cluster.nodes[0]!.recentOutput().includes('deleted a simple token'), {
@@ -90,7 +91,7 @@ test('a token that has run out is replaced within the request that finds out', a
 test('the password is asked for anew at every login', async () => {
   const cluster = await start();
   let login = good;
-  const { coordinator } = connect(cluster, () => login);
+  const { coordinator, requests } = connect(cluster, () => login);
   await coordinator.observe([orders]);
   login = { username, password: 'changed-battery-staple' };
   await cluster.etcdctl(['user', 'delete', username]);
@@ -99,6 +100,7 @@ test('the password is asked for anew at every login', async () => {
   await coordinator.observe([orders]);
   coordinator.reset();
   await coordinator.observe([orders]);
+  expect(requests.map(({ result }) => result)).toEqual(['ok', 'ok', 'ok']);
 });
 
 describe('refusals', () => {
@@ -129,10 +131,11 @@ describe('refusals', () => {
       { withinMs: 5000, what: 'the refusal' },
     );
     login = good;
-    await eventually(() => notices.some((notice) => notice.kind === 'snapshot'), {
-      withinMs: 5000,
-      what: 'a snapshot with the right password',
-    });
+    const snapshot = await eventually(
+      () => notices.find((notice) => notice.kind === 'snapshot'),
+      { withinMs: 5000, what: 'a snapshot with the right password' },
+    );
+    expect(snapshot).toMatchObject({ election: orders });
     cancel();
   });
 

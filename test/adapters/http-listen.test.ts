@@ -272,12 +272,30 @@ it('finishes the answer in flight when it closes, and ends idle connections at o
   expect(busy.received).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*Connection: close\r\n[^]*the end$/);
 });
 
+it('lets a client that reads finish a long answer while it closes', async () => {
+  const body = 'x'.repeat(32 * 1024 * 1024);
+  const app = application(() => Promise.resolve({ contentType: 'text/plain', body }));
+  const listening = await open(app, loopback, { drainMs: 60_000 });
+  const raw = new Raw(portOf(listening));
+  raw.socket.write('GET /metrics HTTP/1.1\r\n\r\n');
+  await eventually(() => raw.received !== '', { withinMs: 5000, what: 'the answer begins' });
+  expect(raw.received.length).toBeLessThan(body.length);
+  await within(listening.close(), { withinMs: 10_000, what: 'closed' });
+  await raw.end('the connection ends');
+  expect(raw.received.split('\r\n\r\n')[1]?.length).toBe(body.length);
+});
+
 it('closes within its bound even if an answer never comes', async () => {
-  const never = application(() => new Promise<MetricsBody>(() => undefined));
+  let asked: () => void = () => undefined;
+  const wasAsked = new Promise<void>((resolve) => (asked = resolve));
+  const never = application(() => {
+    asked();
+    return new Promise<MetricsBody>(() => undefined);
+  });
   const listening = await open(never, loopback, { drainMs: 100 });
   const raw = new Raw(portOf(listening));
   raw.socket.write('GET /metrics HTTP/1.1\r\n\r\n');
-  await once(raw.socket, 'connect');
+  await wasAsked;
   await within(Promise.all([listening.close(), listening.close()]), {
     withinMs: 5000,
     what: 'closed',

@@ -257,6 +257,17 @@ describe('/leader and /follower', () => {
     expect((await ask('/leader')).status).toBe(200);
   });
 
+  it('tells the time that is left a little too short rather than too long', async () => {
+    // The clock moves on between the report and the answer.
+    const ask = async (state: State) => {
+      const fake = electing(state);
+      const clock = { now: () => fake.nowMs + 10 };
+      return (await serve(inputsFor(fake, { clock })))('/leader');
+    };
+    expect(await ask('leader')).toMatchObject({ body: { validForMs: 3110 } });
+    expect(await ask('follower')).toMatchObject({ body: { validForMs: 0 } });
+  });
+
   it('does not send readers to a follower that is not well', async () => {
     const fake = electing('follower');
     let healthy = true;

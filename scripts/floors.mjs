@@ -8,7 +8,7 @@ const home = (name, vendors, folder) => ({
   to: { path: vendors.map((vendor) => `node_modules/${vendor}/`) },
 });
 
-module.exports = {
+export const floors = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     {
@@ -40,7 +40,11 @@ module.exports = {
     },
     home('etcd3-lives-in-etcd', ['etcd3', '@grpc/grpc-js'], '^src/etcd/'),
     home('express-lives-in-http', ['express'], '^src/http/'),
-    home('logs-and-metrics-live-in-telemetry', ['pino', 'pino-pretty', 'prom-client'], '^src/telemetry/'),
+    home(
+      'logs-and-metrics-live-in-telemetry',
+      ['pino', 'pino-pretty', 'prom-client'],
+      '^src/telemetry/',
+    ),
     home('cockatiel-lives-in-policies', ['cockatiel'], '^src/policies\\.ts$'),
     home('zod-and-yaml-live-in-config', ['zod', 'yaml'], '^src/config/'),
     home('commander-lives-in-cli', ['commander'], '^src/(cli/|main\\.ts$)'),
@@ -55,6 +59,9 @@ module.exports = {
     tsConfig: { fileName: 'tsconfig.json' },
     doNotFollow: { path: 'node_modules' },
     tsPreCompilationDeps: true,
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+    },
   },
 };

@@ -1,0 +1,127 @@
+// What the end-to-end tests have in common: one etcd for a file, sidecars of the built program that are gone after each
+// test, and the question who leads, asked of all of them. It never reads the program's source.
+import { spawnGuarded, type GuardedChild } from '../../src/cli/dev/etcd-child.ts';
+import { etcdEnvironment } from '../../src/cli/dev/etcd-cache.ts';
+import { etcdBinaries } from '../harness/binaries.ts';
+import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../harness/etcd.ts';
+import { startSidecar, type LeaderAnswer, type Sidecar, type SidecarOptions } from '../harness/sidecar.ts';
+import { eventually } from '../harness/wait.ts';
+
+/** TTL of most tests: the shortest that etcd grants. */
+export const ttlMs = 2000;
+
+/**
+ * The longest from the death of a leader to its successor's first 200: the TTL, etcd's search for expired leases (every
+ * 500 ms), and a busy machine.
+ */
+export const failoverWithinMs = (ttl: number): number => ttl + 2500;
+
+/** Starting three processes and electing one, on a busy machine. */
+const agreeWithinMs = 20_000;
+
+/** One leader that every one of the sidecars asked names, with one token. */
+export interface Agreement {
+  readonly leader: Sidecar;
+  readonly others: readonly Sidecar[];
+  readonly token: string;
+}
+
+/** Waits until exactly one of these leads and all of them name it and its term. */
+export async function agreement(
+  sidecars: readonly Sidecar[],
+  withinMs = agreeWithinMs,
+): Promise<Agreement> {
+  return eventually(
+    async () => {
+      const answers = await Promise.all(sidecars.map((one) => one.get<LeaderAnswer>('/leader')));
+      const leaders = answers.filter(({ status }) => status === 200);
+      const token = leaders[0]?.body.fencingToken;
+      const leader = sidecars.find((_, index) => answers[index] === leaders[0]);
+      if (leaders.length !== 1 || leader === undefined || typeof token !== 'string') return null;
+      const agreed = answers.every(
+        ({ body }) => body.leader?.id === leader.id && body.leader.fencingToken === token,
+      );
+      return agreed && { leader, token, others: sidecars.filter((one) => one !== leader) };
+    },
+    { withinMs, what: `one leader among ${sidecars.map(({ id }) => id).join(', ')}` },
+  );
+}
+
+type Wish = Partial<SidecarOptions> & { readonly election: string };
+
+/** An etcd and the processes of one test. */
+export class Stage {
+  readonly cluster: EtcdCluster;
+  readonly #sidecars: Sidecar[] = [];
+  readonly #children: GuardedChild[] = [];
+
+  constructor(cluster: EtcdCluster) {
+    this.cluster = cluster;
+  }
+
+  /** Starts one sidecar, TTL 2 s; gone at the end of the test. */
+  async sidecar(wish: Wish & { readonly id: string }): Promise<Sidecar> {
+    const sidecar = await startSidecar({
+      etcd: this.cluster.endpoints,
+      ...wish,
+      args: [`--ttl=${ttlMs}ms`, ...(wish.args ?? [])],
+    });
+    this.#sidecars.push(sidecar);
+    return sidecar;
+  }
+
+  /** Starts three sidecars, `a`, `b` and `c`, at once. */
+  async three(wish: Wish): Promise<readonly Sidecar[]> {
+    return Promise.all(['a', 'b', 'c'].map((id) => this.sidecar({ ...wish, id })));
+  }
+
+  /** Starts `etcdctl` with these arguments; what it prints is in `lines`. SIGINT ends it with a resignation. */
+  async etcdctl(
+    args: readonly string[],
+  ): Promise<{ readonly child: GuardedChild; readonly lines: readonly string[] }> {
+    const { etcdctl } = (await etcdBinaries())[this.cluster.version];
+    const lines: string[] = [];
+    const child = await spawnGuarded({
+      file: etcdctl!,
+      args: [`--endpoints=${this.cluster.endpoints.join(',')}`, ...args],
+      env: etcdEnvironment({ ETCDCTL_API: '3' }),
+      onLine: (line) => lines.push(line),
+    });
+    this.#children.push(child);
+    return { child, lines };
+  }
+
+  /** The keys under the election, without their values. */
+  async keys(election: string): Promise<readonly string[]> {
+    const text = await this.cluster.etcdctl([
+      ...['get', '--prefix', '--keys-only', `/electord/${election}/`],
+    ]);
+    return text.split('\n').filter((line) => line !== '');
+  }
+
+  /** The ids of all leases, in hexadecimal. */
+  async leases(): Promise<readonly string[]> {
+    const text = await this.cluster.etcdctl(['lease', 'list']);
+    return text.split('\n').filter((line) => /^[0-9a-f]+$/.test(line));
+  }
+
+  /** Ends every process of the test, the followers first so that nobody is elected on the way. */
+  async clear(): Promise<void> {
+    for (const node of this.cluster.nodes) node.thaw();
+    const ended = this.#sidecars.splice(0).map((sidecar) => {
+      sidecar.signal('SIGKILL');
+      return sidecar.exited;
+    });
+    await Promise.all([...ended, ...this.#children.splice(0).map((child) => child.stop(2000))]);
+  }
+
+  async end(): Promise<void> {
+    await this.clear();
+    await this.cluster.stop();
+  }
+}
+
+/** Starts an etcd for the tests of one file. */
+export async function openStage(options: EtcdClusterOptions): Promise<Stage> {
+  return new Stage(await startEtcdCluster(options));
+}

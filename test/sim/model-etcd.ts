@@ -1,0 +1,367 @@
+// What etcd means to an election, and nothing else of it: revisions, leases, leased keys, guarded transactions and the
+// history that watches read. One linearizable machine: requests are carried out here at one moment of true time, in
+// the order in which they arrive. Delay, loss and lag are the network's business. The contract suite (test/contract/)
+// holds it to what real etcd does.
+import {
+  fencingToken,
+  revision as asRevision,
+  type Candidate,
+  type Change,
+  type Control,
+  type ElectionName,
+  type FencingToken,
+  type Handover,
+  type LeaseId,
+  type Member,
+  type MemberId,
+  type Revision,
+  type Snapshot,
+} from '../../src/core/model.ts';
+import { Compacted, FencedOut, LeaseLost, Refused } from '../../src/errors.ts';
+import type { Joined, Release } from '../../src/ports.ts';
+import type { Random } from './random.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** How a candidate's key came to an end. The last two are nobody's fault among the candidates. */
+export type EndOfKey =
+  'released' | 'bypassed' | 'revoked' | 'expired' | 'wrongly revoked' | 'deleted by hand';
+
+/** The life of one key in a queue, as only somebody outside can know it; times are true times. */
+export interface KeyLife {
+  readonly election: ElectionName;
+  readonly token: FencingToken;
+  readonly leaseId: LeaseId;
+  readonly id: MemberId;
+  readonly bornAt: number;
+  goneAt: number | null;
+  goneRevision: Revision | null;
+  end: EndOfKey | null;
+}
+
+/** Who wants to hear of what is committed, in the moment in which it is. */
+export interface EtcdListener {
+  keyBorn?(life: KeyLife): void;
+  keyGone?(life: KeyLife): void;
+  handedOver?(election: ElectionName, handover: Handover, before: readonly Candidate[]): void;
+  leaseGone?(leaseId: LeaseId, how: EndOfKey): void;
+}
+
+interface Lease {
+  readonly id: LeaseId;
+  readonly ttlMs: number;
+  expiresAt: number;
+  /** Until then etcd wrongly says that it does not know this lease. */
+  deniedUntil: number;
+}
+
+interface ElectionState {
+  candidates: readonly Candidate[];
+  members: readonly Member[];
+  handover: Handover | null;
+  control: Control | null;
+  controlLease: LeaseId | null;
+  terms: readonly FencingToken[];
+  /** One entry for each revision that changed what a watch of the queue shows. */
+  readonly history: Change[];
+}
+
+type Follower = (election: ElectionName, change: Change) => void;
+
+/** The least TTL that etcd grants at its default flags. */
+const leastTtlMs = 2000;
+/** How often etcd looks for leases that have run out. */
+const expiryCheckEveryMs = 500;
+/** A new leader of etcd adds its election timeout to every lease, so that nobody suffers from the change. */
+export const leaseExtensionMs = 1000;
+/** How many terms are remembered. */
+const termsKept = 100;
+
+export class ModelEtcd {
+  /** False while there is no leader of etcd: nothing is carried out, and no lease ends. */
+  serving = true;
+  readonly lives = new Map<bigint, KeyLife>();
+  readonly listeners: EtcdListener[] = [];
+  readonly #scheduler: Scheduler;
+  readonly #random: Random;
+  readonly #leases = new Map<LeaseId, Lease>();
+  readonly #elections = new Map<ElectionName, ElectionState>();
+  readonly #followers = new Set<Follower>();
+  #revision: Revision = asRevision(1n);
+  #compactedAt: Revision = asRevision(0n);
+
+  constructor(scheduler: Scheduler, random: Random) {
+    this.#scheduler = scheduler;
+    this.#random = random;
+    scheduler.after(random.between(0, expiryCheckEveryMs), () => this.#endExpired());
+  }
+
+  get revision(): Revision {
+    return this.#revision;
+  }
+
+  // Leases.
+
+  /** Grants a lease; `null` where that id is in use. Whole seconds, and not less than etcd's minimum. */
+  grant(id: LeaseId, ttlMs: number): number | null {
+    if (this.#leases.has(id)) return null;
+    const granted = Math.max(Math.round(ttlMs / 1000) * 1000, leastTtlMs);
+    const expiresAt = this.#scheduler.now + granted;
+    this.#leases.set(id, { id, ttlMs: granted, expiresAt, deniedUntil: 0 });
+    return granted;
+  }
+
+  renew(id: LeaseId): number {
+    const lease = this.#leases.get(id);
+    const { now } = this.#scheduler;
+    if (lease === undefined || lease.expiresAt <= now || now < lease.deniedUntil) {
+      throw new LeaseLost(`lease ${id} has expired or was revoked`);
+    }
+    lease.expiresAt = now + lease.ttlMs;
+    return lease.ttlMs;
+  }
+
+  revoke(id: LeaseId): void {
+    this.#endLease(id, 'revoked');
+  }
+
+  // What an election asks.
+
+  /** As of now. Only members, control and terms of the past are shared with the state: nothing in it changes later. */
+  snapshot(election: ElectionName): Snapshot {
+    const { candidates, members, handover, control, terms } = this.#state(election);
+    const latestTerm = terms.at(-1) ?? null;
+    return { revision: this.#revision, candidates, members, handover, control, latestTerm };
+  }
+
+  join(election: ElectionName, lease: LeaseId, me: Omit<Member, 'leaseId' | 'healthy'>): Joined {
+    const { id, address, url, priority } = me;
+    const present = this.#state(election).candidates.find(({ key }) => key === lease);
+    if (present === undefined) {
+      this.#mustKnow(lease);
+      const about = { id, address, url, priority, since: null, native: true };
+      this.#addCandidate(election, { key: lease, leaseId: lease, ...about });
+    }
+    const snapshot = this.snapshot(election);
+    const own = snapshot.candidates.find(({ key }) => key === lease)!;
+    return { createRevision: own.createRevision, snapshot };
+  }
+
+  release({ election, leaseId, createRevision, handover, bypassed }: Release): void {
+    const { candidates } = this.#state(election);
+    const present = (key: string, created: Revision): boolean =>
+      candidates.some((candidate) => candidate.key === key && candidate.createRevision === created);
+    const guarded =
+      present(leaseId, createRevision) &&
+      bypassed.every((candidate) => present(candidate.key, candidate.createRevision));
+    if (!guarded) {
+      if (!present(leaseId, createRevision)) return;
+      throw new Refused('the queue changed while a successor was being named');
+    }
+    const ends = new Map<string, EndOfKey>([[leaseId, 'released']]);
+    for (const { key } of bypassed) ends.set(key, 'bypassed');
+    this.#removeCandidates(election, ends, handover);
+    if (handover !== null) {
+      for (const listener of this.listeners) listener.handedOver?.(election, handover, candidates);
+    }
+  }
+
+  enroll(election: ElectionName, member: Member): void {
+    this.#mustKnow(member.leaseId);
+    const state = this.#state(election);
+    this.#advance();
+    state.members = [...state.members.filter(({ id }) => id !== member.id), member];
+  }
+
+  proclaim(
+    election: ElectionName,
+    own: { readonly leaseId: LeaseId; readonly createRevision: Revision },
+    since: string,
+  ): void {
+    const state = this.#state(election);
+    const { candidates } = state;
+    const index = candidates.findIndex(({ createRevision }) => createRevision === own.createRevision);
+    const candidate = candidates[index];
+    if (candidate === undefined) throw new FencedOut(`term ${own.createRevision} is over`);
+    const proclaimed = { ...candidate, since };
+    state.candidates = candidates.with(index, proclaimed);
+    const token = fencingToken(own.createRevision);
+    if (!state.terms.includes(token)) {
+      state.terms = [...state.terms, token].slice(-termsKept);
+    }
+    this.#commit(election, { candidates: [proclaimed], removedCandidates: [] });
+  }
+
+  // Watching.
+
+  /** Calls `follower` with every change of a queue from now on. */
+  follow(follower: Follower): () => void {
+    this.#followers.add(follower);
+    return () => {
+      this.#followers.delete(follower);
+    };
+  }
+
+  /** What changed behind `revision`, in order; throws Compacted where that is forgotten. */
+  changesSince(election: ElectionName, revision: Revision): readonly Change[] {
+    if (revision < this.#compactedAt) {
+      throw new Compacted('required revision has been compacted');
+    }
+    const { history } = this.#state(election);
+    let start = history.length;
+    while (start > 0 && history[start - 1]!.revision > revision) start -= 1;
+    return history.slice(start);
+  }
+
+  /** Forgets the history before the present revision. */
+  compact(): Revision {
+    this.#compactedAt = this.#revision;
+    return this.#compactedAt;
+  }
+
+  // What goes wrong, and what people do.
+
+  /** A new leader of etcd: it extends every lease. */
+  extendLeases(): void {
+    for (const lease of this.#leases.values()) {
+      lease.expiresAt = this.#scheduler.now + lease.ttlMs + leaseExtensionMs;
+    }
+  }
+
+  /** A stalled former leader of etcd revokes a lease that its holder has renewed elsewhere. */
+  revokeWrongly(id: LeaseId): void {
+    this.#endLease(id, 'wrongly revoked');
+  }
+
+  /** Says for a while of a lease that exists that it does not. */
+  deny(id: LeaseId, forMs: number): void {
+    const lease = this.#leases.get(id);
+    if (lease !== undefined) lease.deniedUntil = this.#scheduler.now + forMs;
+  }
+
+  deleteByHand(election: ElectionName, key: string): void {
+    if (!this.#state(election).candidates.some((candidate) => candidate.key === key)) return;
+    this.#removeCandidates(election, new Map([[key, 'deleted by hand']]), null);
+  }
+
+  putControl(election: ElectionName, control: Control | null, lease: LeaseId | null = null): void {
+    const state = this.#state(election);
+    state.control = control;
+    state.controlLease = lease;
+    this.#commit(election, { candidates: [], removedCandidates: [], control });
+  }
+
+  /** A candidate of another program: its value is a bare string. */
+  putForeign(election: ElectionName, lease: LeaseId, value: MemberId): void {
+    this.#mustKnow(lease);
+    const about = { id: value, address: null, url: null, priority: 0, since: null, native: false };
+    this.#addCandidate(election, { key: lease, leaseId: lease, ...about });
+  }
+
+  // Inside.
+
+  #state(election: ElectionName): ElectionState {
+    let state = this.#elections.get(election);
+    if (state === undefined) {
+      const nothing = { handover: null, control: null, controlLease: null };
+      state = { candidates: [], members: [], terms: [], history: [], ...nothing };
+      this.#elections.set(election, state);
+    }
+    return state;
+  }
+
+  #mustKnow(lease: LeaseId): void {
+    if (!this.#leases.has(lease)) throw new LeaseLost('requested lease not found');
+  }
+
+  #advance(): Revision {
+    this.#revision = asRevision(this.#revision + 1n);
+    return this.#revision;
+  }
+
+  #commit(election: ElectionName, change: Omit<Change, 'revision'>): void {
+    this.#tell(election, { ...change, revision: this.#advance() });
+  }
+
+  #tell(election: ElectionName, change: Change): void {
+    this.#state(election).history.push(change);
+    for (const follower of this.#followers) follower(election, change);
+  }
+
+  #addCandidate(election: ElectionName, about: Omit<Candidate, 'createRevision'>): void {
+    const state = this.#state(election);
+    const createRevision = asRevision(this.#revision + 1n);
+    const candidate = { ...about, createRevision };
+    const token = fencingToken(createRevision);
+    const life: KeyLife = {
+      election,
+      token,
+      leaseId: about.leaseId,
+      id: about.id,
+      bornAt: this.#scheduler.now,
+      goneAt: null,
+      goneRevision: null,
+      end: null,
+    };
+    this.lives.set(token, life);
+    state.candidates = [...state.candidates, candidate];
+    this.#commit(election, { candidates: [candidate], removedCandidates: [] });
+    for (const listener of this.listeners) listener.keyBorn?.(life);
+  }
+
+  #removeCandidates(
+    election: ElectionName,
+    ends: ReadonlyMap<string, EndOfKey>,
+    handover: Handover | null,
+  ): void {
+    const state = this.#state(election);
+    const gone = state.candidates.filter(({ key }) => ends.has(key));
+    state.candidates = state.candidates.filter(({ key }) => !ends.has(key));
+    if (handover !== null) state.handover = handover;
+    const removed = { candidates: [], removedCandidates: gone.map(({ key }) => key) };
+    this.#commit(election, handover === null ? removed : { ...removed, handover });
+    for (const candidate of gone) this.#bury(candidate, ends.get(candidate.key)!);
+  }
+
+  #bury({ createRevision }: Candidate, end: EndOfKey): void {
+    const life = this.lives.get(createRevision)!;
+    life.goneAt = this.#scheduler.now;
+    life.goneRevision = this.#revision;
+    life.end = end;
+    for (const listener of this.listeners) listener.keyGone?.(life);
+  }
+
+  /** All keys of a lease go with it, in one revision. */
+  #endLease(id: LeaseId, end: EndOfKey): void {
+    if (!this.#leases.delete(id)) return;
+    const revision = this.#advance();
+    const buried: Candidate[] = [];
+    for (const [election, state] of this.#elections) {
+      const gone = state.candidates.filter(({ leaseId }) => leaseId === id);
+      const unpaused = state.controlLease === id;
+      state.members = state.members.filter(({ leaseId }) => leaseId !== id);
+      if (gone.length === 0 && !unpaused) continue;
+      state.candidates = state.candidates.filter(({ leaseId }) => leaseId !== id);
+      buried.push(...gone);
+      const change = { revision, candidates: [], removedCandidates: gone.map(({ key }) => key) };
+      if (unpaused) {
+        state.control = null;
+        state.controlLease = null;
+      }
+      this.#tell(election, unpaused ? { ...change, control: null } : change);
+    }
+    for (const candidate of buried) this.#bury(candidate, end);
+    for (const listener of this.listeners) listener.leaseGone?.(id, end);
+  }
+
+  /** Late by up to a check, never early. */
+  #endExpired(): void {
+    const { now } = this.#scheduler;
+    if (this.serving) {
+      for (const lease of this.#leases.values()) {
+        if (lease.expiresAt <= now) this.#endLease(lease.id, 'expired');
+      }
+    }
+    const nextMs = expiryCheckEveryMs + this.#random.between(-10, 10);
+    this.#scheduler.after(nextMs, () => this.#endExpired());
+  }
+}

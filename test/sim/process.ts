@@ -1,0 +1,115 @@
+// One process as an operating system runs it: a clock of its own rate, timers that are a little late, messages that
+// are handed over one at a time; it may be paused, whereupon everything waits and comes at once, in any order.
+import type { Millis } from '../../src/core/model.ts';
+import type { Clock } from '../../src/ports.ts';
+import type { Random } from './random.ts';
+import type { Planned, Scheduler } from './scheduler.ts';
+
+/** How late a timer may be: Node rounds up to whole milliseconds, and the loop is busy. */
+const timerLateByMs = 3;
+
+/** The wall clock of every process when its world begins; it decides nothing. */
+const wallStart = Date.parse('2026-11-20T21:00:00.000Z');
+
+export class Process implements Clock {
+  /** How fast its clock runs: 1 is etcd's rate. */
+  readonly rate: number;
+  alive = true;
+  readonly #scheduler: Scheduler;
+  readonly #random: Random;
+  readonly #startedAt: number;
+  readonly #offset: number;
+  readonly #afterTurn: () => void;
+  #paused = false;
+  /** What a pause has held back and what has not yet been handed over since. */
+  #backlog: (() => void)[] = [];
+  #handingOver = 0;
+
+  constructor(scheduler: Scheduler, random: Random, rate: number, afterTurn: () => void) {
+    this.#scheduler = scheduler;
+    this.#random = random;
+    this.rate = rate;
+    this.#startedAt = scheduler.now;
+    this.#offset = random.between(0, 1e6);
+    this.#afterTurn = afterTurn;
+  }
+
+  now(): Millis {
+    return this.#offset + (this.#scheduler.now - this.#startedAt) * this.rate;
+  }
+
+  at(at: Millis, run: () => void): () => void {
+    const lateMs = this.#random.next() * timerLateByMs;
+    return this.timer(at - this.now() + lateMs, run);
+  }
+
+  wallTimeOf(at: Millis): string {
+    return new Date(wallStart + this.trueTimeOf(at)).toISOString();
+  }
+
+  /** The true time at which this process's clock shows `at`. */
+  trueTimeOf(at: Millis): number {
+    return this.#startedAt + (at - this.#offset) / this.rate;
+  }
+
+  /** Runs once after `delayMs` of this process's clock, or later where the process is paused. */
+  timer(delayMs: number, run: () => void): () => void {
+    let cancelled = false;
+    const planned: Planned = this.#scheduler.after(Math.max(0, delayMs) / this.rate, () =>
+      this.deliver(() => {
+        if (!cancelled) run();
+      }),
+    );
+    return () => {
+      cancelled = true;
+      planned.cancel();
+    };
+  }
+
+  /** Hands something over to this process as one turn of its event loop: now, or when its pause is over. */
+  deliver(run: () => void): void {
+    if (!this.alive) return;
+    if (this.#paused) {
+      this.#backlog.push(run);
+      return;
+    }
+    run();
+    this.#afterTurn();
+  }
+
+  /** Paused, or still catching up with what a pause held back. */
+  isBehind(): boolean {
+    return this.#paused || this.#handingOver > 0;
+  }
+
+  isRunning(): boolean {
+    return this.alive && !this.#paused;
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Everything that was held back is handed over, in any order; whoever asks in between is answered. */
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    const backlog = this.#random.shuffle(this.#backlog);
+    this.#backlog = [];
+    this.#handingOver += backlog.length;
+    for (const run of backlog) {
+      this.#scheduler.at(this.#scheduler.now, () => {
+        this.#handingOver -= 1;
+        if (this.#paused) this.#backlog.push(run);
+        else this.deliver(run);
+      });
+    }
+    this.#afterTurn();
+  }
+
+  /** SIGKILL: nothing runs here ever again. */
+  kill(): void {
+    this.alive = false;
+    this.#backlog = [];
+  }
+}

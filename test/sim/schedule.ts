@@ -1,0 +1,273 @@
+// What happens in one simulated minute, as plain data: the setup and the list of faults and requests. All of it follows
+// from one number; leaving some of it out again makes a smaller schedule, which is how a failure is shrunk.
+import { requestBounds, watchProbe } from '../../src/policies.ts';
+import { roundEveryMs } from '../../src/core/timing.ts';
+import { leaseExtensionMs } from './model-etcd.ts';
+import type { Weather } from './network.ts';
+import { Random } from './random.ts';
+
+/** Everything that stays as it is during a schedule. Times in milliseconds. */
+export interface Setup {
+  readonly sidecars: readonly {
+    /** How fast its clock runs: 1 is etcd's rate. */
+    readonly rate: number;
+    readonly priority: number;
+    readonly startsAtMs: number;
+  }[];
+  readonly elections: number;
+  readonly etcdMembers: number;
+  readonly ttlMs: number;
+  readonly marginMs: number;
+  readonly takeoverDelayMs: number;
+  readonly graceMs: number;
+  /** A guarded app beside each sidecar, null where there is none. */
+  readonly app: { readonly mostStopMs: number; readonly stopLeadMs: number } | null;
+  readonly weather: Weather;
+}
+
+/** Whom something befalls: a sidecar by number, or whoever leads an election at that moment. */
+export type Target = number | 'leader';
+
+/** One fault or request, and when. `forMs` is how long it lasts; `of` is an election by number. */
+export type Happening = { readonly atMs: number } & (
+  | { readonly kind: 'pause' | 'crash' | 'terminate'; readonly whom: Target; readonly forMs: number }
+  | {
+      readonly kind: 'cut';
+      readonly whom: Target;
+      /** A member of etcd by number, or all of them. */
+      readonly member: number | 'all';
+      readonly how: 'silent' | 'to etcd' | 'from etcd' | 'refused';
+      readonly forMs: number;
+    }
+  | { readonly kind: 'slow'; readonly whom: Target; readonly byMs: number; readonly forMs: number }
+  | {
+      readonly kind: 'hang';
+      readonly whom: Target;
+      readonly operations: readonly string[];
+      readonly forMs: number;
+    }
+  | { readonly kind: 'break watch'; readonly whom: Target }
+  | { readonly kind: 'mute watch'; readonly whom: Target; readonly forMs: number }
+  | {
+      readonly kind: 'lag watch';
+      readonly whom: Target;
+      readonly byMs: number;
+      readonly forMs: number;
+    }
+  | { readonly kind: 'freeze member'; readonly member: number; readonly forMs: number }
+  | { readonly kind: 'etcd without leader'; readonly forMs: number }
+  | { readonly kind: 'compact' }
+  | { readonly kind: 'revoke wrongly'; readonly whom: Target }
+  | { readonly kind: 'deny lease'; readonly whom: Target; readonly forMs: number }
+  | { readonly kind: 'delete key'; readonly whom: Target; readonly of: number }
+  | { readonly kind: 'pause election'; readonly of: number; readonly forMs: number }
+  | { readonly kind: 'foreign candidate'; readonly of: number; readonly forMs: number }
+  | {
+      readonly kind: 'step down';
+      readonly whom: Target;
+      readonly of: number;
+      readonly to: number | null;
+      readonly notForMs: number;
+    }
+  | { readonly kind: 'hold'; readonly whom: Target; readonly of: number; readonly holdMs: number }
+  | { readonly kind: 'app unhealthy'; readonly whom: Target; readonly forMs: number }
+);
+
+export interface Schedule {
+  readonly seed: number;
+  readonly setup: Setup;
+  readonly happenings: readonly Happening[];
+  /** From then on nothing more goes wrong. */
+  readonly calmAtMs: number;
+  /** By then somebody must lead. */
+  readonly leaderByMs: number;
+  readonly endMs: number;
+}
+
+/** How long a schedule is. */
+export const scheduleMs = 60_000;
+/** How often etcd looks for leases that have run out, and by how much that may be late. */
+const expiryLatenessMs = 510;
+/** The longest pause between two attempts to open a watch. */
+const reopenMostMs = 500;
+
+/**
+ * How long after the last fault somebody must lead: one TTL and a bound, which is the sum of what can be in the way.
+ *
+ * - the lease of somebody dead runs out: TTL, the extension by a new leader of etcd, a late check;
+ * - a request that was under way when the faults ended may still be waited for, twice: a stray key is seen by a
+ *   round (first request) and withdrawn (second), or a lease is found lost and granted anew; each failure is
+ *   followed by a pause of at most a round;
+ * - the news comes by a watch that has just to be found mute and opened again, or by a round, whichever is sooner;
+ * - the delay before taking over from somebody who did not resign; a step-down under way may take its grace.
+ */
+export function leaderWithinMs(setup: Setup): number {
+  const { ttlMs, takeoverDelayMs, graceMs, sidecars, etcdMembers } = setup;
+  const { attemptMs, hedgeAfterMs } = requestBounds(ttlMs);
+  const requestMs = attemptMs + hedgeAfterMs * etcdMembers;
+  const roundMs = roundEveryMs(ttlMs);
+  const leaseMs = ttlMs + leaseExtensionMs + expiryLatenessMs;
+  const doubtMs = 2 * (requestMs + roundMs);
+  const { everyMs, answerWithinMs } = watchProbe(ttlMs);
+  const newsMs = Math.min(everyMs + answerWithinMs + reopenMostMs, roundMs + requestMs);
+  const slowest = Math.min(...sidecars.map(({ rate }) => rate));
+  return (leaseMs + doubtMs + newsMs + takeoverDelayMs + graceMs) / slowest;
+}
+
+/** The whole schedule that a number stands for. */
+export function scheduleOf(seed: number): Schedule {
+  const random = new Random(seed, 'schedule');
+  const setup = setupOf(random);
+  const calmAtMs = scheduleMs - leaderWithinMs(setup) - 2000;
+  const count = 3 + random.below(14);
+  const happenings = Array.from({ length: count }, () => happening(random, setup, calmAtMs));
+  happenings.sort((a, b) => a.atMs - b.atMs);
+  const leaderByMs = calmAtMs + leaderWithinMs(setup);
+  return { seed, setup, happenings, calmAtMs, leaderByMs, endMs: scheduleMs };
+}
+
+function setupOf(random: Random): Setup {
+  const ttlMs = random.pick([2000, 2000, 3000, 5000, 5000, 10000]);
+  // The default margin, or the least that may be configured and makes sense for a rate that is 500 ppm off.
+  const marginMs = random.chance(0.7) ? Math.max(250, ttlMs / 20) : Math.max(20, ttlMs / 100);
+  const app = random.chance(0.4)
+    ? { mostStopMs: random.pick([50, 500, 3000]), stopLeadMs: random.pick([0, 0.1]) * ttlMs }
+    : null;
+  return {
+    sidecars: sidecarsOf(random, ttlMs, marginMs),
+    elections: random.chance(0.8) ? 1 : 2,
+    etcdMembers: random.pick([1, 3]),
+    ttlMs,
+    marginMs,
+    takeoverDelayMs: random.chance(0.3) ? ttlMs : 0,
+    graceMs: random.pick([200, 1000, 2000]),
+    app,
+    weather: weatherOf(random),
+  };
+}
+
+/** Timers are late by a few milliseconds, which the margin has to cover as well. */
+const forLateTimersMs = 10;
+
+/**
+ * The rates of all clocks, etcd's included, lie in a band so narrow that over one TTL no two differ by more than the
+ * margin: what the margin is there for, and not more.
+ */
+function sidecarsOf(random: Random, ttlMs: number, marginMs: number): Setup['sidecars'] {
+  const width = (marginMs - forLateTimersMs) / ttlMs;
+  const low = 1 - width * random.next();
+  const rateOf = (): number =>
+    low + width * (random.chance(0.5) ? random.pick([0, 1]) : random.next());
+  return Array.from({ length: 3 }, (_, index) => ({
+    rate: rateOf(),
+    priority: index === 2 && random.chance(0.1) ? -1 : 0,
+    startsAtMs: random.chance(0.7) ? random.next() * 50 : random.next() * 5000,
+  }));
+}
+
+function weatherOf(random: Random): Weather {
+  const leastMs = random.pick([0.2, 0.5, 2]);
+  const kind = random.below(3);
+  return {
+    leastMs,
+    mostMs: leastMs * random.pick([1.5, 5, 20]),
+    lossChance: kind === 0 ? 0 : random.pick([0.001, 0.01, 0.05]),
+    spikeChance: kind === 0 ? 0 : random.pick([0.001, 0.01, 0.05]),
+    spikeMs: random.pick([100, 1000, 4000]),
+  };
+}
+
+const kinds: readonly (readonly [number, Happening['kind']])[] = [
+  [8, 'pause'],
+  [4, 'crash'],
+  [5, 'terminate'],
+  [10, 'cut'],
+  [3, 'slow'],
+  [7, 'hang'],
+  [3, 'break watch'],
+  [3, 'mute watch'],
+  [4, 'lag watch'],
+  [4, 'freeze member'],
+  [4, 'etcd without leader'],
+  [3, 'compact'],
+  [4, 'revoke wrongly'],
+  [3, 'deny lease'],
+  [4, 'delete key'],
+  [3, 'pause election'],
+  [2, 'foreign candidate'],
+  [6, 'step down'],
+  [6, 'hold'],
+  [3, 'app unhealthy'],
+];
+const totalWeight = kinds.reduce((sum, [weight]) => sum + weight, 0);
+
+function kindOf(random: Random): Happening['kind'] {
+  let left = random.next() * totalWeight;
+  for (const [weight, kind] of kinds) {
+    left -= weight;
+    if (left < 0) return kind;
+  }
+  return 'pause';
+}
+
+/** What requests hang together, in life: reads need a quorum, a full disk or a lost leader stops writes. */
+const hanging: readonly (readonly string[])[] = [
+  ['observe', 'join', 'release', 'enroll', 'proclaim'],
+  ['observe'],
+  ['renew'],
+  ['release'],
+  ['release', 'revoke'],
+  ['join'],
+  ['grant'],
+  ['proclaim'],
+];
+
+function happening(random: Random, setup: Setup, calmAtMs: number): Happening {
+  const { ttlMs, etcdMembers } = setup;
+  const kind = kindOf(random);
+  const atMs = random.between(500, calmAtMs - 200);
+  /** Short against the TTL, about as long, or much longer; over when the calm begins. */
+  const forMs = Math.min(ttlMs * random.pick([0.1, 0.3, 0.7, 1, 1.3, 2.5]) * random.between(0.8, 1.2), calmAtMs - atMs);
+  const whom: Target = random.chance(0.6) ? 'leader' : random.below(setup.sidecars.length);
+  const of = random.below(setup.elections);
+  switch (kind) {
+    case 'cut': {
+      const member = random.chance(0.6) ? 'all' : random.below(etcdMembers);
+      const how = random.pick(['silent', 'silent', 'to etcd', 'from etcd', 'refused'] as const);
+      return { atMs, kind, whom, member, how, forMs };
+    }
+    case 'slow':
+    case 'lag watch':
+      return { atMs, kind, whom, byMs: ttlMs * random.pick([0.05, 0.2, 0.6]), forMs };
+    case 'hang':
+      return { atMs, kind, whom, operations: random.pick(hanging), forMs };
+    case 'freeze member':
+      return { atMs, kind, member: random.below(etcdMembers), forMs };
+    case 'etcd without leader':
+      return { atMs, kind, forMs: random.chance(0.8) ? Math.min(forMs, random.between(300, 1800)) : forMs };
+    case 'delete key':
+      return { atMs, kind, whom, of };
+    case 'pause election':
+    case 'foreign candidate':
+      return { atMs, kind, of, forMs };
+    case 'step down': {
+      const to = random.chance(0.6) ? random.below(setup.sidecars.length) : null;
+      const notForMs = random.chance(0.5) ? 0 : forMs;
+      return { atMs, kind, whom: 'leader', of, to, notForMs };
+    }
+    case 'hold':
+      return { atMs, kind, whom: 'leader', of, holdMs: random.between(50, Math.min(1000, ttlMs / 2)) };
+    case 'compact':
+      return { atMs, kind };
+    case 'break watch':
+    case 'revoke wrongly':
+      return { atMs, kind, whom };
+    case 'pause':
+    case 'crash':
+    case 'terminate':
+    case 'mute watch':
+    case 'deny lease':
+    case 'app unhealthy':
+      return { atMs, kind, whom, forMs };
+  }
+}

@@ -1,0 +1,294 @@
+// The Coordinator port of one sidecar, on the model of etcd behind the simulated network. It sends, hedges, gives up and
+// watches as src/etcd does, within the same bounds, and so brings about the same doubts: a request that was given up
+// may still be carried out, and two attempts at one may both be, in either order.
+import type { ElectionName, LeaseId, Member, Millis, Snapshot } from '../../src/core/model.ts';
+import { LeaseLost, Unreachable, type ElectordError } from '../../src/errors.ts';
+import { requestBounds, watchProbe, type RequestBounds } from '../../src/policies.ts';
+import type { Answer, Coordinator, Joined, Release, WatchNotice } from '../../src/ports.ts';
+import type { ModelEtcd } from './model-etcd.ts';
+import type { Network, Outcome, Side } from './network.ts';
+import type { Process } from './process.ts';
+import { SimWatch } from './sim-watch.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** What has been told to a process: what it must act upon from then on. */
+export interface Told {
+  /** The newest revision of each election that it has been told of. */
+  readonly revisions: Map<ElectionName, bigint>;
+  /** The leases that it has been told are no more. */
+  readonly lostLeases: Set<LeaseId>;
+  /** When the newest answered linearizable read of each election was sent, by the process's clock. */
+  readonly confirmedAt: Map<ElectionName, Millis>;
+  /** When the newest answered renewal or grant of each lease was sent, and the TTL that it granted. */
+  readonly renewedAt: Map<LeaseId, { readonly sentAt: Millis; readonly ttlMs: number }>;
+}
+
+export const toldNothing = (): Told => ({
+  revisions: new Map(),
+  lostLeases: new Set(),
+  confirmedAt: new Map(),
+  renewedAt: new Map(),
+});
+
+export interface SimCoordinatorOptions {
+  readonly scheduler: Scheduler;
+  readonly etcd: ModelEtcd;
+  readonly network: Network;
+  readonly side: Side;
+  readonly process: Process;
+  readonly ttlMs: number;
+  readonly told: Told;
+  /** What was asked and how it ended, for the transcript. */
+  readonly trace: ((what: string) => void) | null;
+}
+
+type Ended<Value> = (outcome: Outcome<Answer<Value>>) => void;
+
+export class SimCoordinator implements Coordinator {
+  readonly options: SimCoordinatorOptions;
+  readonly bounds: RequestBounds;
+  readonly probe: ReturnType<typeof watchProbe>;
+  /** The member that answered last. */
+  preferred = 0;
+
+  constructor(options: SimCoordinatorOptions) {
+    this.options = options;
+    this.bounds = requestBounds(options.ttlMs);
+    this.probe = watchProbe(options.ttlMs);
+  }
+
+  grant(leaseId: LeaseId, ttlMs: number): Promise<Answer<number>> {
+    const { etcd } = this.options;
+    return this.#promise<number>((ended) => {
+      const granted: Ended<number> = (outcome) => {
+        if (outcome.ok) this.#toldOfRenewal(leaseId, outcome.value);
+        ended(outcome);
+      };
+      const attempt = (): number | null => etcd.grant(leaseId, ttlMs);
+      this.request<number | null>('grant', attempt, (outcome) => {
+        if (!outcome.ok) return granted(outcome);
+        const { value, sentAt } = outcome.value;
+        if (value !== null) return granted({ ok: true, value: { value, sentAt } });
+        // An earlier attempt arrived, but its answer did not: what was granted is learnt by renewing it.
+        this.request('renew', () => etcd.renew(leaseId), granted);
+      });
+    });
+  }
+
+  renew(leaseId: LeaseId): Promise<Answer<number>> {
+    const { etcd } = this.options;
+    return this.#promise<number>((ended) => {
+      this.request<number>('renew', () => etcd.renew(leaseId), (outcome) => {
+        if (outcome.ok) this.#toldOfRenewal(leaseId, outcome.value);
+        else this.#toldOfFailure(leaseId, outcome.error);
+        ended(outcome);
+      });
+    });
+  }
+
+  async revoke(leaseId: LeaseId): Promise<void> {
+    const { etcd } = this.options;
+    await this.#promise<void>((ended) => {
+      this.request<void>('revoke', () => etcd.revoke(leaseId), ended);
+    });
+  }
+
+  join(
+    election: ElectionName,
+    leaseId: LeaseId,
+    me: Omit<Member, 'leaseId' | 'healthy'>,
+  ): Promise<Answer<Joined>> {
+    const { etcd } = this.options;
+    return this.#promise<Joined>((ended) => {
+      const attempt = (): Joined => etcd.join(election, leaseId, me);
+      this.request<Joined>('join', attempt, (outcome) => {
+        if (outcome.ok) {
+          const { value, sentAt } = outcome.value;
+          this.toldOfSnapshot(election, value.snapshot, sentAt);
+        } else this.#toldOfFailure(leaseId, outcome.error);
+        ended(outcome);
+      });
+    });
+  }
+
+  observe(elections: readonly ElectionName[]): Promise<Answer<readonly Snapshot[]>> {
+    return this.#promise<readonly Snapshot[]>((ended) => this.read(elections, ended));
+  }
+
+  async release(request: Release): Promise<void> {
+    const { etcd } = this.options;
+    await this.#promise<void>((ended) => {
+      this.request<void>('release', () => etcd.release(request), ended);
+    });
+  }
+
+  async enroll(election: ElectionName, member: Member): Promise<void> {
+    const { etcd } = this.options;
+    await this.#promise<void>((ended) => {
+      this.request<void>('enroll', () => etcd.enroll(election, member), (outcome) => {
+        if (!outcome.ok) this.#toldOfFailure(member.leaseId, outcome.error);
+        ended(outcome);
+      });
+    });
+  }
+
+  async proclaim(
+    election: ElectionName,
+    own: Parameters<Coordinator['proclaim']>[1],
+    _me: Omit<Member, 'leaseId' | 'healthy'>,
+    since: string,
+  ): Promise<void> {
+    const { etcd } = this.options;
+    await this.#promise<void>((ended) => {
+      this.request<void>('proclaim', () => etcd.proclaim(election, own, since), ended);
+    });
+  }
+
+  watch(elections: readonly ElectionName[], listener: (notice: WatchNotice) => void): () => void {
+    const watch = new SimWatch(this, elections, listener);
+    this.watches.add(watch);
+    watch.open();
+    return () => {
+      this.watches.delete(watch);
+      watch.stop();
+    };
+  }
+
+  /** The watches that are open, for faults that befall them. */
+  readonly watches = new Set<SimWatch>();
+
+  close(): void {
+    for (const watch of this.watches) watch.stop();
+  }
+
+  /** One linearizable read of some elections. */
+  read(elections: readonly ElectionName[], ended: Ended<readonly Snapshot[]>): void {
+    const { etcd } = this.options;
+    const attempt = (): readonly Snapshot[] => elections.map((name) => etcd.snapshot(name));
+    this.request<readonly Snapshot[]>('observe', attempt, (outcome) => {
+      if (outcome.ok) {
+        const { value, sentAt } = outcome.value;
+        elections.forEach((name, index) => this.toldOfSnapshot(name, value[index]!, sentAt));
+      }
+      ended(outcome);
+    });
+  }
+
+  toldOfSnapshot(election: ElectionName, snapshot: Snapshot, sentAt: Millis): void {
+    const { confirmedAt } = this.options.told;
+    confirmedAt.set(election, Math.max(confirmedAt.get(election) ?? sentAt, sentAt));
+    this.toldOfRevision(election, snapshot.revision);
+  }
+
+  toldOfRevision(election: ElectionName, revision: bigint): void {
+    const { revisions } = this.options.told;
+    const before = revisions.get(election);
+    if (before === undefined || before < revision) revisions.set(election, revision);
+  }
+
+  /** Runs one request against the members of etcd, hedged, until one answers or all have failed. */
+  request<Value>(operation: string, execute: () => Value, ended: Ended<Value>): void {
+    const { process, trace } = this.options;
+    new HedgedRequest<Value>(this, operation, execute, (outcome) => {
+      if (trace !== null && !outcome.ok) trace(`${operation}: ${outcome.error.message}`);
+      if (process.alive) ended(outcome);
+    }).startNext();
+  }
+
+  #promise<Value>(run: (ended: Ended<Value>) => void): Promise<Answer<Value>> {
+    return new Promise((resolve, reject) => {
+      run((outcome) => {
+        this.options.scheduler.settled();
+        if (outcome.ok) resolve(outcome.value);
+        else reject(outcome.error);
+      });
+    });
+  }
+
+  #toldOfRenewal(leaseId: LeaseId, { value: ttlMs, sentAt }: Answer<number>): void {
+    const { renewedAt } = this.options.told;
+    const before = renewedAt.get(leaseId);
+    if (before === undefined || before.sentAt < sentAt) renewedAt.set(leaseId, { sentAt, ttlMs });
+  }
+
+  #toldOfFailure(leaseId: LeaseId, error: ElectordError): void {
+    if (error instanceof LeaseLost) this.options.told.lostLeases.add(leaseId);
+  }
+}
+
+/** One idempotent request: the first member gets a head start, then each further one is asked as well. */
+class HedgedRequest<Value> {
+  readonly #coordinator: SimCoordinator;
+  readonly #operation: string;
+  readonly #execute: () => Value;
+  readonly #ended: Ended<Value>;
+  readonly #first: number;
+  #started = 0;
+  #open = 0;
+  #settled = false;
+
+  constructor(
+    coordinator: SimCoordinator,
+    operation: string,
+    execute: () => Value,
+    ended: Ended<Value>,
+  ) {
+    this.#coordinator = coordinator;
+    this.#operation = operation;
+    this.#execute = execute;
+    this.#ended = ended;
+    this.#first = coordinator.preferred;
+  }
+
+  startNext(): void {
+    const { options, bounds } = this.#coordinator;
+    const { network, side, process } = options;
+    const nodeCount = network.nodes.length;
+    if (this.#settled || this.#started >= nodeCount || !process.alive) return;
+    const node = (this.#first + this.#started) % nodeCount;
+    this.#started += 1;
+    this.#open += 1;
+    let over = false;
+    const more = this.#started < nodeCount;
+    const cancelHedge = more
+      ? process.timer(bounds.hedgeAfterMs, () => this.startNext())
+      : () => undefined;
+    const finish = (outcome: Outcome<Answer<Value>>): void => {
+      if (over) return;
+      over = true;
+      this.#open -= 1;
+      cancelHedge();
+      cancelLimit();
+      this.#finished(outcome, node);
+    };
+    const sentAt = process.now();
+    const lateByMs = bounds.hedgeAfterMs * side.random.next();
+    const cancelLimit = process.timer(bounds.attemptMs + lateByMs, () => {
+      finish({ ok: false, error: new Unreachable('no answer in time') });
+    });
+    network.request(side, node, this.#operation, this.#execute, (outcome) => {
+      // An answer to somebody who no longer waits need not wake him up.
+      if (over) return;
+      process.deliver(() => {
+        finish(outcome.ok ? { ok: true, value: { value: outcome.value, sentAt } } : outcome);
+      });
+    });
+  }
+
+  #finished(outcome: Outcome<Answer<Value>>, node: number): void {
+    if (this.#settled) return;
+    if (outcome.ok) {
+      this.#coordinator.preferred = node;
+      return this.#settle(outcome);
+    }
+    const elsewhere = outcome.error instanceof Unreachable;
+    if (elsewhere && this.#started < this.#coordinator.options.network.nodes.length) {
+      this.startNext();
+    } else if (!elsewhere || this.#open === 0) this.#settle(outcome);
+  }
+
+  #settle(outcome: Outcome<Answer<Value>>): void {
+    this.#settled = true;
+    this.#ended(outcome);
+  }
+}
