@@ -1,12 +1,13 @@
 // The composition root, the only file that knows everybody: builds the parts from a configuration, wires them, starts
 // them and stops them in order. It decides nothing.
-import { randomBytes } from 'node:crypto';
 import { SystemClock } from './clock.ts';
 import { describe, withBoundPort, type Configuration } from './config/configuration.ts';
 import { certificateWarnings, type Credentials } from './config/files.ts';
-import { electionName, leaseId, memberId, type LeaseId } from './core/model.ts';
+import { AssertionFailure } from './core/assert.ts';
+import { electionName, memberId } from './core/model.ts';
 import { Elector } from './elector/elector.ts';
 import { EtcdCoordinator } from './etcd/coordinator.ts';
+import { newLeaseId } from './etcd/lease-id.ts';
 import { createApplication } from './http/application.ts';
 import type { Inputs } from './http/inputs.ts';
 import { listen, type Listening } from './http/listen.ts';
@@ -64,6 +65,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     health: { loopDelayMs: () => loopDelay.worstMs(), app },
     reportError: (error) => {
       log.error({ err: error }, 'an answer could not be given');
+      if (error instanceof AssertionFailure) onFatal(error);
     },
   });
   const port = boundPort(listeners);
@@ -137,16 +139,11 @@ function elect(
     coordinator,
     app: null,
     appHealthy: true,
+    whenAllUnhealthy: configuration.whenAllUnhealthy,
     random: Math.random,
     newLeaseId,
     onFatal,
   });
-}
-
-/** 63 random bits, never 0, which etcd takes for "choose one yourself". */
-function newLeaseId(): LeaseId {
-  const value = randomBytes(8).readBigUInt64BE() & 0x7fff_ffff_ffff_ffffn;
-  return leaseId((value === 0n ? 1n : value).toString(16));
 }
 
 /** Opens the public and the local listener, or neither. */

@@ -61,6 +61,58 @@ export interface MembersAnswer {
   readonly observedAgeMs: number | null;
 }
 
+/** The answer to a verb of the operator that was carried out; `detail` is a sentence for people. */
+export interface VerbAnswer {
+  readonly election: string;
+  readonly done: boolean;
+  readonly detail: string;
+  /** Who leads now, as far as this instance knows. */
+  readonly leader: LeaderOnWire | null;
+}
+
+/** The body of `POST /step-down`; `notFor` is a duration such as `30s`. */
+export interface StepDownRequest {
+  readonly reason?: string;
+  readonly notFor?: string;
+}
+
+/** The body of `POST /switchover`; `to` is a member's id. */
+export interface SwitchoverBody {
+  readonly to: string;
+  readonly reason?: string;
+}
+
+/** The body of `POST /pause`; `for` is a duration, ten minutes where it is not given. */
+export interface PauseRequest {
+  readonly reason?: string;
+  readonly for?: string;
+}
+
+export interface PauseAnswer extends VerbAnswer {
+  readonly paused: boolean;
+  /** When the pause ends by itself (ISO 8601), null where there is none. */
+  readonly until: string | null;
+}
+
+/** One term in `GET /history`, newest first; null where something is not known, or the term is not over. */
+export interface TermOnWire {
+  readonly fencingToken: string;
+  readonly leader: string;
+  readonly address: string | null;
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly cause: Cause | null;
+  readonly reason: string | null;
+  readonly actor: string | null;
+  /** How long nobody led before it, as its leader saw it, in milliseconds. */
+  readonly leaderlessMs: number | null;
+}
+
+export interface HistoryAnswer {
+  readonly election: string;
+  readonly terms: readonly TermOnWire[];
+}
+
 /** An error answer, `application/problem+json` (RFC 9457), with a stable `code`. */
 export interface Problem {
   readonly type: string;

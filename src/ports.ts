@@ -4,6 +4,7 @@ import type {
   Cause,
   Change,
   Candidate,
+  Control,
   ElectionName,
   FencingToken,
   Handover,
@@ -13,6 +14,8 @@ import type {
   Millis,
   Revision,
   Snapshot,
+  SwitchoverRequest,
+  TermRecord,
 } from './core/model.ts';
 import type { Report } from './core/report.ts';
 
@@ -38,6 +41,14 @@ export interface Joined {
   readonly snapshot: Snapshot;
 }
 
+/** What a leader records of its term when it begins. */
+export interface TermBeginning {
+  /** ISO 8601, the leader's wall clock. */
+  readonly since: string;
+  /** How long nobody led before, as far as it saw; null where it did not see the predecessor leave. */
+  readonly leaderlessMs: number | null;
+}
+
 export interface Release {
   readonly election: ElectionName;
   readonly leaseId: LeaseId;
@@ -45,6 +56,8 @@ export interface Release {
   readonly createRevision: Revision;
   /** Written in the same transaction; null where no term ends. */
   readonly handover: Handover | null;
+  /** The whole record of the term that ends, written in the same transaction; null where none ends. */
+  readonly term: TermRecord | null;
   /** Deleted in the same transaction, each guarded by its create revision. */
   readonly bypassed: readonly Candidate[];
 }
@@ -85,15 +98,29 @@ export interface Coordinator {
   /** Writes our leased member record. */
   enroll(election: ElectionName, member: Member): Promise<void>;
   /**
-   * Says in the leader's key since when it leads, and records the term; guarded by the term. `since` is ISO 8601.
-   * Rejects with FencedOut if the term is over.
+   * Says in the leader's key since when it leads, and records the term; guarded by the term. Rejects with FencedOut
+   * if the term is over.
    */
   proclaim(
     election: ElectionName,
     own: { readonly leaseId: LeaseId; readonly createRevision: Revision },
     me: Omit<Member, 'leaseId' | 'healthy'>,
-    since: string,
+    began: TermBeginning,
   ): Promise<void>;
+  /** Pauses the election for `forMs` (whole seconds): the record is on a lease of its own, and so ends by itself. */
+  pause(election: ElectionName, control: Control, forMs: number): Promise<void>;
+  /** Ends a pause; one that is over is a success. */
+  resume(election: ElectionName): Promise<void>;
+  /** Asks the leader of a term to hand over; the request goes away by itself after `forMs` (whole seconds). */
+  requestSwitchover(
+    election: ElectionName,
+    request: SwitchoverRequest,
+    forMs: number,
+  ): Promise<void>;
+  /** Linearizable: the records of the terms remembered, newest first, at most a hundred. */
+  history(election: ElectionName): Promise<readonly TermRecord[]>;
+  /** Linearizable: whether the key that this term stands for still leads. */
+  isCurrent(election: ElectionName, token: FencingToken): Promise<boolean>;
   /** Watches the queues of these elections until the returned function is called. */
   watch(elections: readonly ElectionName[], listener: (notice: WatchNotice) => void): () => void;
   /** Ends all streams and connections. */
@@ -191,6 +218,7 @@ export interface Elections {
       readonly cause: Cause;
       readonly to: MemberId | null;
       readonly reason: string | null;
+      readonly actor: string | null;
       readonly notForMs: number;
     },
   ): void;

@@ -16,7 +16,7 @@ import type {
 } from './model.ts';
 import type { Queue } from './queue.ts';
 import type { Lease } from './session.ts';
-import { reliableUntil, type Timing } from './timing.ts';
+import { failbackWindowMs, reliableUntil, settlingMs, type Timing } from './timing.ts';
 
 /** Our key in the queue. */
 export interface OwnKey {
@@ -36,9 +36,12 @@ export interface Term {
 /** Which term ends, why, and for whom it makes way. */
 export interface Ending {
   readonly term: Term;
+  /** When the claim ended. */
+  readonly endedAt: Millis;
   readonly cause: Cause;
   readonly to: MemberId | null;
   readonly reason: string | null;
+  readonly actor: string | null;
 }
 
 export type Candidacy =
@@ -49,18 +52,17 @@ export type Candidacy =
       readonly kind: 'leading';
       readonly own: OwnKey;
       readonly term: Term;
-      /** Nothing gives up the key of its own accord before this. */
+      /** Nothing ends the term of its own accord before this. */
       readonly holdUntil: Millis;
       /** A step-down that was asked for and not yet begun. */
-      readonly asked: Omit<Ending, 'term'> | null;
+      readonly asked: Omit<Ending, 'term' | 'endedAt'> | null;
     }
   | {
-      /** No longer claiming: the app stops, holds run out; the lease is kept renewed meanwhile. */
+      /** No longer claiming: the app stops; the lease is kept renewed meanwhile. */
       readonly kind: 'steppingDown';
       readonly own: OwnKey;
       readonly ending: Ending;
       readonly quiesced: boolean;
-      readonly holdUntil: Millis;
       readonly until: Millis;
     }
   | {
@@ -80,6 +82,8 @@ export type Obstacle = 'never_leads' | 'paused' | 'app_unhealthy' | 'standing_ba
 export interface Election {
   readonly name: ElectionName;
   readonly me: Omit<Member, 'leaseId' | 'healthy'>;
+  /** Whether an unhealthy app may lead where the apps of all members are unhealthy. */
+  readonly whenAllUnhealthy: 'lead' | 'none';
   /** True where something beside us (a hook, a child) must stop before the key may be released. */
   readonly quiesces: boolean;
   readonly queue: Queue | null;
@@ -89,6 +93,10 @@ export interface Election {
   /** Set by a step-down that asks not to be elected again before this. */
   readonly standBackUntil: Millis;
   readonly stopping: boolean;
+  /** How many terms in a row the app's own fault has ended soon. */
+  readonly badTerms: number;
+  /** The candidate that would be preferred to us as a leader, and since when it is ready. */
+  readonly preferred: { readonly createRevision: Revision; readonly since: Millis } | null;
   /** The token of our newest term: a later one must be greater. */
   readonly lastToken: FencingToken | null;
   /** The lease under which our member record was last written, and with which health. */
@@ -117,6 +125,7 @@ export type ElectionEvent =
       readonly cause: Cause;
       readonly to: MemberId | null;
       readonly reason: string | null;
+      readonly actor: string | null;
       readonly standBackUntil: Millis;
     }
   | { readonly kind: 'stop' };
@@ -134,6 +143,8 @@ export type ElectionEffect =
       readonly kind: 'release';
       readonly own: OwnKey;
       readonly handover: Handover | null;
+      /** The term that ends, null where none does. */
+      readonly ending: Ending | null;
       /** The candidates between us and a named successor, deleted in the same transaction. */
       readonly bypassed: readonly Candidate[];
     }
@@ -165,7 +176,7 @@ export interface Ground {
 export const newElection = (
   name: ElectionName,
   me: Election['me'],
-  options: { readonly quiesces: boolean; readonly appHealthy: boolean },
+  options: Pick<Election, 'quiesces' | 'appHealthy' | 'whenAllUnhealthy'>,
   now: Millis,
 ): Election => ({
   name,
@@ -176,6 +187,8 @@ export const newElection = (
   candidacy: { kind: 'idle', joinAt: now, failures: 0 },
   standBackUntil: now,
   stopping: false,
+  badTerms: 0,
+  preferred: null,
   lastToken: null,
   enrolled: null,
 });
@@ -189,10 +202,19 @@ export function boundOf(election: Election, { held, timing }: Ground): Millis {
   return Math.min(held.leadUntil, confirmed);
 }
 
+/** A healthy app may lead; an unhealthy one only where that was asked for, and no member is better off. */
+export function appMayLead({ appHealthy, whenAllUnhealthy, queue, me }: Election): boolean {
+  if (appHealthy) return true;
+  if (whenAllUnhealthy === 'none' || queue === null) return false;
+  return queue.members.every(
+    ({ id, healthy, priority }) => id === me.id || !healthy || priority < 0,
+  );
+}
+
 export function obstacleOf(election: Election, now: Millis): Obstacle | null {
   if (election.me.priority < 0) return 'never_leads';
   if (election.queue !== null && election.queue.control !== null) return 'paused';
-  if (!election.appHealthy) return 'app_unhealthy';
+  if (!appMayLead(election)) return 'app_unhealthy';
   if (now < election.standBackUntil) return 'standing_back';
   return null;
 }
@@ -205,3 +227,14 @@ export function eligibleAt({ queue }: Election, { takeoverDelayMs }: Timing): re
 }
 
 export const ttlOf = ({ held, timing }: Ground): number => held?.ttlMs ?? timing.ttlMs;
+
+/** From when on a leader makes way for the candidate that is preferred to it. */
+export function failbackAt(
+  { queue }: Election,
+  preferred: NonNullable<Election['preferred']>,
+  ground: Ground,
+): Millis {
+  const settled = preferred.since + settlingMs(ttlOf(ground));
+  const lastOne = queue?.failbackSeenAt ?? null;
+  return lastOne === null ? settled : Math.max(settled, lastOne + failbackWindowMs);
+}

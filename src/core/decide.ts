@@ -2,8 +2,10 @@
 // is left to decide, so that a change is acted upon completely in the step that brings it.
 import { assert, AssertionFailure, assertNever } from './assert.ts';
 import {
+  appMayLead,
   boundOf,
   eligibleAt,
+  failbackAt,
   idle,
   obstacleOf,
   ttlOf,
@@ -15,11 +17,11 @@ import {
   type OwnKey,
   type Term,
 } from './candidacy.ts';
-import type { Candidate, Cause, Handover, Millis } from './model.ts';
+import type { Candidate, Cause, Handover, MemberId, Millis } from './model.ts';
 import { fencingToken } from './model.ts';
-import { leaderOf, ownOf } from './queue.ts';
+import { failbackReason, leaderOf, ownOf, type Queue } from './queue.ts';
 import type { Lease } from './session.ts';
-import { nextRoundMs } from './timing.ts';
+import { badTermMs, nextRoundMs, standBackMs } from './timing.ts';
 
 export interface Draft {
   readonly election: Election;
@@ -148,7 +150,7 @@ function decideLeading(
   ground: Ground,
   now: Millis,
 ): Decision | null {
-  const { own, term, asked } = candidacy;
+  const { own, term } = candidacy;
   if (ground.held?.generation !== own.generation) return lost(now, term, 'lease_expired');
   if (!keyExists(election, own, ground)) return lost(now, term, 'key_deleted');
   const leader = election.queue === null ? null : leaderOf(election.queue);
@@ -158,25 +160,62 @@ function decideLeading(
   );
   const bound = boundOf(election, ground);
   if (now >= bound - ground.timing.stopLeadMs) {
-    const ending = { term, cause: 'etcd_unreachable', to: null, reason: null } as const;
-    return stepDown(election, own, ending, { holdUntil: now, until: bound });
+    return stepDown(election, own, endingOf(term, now, 'etcd_unreachable'), now, bound);
   }
-  const ending = endingOf(election, term, asked);
-  if (ending === null) return null;
-  const until = Math.max(now + ground.timing.graceMs, candidacy.holdUntil);
-  return stepDown(election, own, ending, { holdUntil: candidacy.holdUntil, until });
+  if (now < candidacy.holdUntil) return null;
+  const ending = voluntaryEnding(election, candidacy, ground, now);
+  return ending === null ? null : stepDown(election, own, ending, now, now + ground.timing.graceMs);
 }
 
-/** What ends a term by our own decision, the most pressing first. */
-function endingOf(
-  { stopping, appHealthy }: Election,
+const endingOf = (
   term: Term,
-  asked: Omit<Ending, 'term'> | null,
+  endedAt: Millis,
+  cause: Cause,
+  more: Partial<Ending> = {},
+): Ending => ({
+  term,
+  endedAt,
+  cause,
+  to: null,
+  reason: null,
+  actor: null,
+  ...more,
+});
+
+/** What ends a term by our own decision, the most pressing first. */
+function voluntaryEnding(
+  election: Election,
+  { own, term, asked }: In<'leading'>,
+  ground: Ground,
+  now: Millis,
 ): Ending | null {
-  if (asked !== null) return { term, ...asked };
-  if (stopping) return { term, cause: 'stopping', to: null, reason: null };
-  if (!appHealthy) return { term, cause: 'app_unhealthy', to: null, reason: null };
-  return null;
+  const { queue, preferred } = election;
+  if (election.stopping) return endingOf(term, now, 'stopping');
+  if (asked !== null) return { term, endedAt: now, ...asked };
+  if (!appMayLead(election)) return endingOf(term, now, 'app_unhealthy');
+  if (queue === null) return null;
+  const request = queue.switchover;
+  if (request?.token === term.token && mayTakeOver(queue, own, request.to)) {
+    const { to, reason, actor } = request;
+    return endingOf(term, now, 'switchover', { to, reason, actor });
+  }
+  if (preferred === null || now < failbackAt(election, preferred, ground)) return null;
+  const successor = queue.candidates.find(
+    (each) => each.createRevision === preferred.createRevision,
+  );
+  if (successor === undefined || !mayTakeOver(queue, own, successor.id)) return null;
+  return endingOf(term, now, 'switchover', { to: successor.id, reason: failbackReason });
+}
+
+/** A successor can be named if it stands in the queue and nobody foreign, who would not understand, stands before it. */
+function mayTakeOver(queue: Queue, own: OwnKey, id: MemberId): boolean {
+  const place = queue.candidates.findIndex((candidate) => candidate.id === id);
+  const passed = queue.candidates.slice(1, place + 1);
+  return (
+    place > 0 &&
+    leaderOf(queue)?.createRevision === own.createRevision &&
+    passed.every((candidate) => candidate.native)
+  );
 }
 
 /** The key is gone already: there is nothing to release and no time left to stop in. */
@@ -186,17 +225,33 @@ const lost = (now: Millis, term: Term, cause: Cause): Decision =>
     { kind: 'cutOff', term },
   ]);
 
-/** Ends the claim now; the key is released once the app has stopped and every hold is over. */
+/** Ends the claim now; the key is released once the app has stopped. */
 function stepDown(
-  { quiesces }: Election,
+  election: Election,
   own: OwnKey,
   ending: Ending,
-  { holdUntil, until }: { readonly holdUntil: Millis; readonly until: Millis },
+  now: Millis,
+  until: Millis,
 ): Decision {
   const { term, cause, reason } = ending;
-  return to({ kind: 'steppingDown', own, ending, quiesced: !quiesces, holdUntil, until }, [
-    { kind: 'ended', term, cause, reason, mustStopBy: until },
-  ]);
+  return to(
+    { kind: 'steppingDown', own, ending, quiesced: !election.quiesces, until },
+    [{ kind: 'ended', term, cause, reason, mustStopBy: until }],
+    afterwards(election, term, cause, now),
+  );
+}
+
+/** Who loses a term soon to its own app's fault stands back for a while before it tries again. */
+function afterwards(
+  { badTerms, standBackUntil }: Election,
+  term: Term,
+  cause: Cause,
+  now: Millis,
+): Partial<Election> {
+  const appsFault = cause === 'app_unhealthy' || cause === 'app_exited';
+  if (!appsFault || now - term.since >= badTermMs) return { badTerms: 0 };
+  const count = badTerms + 1;
+  return { badTerms: count, standBackUntil: Math.max(standBackUntil, now + standBackMs(count)) };
 }
 
 const release = (own: OwnKey, ending: Ending | null): Candidacy => ({
@@ -215,10 +270,10 @@ function decideSteppingDown(
   ground: Ground,
   now: Millis,
 ): Decision | null {
-  const { own, ending, quiesced, holdUntil, until } = candidacy;
+  const { own, ending, quiesced, until } = candidacy;
   const cutOff: readonly ElectionEffect[] = quiesced ? [] : [{ kind: 'cutOff', term: ending.term }];
   if (!keyExists(election, own, ground)) return to(idle(now), cutOff);
-  if (quiesced && now >= holdUntil) return to(release(own, ending));
+  if (quiesced) return to(release(own, ending));
   const overdue = now >= until || now >= boundOf(election, ground);
   return overdue ? to(release(own, ending), cutOff) : null;
 }
@@ -247,7 +302,8 @@ function effectsOf(election: Election, { held }: Ground): readonly ElectionEffec
   if (candidacy.kind === 'releasing') {
     const { own, ending } = candidacy;
     const handover = recordOf(election, ending);
-    return [{ kind: 'release', own, handover, bypassed: bypassedBy(election, ending) }];
+    const bypassed = bypassedBy(election, ending);
+    return [{ kind: 'release', own, handover, ending, bypassed }];
   }
   return [];
 }
@@ -268,6 +324,7 @@ const recordOf = ({ me }: Election, ending: Ending | null): Handover | null =>
         cause: ending.cause,
         to: ending.to,
         reason: ending.reason,
+        actor: ending.actor,
       };
 
 /** The level-triggered part: every round asks etcd afresh, and puts right what is missing there. */
@@ -284,7 +341,7 @@ function rounds({ election, effects }: Draft, ground: Ground, now: Millis): Draf
     ? { generation: held.generation, healthy: election.appHealthy }
     : election.enrolled;
   return {
-    election: { ...election, observeAt, enrolled },
+    election: { ...election, observeAt, enrolled, preferred: preferredTo(election, now) },
     effects: [
       ...effects,
       ...observing,
@@ -292,6 +349,19 @@ function rounds({ election, effects }: Draft, ground: Ground, now: Millis): Draf
       ...(due ? proclaimAgain(election) : []),
     ],
   };
+}
+
+/** The healthy candidate of highest priority above ours, the first in the queue among equals. */
+function preferredTo({ queue, me, preferred }: Election, now: Millis): Election['preferred'] {
+  if (queue === null) return null;
+  const healthy = (id: MemberId): boolean =>
+    queue.members.some((member) => member.id === id && member.healthy);
+  const [best] = queue.candidates
+    .filter(({ native, priority, id }) => native && priority > me.priority && healthy(id))
+    .sort((a, b) => b.priority - a.priority);
+  if (best === undefined) return null;
+  const { createRevision } = best;
+  return preferred?.createRevision === createRevision ? preferred : { createRevision, since: now };
 }
 
 const enroll = ({ me, appHealthy: healthy }: Election, { leaseId }: Lease): ElectionEffect => ({

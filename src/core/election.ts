@@ -6,6 +6,7 @@ import { assert, assertNever } from './assert.ts';
 import {
   boundOf,
   eligibleAt,
+  failbackAt,
   idle,
   ttlOf,
   type Election,
@@ -28,6 +29,13 @@ export interface Claim {
   readonly token: FencingToken;
   readonly since: Millis;
   readonly validUntil: Millis;
+}
+
+/** For how long from `now` nothing ends our term of its own accord, in milliseconds; 0 where nothing is held. */
+export function heldForMs(election: Election, ground: Ground, now: Millis): number {
+  const claim = claimOf(election, ground, now);
+  if (claim === null || election.candidacy.kind !== 'leading') return 0;
+  return Math.max(0, Math.min(election.candidacy.holdUntil, claim.validUntil) - now);
 }
 
 /**
@@ -72,9 +80,13 @@ function wakeCandidacyAt(election: Election, ground: Ground): readonly Millis[] 
     case 'waiting':
       return eligibleAt(election, ground.timing);
     case 'leading':
-      return [boundOf(election, ground) - ground.timing.stopLeadMs];
+      return [
+        boundOf(election, ground) - ground.timing.stopLeadMs,
+        candidacy.holdUntil,
+        ...(election.preferred === null ? [] : [failbackAt(election, election.preferred, ground)]),
+      ];
     case 'steppingDown':
-      return [candidacy.holdUntil, candidacy.until, boundOf(election, ground)];
+      return [candidacy.until, boundOf(election, ground)];
     case 'releasing':
       return candidacy.retryAt === null ? [] : [candidacy.retryAt];
     case 'joining':
@@ -174,10 +186,10 @@ function onQuiesced(election: Election, token: FencingToken): Election {
   return { ...election, candidacy: { ...candidacy, quiesced: true } };
 }
 
-/** A hold is granted only to a leader: nothing voluntary ends the term, or releases the key, before it is over. */
+/** A hold is granted only to a leader, and not any more once it was asked to step down: that would never end. */
 function onHold(election: Election, until: Millis): Election {
-  const { candidacy } = election;
-  if (candidacy.kind !== 'leading') return election;
+  const { candidacy, stopping } = election;
+  if (candidacy.kind !== 'leading' || candidacy.asked !== null || stopping) return election;
   const holdUntil = Math.max(candidacy.holdUntil, until);
   return { ...election, candidacy: { ...candidacy, holdUntil } };
 }
@@ -187,6 +199,7 @@ function onStepDown(election: Election, event: Of<'stepDown'>): Election {
   const standBackUntil = Math.max(election.standBackUntil, event.standBackUntil);
   const { candidacy } = election;
   if (candidacy.kind !== 'leading') return { ...election, standBackUntil };
-  const { cause, to, reason } = event;
-  return { ...election, standBackUntil, candidacy: { ...candidacy, asked: { cause, to, reason } } };
+  const { cause, to, reason, actor } = event;
+  const asked = { cause, to, reason, actor };
+  return { ...election, standBackUntil, candidacy: { ...candidacy, asked } };
 }

@@ -81,6 +81,16 @@ export interface Handover {
   /** The successor named by a switchover, null for "whoever is next". */
   readonly to: MemberId | null;
   readonly reason: string | null;
+  /** Who asked for it, where somebody did. */
+  readonly actor: string | null;
+}
+
+/** `control/switchover`: somebody asks the leader of a term to hand over. Ignored by every other term. */
+export interface SwitchoverRequest {
+  readonly token: FencingToken;
+  readonly to: MemberId;
+  readonly reason: string | null;
+  readonly actor: string | null;
 }
 
 /** `control`: present while the election is paused; leased, so that it ends by itself. */
@@ -92,6 +102,21 @@ export interface Control {
   readonly until: string | null;
 }
 
+/** What is remembered of a term; null where it is not known, or not over. Times are ISO 8601, for people. */
+export interface TermRecord {
+  readonly token: FencingToken;
+  readonly leader: MemberId;
+  readonly address: string | null;
+  readonly from: string | null;
+  /** When and why it ended, as its own leader recorded it; null for one that is not over, or had no time to say. */
+  readonly to: string | null;
+  readonly cause: Cause | null;
+  readonly reason: string | null;
+  readonly actor: string | null;
+  /** How long nobody led before it, as its leader saw it. */
+  readonly leaderlessMs: number | null;
+}
+
 /** Everything that one linearizable read says about an election. */
 export interface Snapshot {
   readonly revision: Revision;
@@ -99,6 +124,7 @@ export interface Snapshot {
   readonly members: readonly Member[];
   readonly handover: Handover | null;
   readonly control: Control | null;
+  readonly switchover: SwitchoverRequest | null;
   /** The newest recorded term, null where none was ever recorded. */
   readonly latestTerm: FencingToken | null;
 }
@@ -110,4 +136,5 @@ export interface Change {
   readonly removedCandidates: readonly string[];
   readonly handover?: Handover | null;
   readonly control?: Control | null;
+  readonly switchover?: SwitchoverRequest | null;
 }

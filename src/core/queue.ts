@@ -12,6 +12,7 @@ import type {
   Millis,
   Revision,
   Snapshot,
+  SwitchoverRequest,
 } from './model.ts';
 import { fencingToken } from './model.ts';
 
@@ -25,12 +26,18 @@ export interface Queue {
   readonly members: readonly Member[];
   readonly handover: Handover | null;
   readonly control: Control | null;
+  readonly switchover: SwitchoverRequest | null;
   readonly latestTerm: FencingToken | null;
+  /** When we last saw leadership go back to a preferred candidate; null where we never did. */
+  readonly failbackSeenAt: Millis | null;
   /** When we saw the present leader become first; for people, where it has not said so itself. */
   readonly leaderSeenAt: Millis;
   /** The last leader that we saw leave, and whether it left a record of a clean end. */
   readonly predecessor: Predecessor | null;
 }
+
+/** The reason in the record of a leader that made way for a candidate of higher priority. */
+export const failbackReason = 'a candidate of higher priority is ready';
 
 export interface Predecessor {
   readonly token: FencingToken;
@@ -61,6 +68,7 @@ export function adopt(queue: Queue | null, snapshot: Snapshot, sentAt: Millis, n
     candidates,
     freshAt: Math.max(queue?.freshAt ?? sentAt, sentAt),
     leaderSeenAt: now,
+    failbackSeenAt: queue?.failbackSeenAt ?? null,
     predecessor: predecessorAtJoin(snapshot, now),
   };
   return queue === null ? next : succeed(queue, next, now, 'skipping');
@@ -82,6 +90,7 @@ export function apply(queue: Queue, change: Change, now: Millis): Queue {
       .sort(byCreateRevision),
     handover: change.handover === undefined ? queue.handover : change.handover,
     control: change.control === undefined ? queue.control : change.control,
+    switchover: change.switchover === undefined ? queue.switchover : change.switchover,
   };
   return succeed(queue, next, now, 'seamless');
 }
@@ -102,16 +111,19 @@ function succeed(before: Queue, next: Queue, now: Millis, how: 'seamless' | 'ski
   if (leader?.createRevision === successor?.createRevision) {
     return { ...next, leaderSeenAt: before.leaderSeenAt, predecessor: before.predecessor };
   }
-  if (leader === null) return { ...next, leaderSeenAt: now, predecessor: next.predecessor };
+  if (leader === null) return { ...next, leaderSeenAt: now };
   const ahead = before.candidates.filter(
     (candidate) => successor === null || candidate.createRevision < successor.createRevision,
   );
   const last = how === 'seamless' ? leader : (ahead.at(-1) ?? leader);
   const token = fencingToken(last.createRevision);
+  const clean = next.handover?.token === token;
+  const failedBack = clean && next.handover.reason === failbackReason;
   return {
     ...next,
     leaderSeenAt: now,
-    predecessor: { token, clean: next.handover?.token === token, goneAt: now },
+    failbackSeenAt: failedBack ? now : next.failbackSeenAt,
+    predecessor: { token, clean, goneAt: now },
   };
 }
 

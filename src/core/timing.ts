@@ -49,3 +49,16 @@ export function retryDelayMs(failures: number, ttlMs: number, jitter: number): n
   const doubled = retryBaseMs * 2 ** Math.min(failures - 1, 10);
   return Math.min(doubled, roundEveryMs(ttlMs)) * (1 - jitter / 2);
 }
+
+/** How long a candidate of higher priority must have been healthy and in the queue before a leader makes way. */
+export const settlingMs = (ttlMs: number): number => Math.max(5000, 2 * ttlMs);
+
+/** Leadership goes back to a preferred candidate at most once in this window, so that it cannot flap. */
+export const failbackWindowMs = 60_000;
+
+/** A term that the app's own fault ends within this was a bad one. */
+export const badTermMs = 60_000;
+
+/** How long to stand back after the bad term number `badTerms` (1, 2, …) in a row: 5 s, doubling, at most a minute. */
+export const standBackMs = (badTerms: number): number =>
+  Math.min(5000 * 2 ** Math.min(badTerms - 1, 10), 60_000);

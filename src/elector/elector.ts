@@ -7,10 +7,17 @@ import {
   type Election,
   type ElectionEffect,
   type ElectionEvent,
+  type Ending,
   type Ground,
 } from '../core/candidacy.ts';
-import { stepElection, wakeElectionAt } from '../core/election.ts';
-import { fencingToken, type ElectionName, type LeaseId, type Millis } from '../core/model.ts';
+import { heldForMs, stepElection, wakeElectionAt } from '../core/election.ts';
+import {
+  fencingToken,
+  type ElectionName,
+  type LeaseId,
+  type Millis,
+  type TermRecord,
+} from '../core/model.ts';
 import { reportOf, type Report } from '../core/report.ts';
 import {
   heldLease,
@@ -36,6 +43,8 @@ export interface ElectorOptions {
   readonly app: App | null;
   /** Whether the app counts as healthy before its first check. */
   readonly appHealthy: boolean;
+  /** Whether an unhealthy app may lead where the apps of all members are unhealthy. */
+  readonly whenAllUnhealthy: 'lead' | 'none';
   /** A number in [0, 1), for jitter. */
   readonly random: () => number;
   /** A lease id that nobody else uses: 63 random bits. */
@@ -76,9 +85,9 @@ export class Elector implements Elections {
     this.names = options.elections;
     const now = options.clock.now();
     this.#session = newSession(now);
-    const { me, appHealthy } = options;
+    const { me, appHealthy, whenAllUnhealthy } = options;
     for (const name of options.elections) {
-      const standing = { quiesces: options.app !== null, appHealthy };
+      const standing = { quiesces: options.app !== null, appHealthy, whenAllUnhealthy };
       this.#seats.set(name, { election: newElection(name, me, standing, now), wakeAt: now });
     }
     this.#announcer = new Announcer((name) => this.#seat(name).election);
@@ -132,16 +141,15 @@ export class Elector implements Elections {
   }
 
   stepDown(name: ElectionName, request: Parameters<Elections['stepDown']>[1]): void {
-    const { cause, to, reason, notForMs } = request;
+    const { cause, to, reason, actor, notForMs } = request;
     const standBackUntil = this.#options.clock.now() + notForMs;
-    this.#postTo(name, { kind: 'stepDown', cause, to, reason, standBackUntil });
+    this.#postTo(name, { kind: 'stepDown', cause, to, reason, actor, standBackUntil });
   }
 
   hold(name: ElectionName, holdMs: number): number {
     const { clock } = this.#options;
     this.#postTo(name, { kind: 'hold', until: clock.now() + holdMs });
-    const { token, validUntil } = this.report(name);
-    return token === null ? 0 : Math.max(0, Math.min(holdMs, Math.floor(validUntil - clock.now())));
+    return Math.min(holdMs, heldForMs(this.#seat(name).election, this.#ground(), clock.now()));
   }
 
   appHealth(healthy: boolean): void {
@@ -342,12 +350,10 @@ export class Elector implements Elections {
       case 'enroll':
         return this.#call('enroll', name, coordinator.enroll(name, effect.member));
       case 'proclaim': {
-        const since = clock.wallTimeOf(effect.term.since);
-        return this.#call(
-          'proclaim',
-          name,
-          coordinator.proclaim(name, effect.own, effect.me, since),
-        );
+        const { since, leaderlessMs } = effect.term;
+        const began = { since: clock.wallTimeOf(since), leaderlessMs };
+        const call = coordinator.proclaim(name, effect.own, effect.me, began);
+        return this.#call('proclaim', name, call);
       }
       case 'elected': {
         const { token, leaderlessMs } = effect.term;
@@ -388,10 +394,12 @@ export class Elector implements Elections {
     const { coordinator, random } = this.#options;
     const { own, handover, bypassed } = effect;
     const { createRevision, leaseId } = own;
+    const term = effect.ending && this.#recordOf(name, effect.ending);
+    const request = { election: name, leaseId, createRevision, handover, term, bypassed };
     this.#call(
       'release',
       name,
-      coordinator.release({ election: name, leaseId, createRevision, handover, bypassed }),
+      coordinator.release(request),
       () => {
         this.#postTo(name, { kind: 'released', createRevision });
         const token = fencingToken(createRevision);
@@ -400,6 +408,14 @@ export class Elector implements Elections {
       },
       () => this.#postTo(name, { kind: 'releaseFailed', createRevision, jitter: random() }),
     );
+  }
+
+  #recordOf(name: ElectionName, { term, endedAt, cause, reason, actor }: Ending): TermRecord {
+    const { clock } = this.#options;
+    const { id, address } = this.#seat(name).election.me;
+    const { token, since, leaderlessMs } = term;
+    const [from, to] = [clock.wallTimeOf(since), clock.wallTimeOf(endedAt)];
+    return { token, leader: id, address, from, to, cause, reason, actor, leaderlessMs };
   }
 
   /** All elections that are due in one turn are read in one request. */

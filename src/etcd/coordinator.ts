@@ -2,20 +2,35 @@
 // that every call ends within a bound, carries a `sentAt` taken before it was sent, and fails with a class of
 // errors.ts. It decides nothing about leadership.
 import type { ITxnRequest, ITxnResponse } from 'etcd3';
-import type { ElectionName, LeaseId, Member, Snapshot } from '../core/model.ts';
+import type {
+  Control,
+  ElectionName,
+  FencingToken,
+  LeaseId,
+  Member,
+  Snapshot,
+  SwitchoverRequest,
+  TermRecord,
+} from '../core/model.ts';
 import { FencedOut, LeaseLost, Refused } from '../errors.ts';
-import type { Answer, Coordinator, Joined, Release, WatchNotice } from '../ports.ts';
+import type { Answer, Coordinator, Joined, Release, TermBeginning, WatchNotice } from '../ports.ts';
 import { Cluster, type ClusterOptions } from './cluster.ts';
 import type { Endpoint } from './endpoint.ts';
 import { classify, isLeaseAlreadyGranted } from './faults.ts';
 import { keysOf, leaseToDecimal, memberKey, type ElectionKeys } from './keys.ts';
 import { renewOnce } from './renewal.ts';
-import { encodeMember } from './records.ts';
+import { newLeaseId } from './lease-id.ts';
+import { encodeControl, encodeMember, encodeSwitchover } from './records.ts';
 import {
+  controlTransaction,
   forgetTransaction,
+  historyTransaction,
   joinTransaction,
+  leaderTransaction,
   proclaimTransaction,
+  readHistory,
   readJoined,
+  readLeaderToken,
   readReleased,
   readSnapshot,
   readSurplusTerms,
@@ -125,13 +140,41 @@ export class EtcdCoordinator implements Coordinator {
     election: ElectionName,
     own: Parameters<Coordinator['proclaim']>[1],
     me: Omit<Member, 'leaseId' | 'healthy'>,
-    since: string,
+    began: TermBeginning,
   ): Promise<void> {
     const keys = this.#keysOf(election);
-    const { value } = await this.#transact('proclaim', proclaimTransaction(keys, own, me, since));
+    const { value } = await this.#transact('proclaim', proclaimTransaction(keys, own, me, began));
     if (!value.succeeded) throw new FencedOut(`term ${own.createRevision.toString()} is over`);
     const surplus = readSurplusTerms(keys, value);
     if (surplus.length > 0) await this.#transact('proclaim', forgetTransaction(keys, surplus));
+  }
+
+  async pause(election: ElectionName, control: Control, forMs: number): Promise<void> {
+    await this.#putForAWhile(this.#keysOf(election).control, encodeControl(control), forMs);
+  }
+
+  async resume(election: ElectionName): Promise<void> {
+    await this.#transact('control', controlTransaction(this.#keysOf(election).control, null));
+  }
+
+  async requestSwitchover(
+    election: ElectionName,
+    request: SwitchoverRequest,
+    forMs: number,
+  ): Promise<void> {
+    const { switchover } = this.#keysOf(election);
+    await this.#putForAWhile(switchover, encodeSwitchover(request), forMs);
+  }
+
+  async history(election: ElectionName): Promise<readonly TermRecord[]> {
+    const keys = this.#keysOf(election);
+    const { value } = await this.#transact('history', historyTransaction(keys));
+    return readHistory(keys, value);
+  }
+
+  async isCurrent(election: ElectionName, token: FencingToken): Promise<boolean> {
+    const { value } = await this.#transact('fence', leaderTransaction(this.#keysOf(election)));
+    return readLeaderToken(value) === token;
   }
 
   watch(elections: readonly ElectionName[], listener: (notice: WatchNotice) => void): () => void {
@@ -179,6 +222,13 @@ export class EtcdCoordinator implements Coordinator {
     return this.#cluster.request(operation, (endpoint: Endpoint, limitMs) =>
       endpoint.client().kv.txn(request, endpoint.within(limitMs)),
     );
+  }
+
+  /** On a lease of its own, so that the record ends by itself whatever becomes of those who wrote it. */
+  async #putForAWhile(key: string, value: Buffer, forMs: number): Promise<void> {
+    const lease = newLeaseId();
+    await this.grant(lease, forMs);
+    await this.#transact('control', controlTransaction(key, value, lease));
   }
 
   #keysOf(election: ElectionName): ElectionKeys {

@@ -15,6 +15,8 @@ export interface ElectionKeys {
   readonly candidates: string;
   readonly members: string;
   readonly control: string;
+  /** Between `control` and `handover`, so that the same watch sees it. */
+  readonly switchover: string;
   readonly handover: string;
   readonly terms: string;
 }
@@ -25,6 +27,7 @@ export function keysOf(prefix: string, election: ElectionName): ElectionKeys {
     candidates: `${root}/candidates/`,
     members: `${root}/members/`,
     control: `${root}/control`,
+    switchover: `${root}/control/switchover`,
     handover: `${root}/handover`,
     terms: `${root}/terms/`,
   };

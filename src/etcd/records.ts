@@ -13,6 +13,8 @@ import {
   type FencingToken,
   type Handover,
   type Member,
+  type SwitchoverRequest,
+  type TermRecord,
 } from '../core/model.ts';
 import { leaseFromDecimal, memberFromKey, revisionFromDecimal, type ElectionKeys } from './keys.ts';
 
@@ -103,11 +105,25 @@ export function decodeHandover(kv: IKeyValue): Handover | null {
     cause: causeOf(fields),
     to: to === null ? null : memberId(to),
     reason: textOf(fields, 'reason'),
+    actor: textOf(fields, 'actor'),
   };
 }
 
-export const encodeHandover = ({ from, token, cause, to, reason }: Handover): Buffer =>
-  encode({ from, token: token.toString(), cause, to, reason });
+export const encodeHandover = ({ token, ...rest }: Handover): Buffer =>
+  encode({ token: token.toString(), ...rest });
+
+/** Null where the record is not readable: a request that nobody understands is not one. */
+export function decodeSwitchover(kv: IKeyValue): SwitchoverRequest | null {
+  const fields = fieldsOf(kv.value);
+  const token = tokenOf(fields, 'token');
+  const to = textOf(fields, 'to');
+  if (token === null || to === null) return null;
+  const reason = textOf(fields, 'reason');
+  return { token, to: memberId(to), reason, actor: textOf(fields, 'actor') };
+}
+
+export const encodeSwitchover = ({ token, ...rest }: SwitchoverRequest): Buffer =>
+  encode({ token: token.toString(), ...rest });
 
 /** The presence of the key is the pause; a value that is not readable still pauses. */
 export function decodeControl(kv: IKeyValue): Control {
@@ -121,11 +137,34 @@ export function decodeControl(kv: IKeyValue): Control {
   };
 }
 
+export const encodeControl = ({ reason, by, until }: Control): Buffer =>
+  encode({ reason, by, until });
+
 /** The token in the key of a term's record, or null where the key is not of that form. */
 export function decodeTermKey(keys: ElectionKeys, key: Buffer): FencingToken | null {
   const text = key.toString('utf8').slice(keys.terms.length);
   return /^\d{1,19}$/.test(text) ? fencingToken(revision(BigInt(text))) : null;
 }
 
-export const encodeTerm = ({ id, address }: Self, token: FencingToken, since: string): Buffer =>
-  encode({ token: token.toString(), leader: id, address, from: since });
+export const encodeTerm = ({ token, ...rest }: TermRecord): Buffer =>
+  encode({ token: token.toString(), ...rest });
+
+/** Null where the key or the value is not of our form. */
+export function decodeTerm(keys: ElectionKeys, kv: IKeyValue): TermRecord | null {
+  const token = decodeTermKey(keys, kv.key);
+  const fields = fieldsOf(kv.value);
+  const leader = textOf(fields, 'leader');
+  if (token === null || leader === null) return null;
+  const leaderlessMs = fields?.['leaderlessMs'];
+  return {
+    token,
+    leader: memberId(leader),
+    address: textOf(fields, 'address'),
+    from: textOf(fields, 'from'),
+    to: textOf(fields, 'to'),
+    cause: textOf(fields, 'cause') === null ? null : causeOf(fields),
+    reason: textOf(fields, 'reason'),
+    actor: textOf(fields, 'actor'),
+    leaderlessMs: typeof leaderlessMs === 'number' ? leaderlessMs : null,
+  };
+}

@@ -1,6 +1,13 @@
 // The transactions that an election is made of, as plain requests, and how their answers read. Every one may be sent
 // again after an ambiguous failure: guards compare create revisions, and the answer tells what is there now.
-import type { IKeyValue, IRequestOp, IResponseOp, ITxnRequest, ITxnResponse } from 'etcd3';
+import type {
+  IKeyValue,
+  IRangeRequest,
+  IRequestOp,
+  IResponseOp,
+  ITxnRequest,
+  ITxnResponse,
+} from 'etcd3';
 import {
   fencingToken,
   type Candidate,
@@ -9,8 +16,9 @@ import {
   type Member,
   type Revision,
   type Snapshot,
+  type TermRecord,
 } from '../core/model.ts';
-import type { Release } from '../ports.ts';
+import type { Release, TermBeginning } from '../ports.ts';
 import { Refused } from '../errors.ts';
 import {
   candidateKey,
@@ -25,6 +33,8 @@ import {
   decodeControl,
   decodeHandover,
   decodeMember,
+  decodeSwitchover,
+  decodeTerm,
   decodeTermKey,
   encodeCandidate,
   encodeHandover,
@@ -43,19 +53,11 @@ export const snapshotOperations = (keys: ElectionKeys): IRequestOp[] => [
   rangeOfPrefix(keys.candidates),
   rangeOfPrefix(keys.members),
   rangeOfKey(keys.control),
+  rangeOfKey(keys.switchover),
   rangeOfKey(keys.handover),
-  {
-    request_range: {
-      key: Buffer.from(keys.terms),
-      range_end: endOfPrefix(keys.terms),
-      keys_only: true,
-      limit: 1,
-      sort_order: 'Descend',
-      sort_target: 'Create',
-    },
-  },
+  newestTermsFirst(keys, { keys_only: true, limit: 1 }),
 ];
-export const snapshotWidth = 5;
+export const snapshotWidth = 6;
 
 /** Reads the answers to `snapshotOperations`, as of the revision in the header of their transaction. */
 export function readSnapshot(
@@ -63,11 +65,12 @@ export function readSnapshot(
   revision: string,
   responses: readonly IResponseOp[],
 ): Snapshot {
-  const [candidates, members, control, handover, terms] = responses.map(
+  const [candidates, members, control, switchover, handover, terms] = responses.map(
     (response) => response.response_range.kvs,
   );
   const first = (kvs: readonly IKeyValue[] | undefined): IKeyValue | null => kvs?.[0] ?? null;
   const controlKv = first(control);
+  const switchoverKv = first(switchover);
   const handoverKv = first(handover);
   const termKv = first(terms);
   return {
@@ -75,6 +78,7 @@ export function readSnapshot(
     candidates: (candidates ?? []).map((kv) => decodeCandidate(keys, kv)),
     members: (members ?? []).map((kv) => decodeMember(keys, kv)),
     control: controlKv === null ? null : decodeControl(controlKv),
+    switchover: switchoverKv === null ? null : decodeSwitchover(switchoverKv),
     handover: handoverKv === null ? null : decodeHandover(handoverKv),
     latestTerm: termKv === null ? null : decodeTermKey(keys, termKv.key),
   };
@@ -94,13 +98,7 @@ const createdAt = (
 export const joinTransaction = (keys: ElectionKeys, lease: LeaseId, me: Self): ITxnRequest => ({
   compare: [createdAt(candidateKey(keys, lease), 0n)],
   success: [
-    {
-      request_put: {
-        key: Buffer.from(candidateKey(keys, lease)),
-        value: encodeCandidate(me, null),
-        lease: leaseToDecimal(lease),
-      },
-    },
+    put(candidateKey(keys, lease), encodeCandidate(me, null), lease),
     ...snapshotOperations(keys),
   ],
   failure: snapshotOperations(keys),
@@ -119,6 +117,14 @@ export function readJoined(
   return { createRevision: own.createRevision, snapshot };
 }
 
+const put = (key: string, value: Buffer, lease?: LeaseId): IRequestOp => ({
+  request_put: {
+    key: Buffer.from(key),
+    value,
+    ...(lease === undefined ? {} : { lease: leaseToDecimal(lease) }),
+  },
+});
+
 const deletion = (key: string): IRequestOp => ({ request_delete_range: { key: Buffer.from(key) } });
 
 /** Deletes our key and those bypassed, and leaves the record of a clean end, all in one revision or not at all. */
@@ -128,23 +134,17 @@ export function releaseTransaction(keys: ElectionKeys, request: Release): ITxnRe
     key: keys.candidates + candidate.key,
     createRevision: candidate.createRevision,
   }));
-  const record: IRequestOp[] =
-    request.handover === null
-      ? []
-      : [
-          {
-            request_put: {
-              key: Buffer.from(keys.handover),
-              value: encodeHandover(request.handover),
-            },
-          },
-        ];
+  const { handover, term } = request;
+  const records = [
+    ...(handover === null ? [] : [put(keys.handover, encodeHandover(handover))]),
+    ...(term === null ? [] : [put(termKey(keys, term.token), encodeTerm(term))]),
+  ];
   return {
     compare: [
       createdAt(own, request.createRevision),
       ...bypassed.map(({ key, createRevision }) => createdAt(key, createRevision)),
     ],
-    success: [deletion(own), ...bypassed.map(({ key }) => deletion(key)), ...record],
+    success: [deletion(own), ...bypassed.map(({ key }) => deletion(key)), ...records],
     failure: [rangeOfKey(own)],
   };
 }
@@ -156,43 +156,76 @@ export function readReleased(answer: ITxnResponse, createRevision: Revision): bo
   return kv === undefined || revisionFromDecimal(kv.create_revision) !== createRevision;
 }
 
+const newestTermsFirst = (keys: ElectionKeys, more: IRangeRequest): IRequestOp => ({
+  request_range: {
+    key: Buffer.from(keys.terms),
+    range_end: endOfPrefix(keys.terms),
+    sort_order: 'Descend',
+    sort_target: 'Create',
+    ...more,
+  },
+});
+
 /** Says in the leader's key since when it leads, and records the term; only while that term's key exists. */
 export function proclaimTransaction(
   keys: ElectionKeys,
   own: { readonly leaseId: LeaseId; readonly createRevision: Revision },
   me: Self,
-  since: string,
+  { since, leaderlessMs }: TermBeginning,
 ): ITxnRequest {
   const key = candidateKey(keys, own.leaseId);
   const token = fencingToken(own.createRevision);
+  const { id: leader, address } = me;
+  const notYet = { to: null, cause: null, reason: null, actor: null };
+  const term = { token, leader, address, from: since, leaderlessMs, ...notYet };
   return {
     compare: [createdAt(key, own.createRevision)],
     success: [
-      {
-        request_put: {
-          key: Buffer.from(key),
-          value: encodeCandidate(me, since),
-          lease: leaseToDecimal(own.leaseId),
-        },
-      },
-      {
-        request_put: {
-          key: Buffer.from(termKey(keys, token)),
-          value: encodeTerm(me, token, since),
-        },
-      },
-      {
-        request_range: {
-          key: Buffer.from(keys.terms),
-          range_end: endOfPrefix(keys.terms),
-          keys_only: true,
-          sort_order: 'Descend',
-          sort_target: 'Create',
-        },
-      },
+      put(key, encodeCandidate(me, since), own.leaseId),
+      put(termKey(keys, token), encodeTerm(term)),
+      newestTermsFirst(keys, { keys_only: true }),
     ],
   };
 }
+
+/** The terms remembered, newest first. */
+export const historyTransaction = (keys: ElectionKeys): ITxnRequest => ({
+  success: [newestTermsFirst(keys, { limit: termsKept })],
+});
+
+export const readHistory = (keys: ElectionKeys, answer: ITxnResponse): readonly TermRecord[] =>
+  (answer.responses[0]?.response_range.kvs ?? [])
+    .map((kv) => decodeTerm(keys, kv))
+    .filter((term) => term !== null);
+
+/** Reads who is first in the queue. */
+export const leaderTransaction = (keys: ElectionKeys): ITxnRequest => ({
+  success: [
+    {
+      request_range: {
+        key: Buffer.from(keys.candidates),
+        range_end: endOfPrefix(keys.candidates),
+        limit: 1,
+        sort_order: 'Ascend',
+        sort_target: 'Create',
+      },
+    },
+  ],
+});
+
+export const readLeaderToken = (answer: ITxnResponse): FencingToken | null => {
+  const [first] = answer.responses[0]?.response_range.kvs ?? [];
+  return first === undefined ? null : fencingToken(revisionFromDecimal(first.create_revision));
+};
+
+/** A record that goes away with its lease, or (no value) is deleted now. */
+export const controlTransaction = (
+  key: string,
+  value: Buffer | null,
+  lease?: LeaseId,
+): ITxnRequest => ({
+  success: [value === null ? deletion(key) : put(key, value, lease)],
+});
 
 /** How many terms are remembered. */
 export const termsKept = 100;

@@ -1,7 +1,7 @@
 // A watch on the queues of elections that does not go quiet: a linearizable snapshot first, then every revision in
 // order; broken, cancelled, compacted or mute, it begins anew with a snapshot, at another endpoint. It is a hint that
 // makes hand-over fast; nothing is claimed on its word alone for longer than a confirmation lasts.
-import type { IWatchCreateRequest, IWatchResponse } from 'etcd3';
+import type { IKeyValue, IWatchCreateRequest, IWatchResponse } from 'etcd3';
 import type { Change, ElectionName, Revision, Snapshot } from '../core/model.ts';
 import { Compacted, Unreachable } from '../errors.ts';
 import { watchProbe, watchReopening } from '../policies.ts';
@@ -10,7 +10,7 @@ import type { Cluster } from './cluster.ts';
 import type { Endpoint } from './endpoint.ts';
 import { classify } from './faults.ts';
 import { justBehind, revisionFromDecimal, type ElectionKeys } from './keys.ts';
-import { decodeCandidate, decodeControl, decodeHandover } from './records.ts';
+import { decodeCandidate, decodeControl, decodeHandover, decodeSwitchover } from './records.ts';
 
 export interface QueueWatchOptions {
   readonly cluster: Cluster;
@@ -148,7 +148,7 @@ export class QueueWatch {
   }
 }
 
-/** Watches `candidates/…`, `control` and `handover`, which are neighbours, in one watch: one order of revisions. */
+/** Watches `candidates/…`, `control`, `control/…` and `handover`, which are neighbours, in one watch: one order of revisions. */
 const creationOf = (
   keys: ElectionKeys,
   index: number,
@@ -183,8 +183,15 @@ function changeOf(
     .map((event) => event.kv.key.toString('utf8'));
   const put = (key: string): (typeof puts)[number] | undefined =>
     puts.find((event) => event.kv.key.toString('utf8') === key);
-  const control = put(keys.control);
-  const handover = put(keys.handover);
+  /** What became of one of the single records: its new value, null where it was deleted, else nothing. */
+  const record = <Name extends 'control' | 'switchover' | 'handover', Value>(
+    name: Name,
+    decode: (kv: IKeyValue) => Value,
+  ): { [Key in Name]?: Value | null } => {
+    const event = put(keys[name]);
+    if (event !== undefined) return { [name]: decode(event.kv) } as { [Key in Name]: Value };
+    return deletes.includes(keys[name]) ? ({ [name]: null } as { [Key in Name]: null }) : {};
+  };
   return {
     revision,
     candidates: puts
@@ -193,12 +200,9 @@ function changeOf(
     removedCandidates: deletes
       .filter((key) => key.startsWith(keys.candidates))
       .map((key) => key.slice(keys.candidates.length)),
-    ...(control !== undefined
-      ? { control: decodeControl(control.kv) }
-      : deletes.includes(keys.control)
-        ? { control: null }
-        : {}),
-    ...(handover === undefined ? {} : { handover: decodeHandover(handover.kv) }),
+    ...record('control', decodeControl),
+    ...record('switchover', decodeSwitchover),
+    ...record('handover', decodeHandover),
   };
 }
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { AssertionFailure } from '../../src/core/assert.ts';
 import { obstacleOf } from '../../src/core/candidacy.ts';
-import { claimOf, wakeElectionAt } from '../../src/core/election.ts';
+import { claimOf, heldForMs, wakeElectionAt } from '../../src/core/election.ts';
 import { fencingToken, leaseId, memberId, revision } from '../../src/core/model.ts';
+import { failbackReason } from '../../src/core/queue.ts';
 import { reportOf } from '../../src/core/report.ts';
 import { candidate, change, handover, lease, me, mine, ours, snapshot } from './given.ts';
 import { Story } from './story.ts';
@@ -27,6 +28,7 @@ const stepDown = (more: object = {}) =>
     cause: 'resigned',
     to: null,
     reason: null,
+    actor: null,
     standBackUntil: 0,
     ...more,
   }) as const;
@@ -230,10 +232,25 @@ describe('stepping down', () => {
     expect(story.acts.slice(-2).map(({ kind }) => kind)).toEqual(['cutOff', 'release']);
   });
 
-  it('keeps a hold: the key stays until it is over', () => {
+  it('keeps a hold: it leads on until that is over, and then steps down', () => {
     const story = leading().at(50, { kind: 'hold', until: 550 }).at(100, stepDown());
-    expect(story.tick(549).election.candidacy.kind).toBe('steppingDown');
-    expect(story.tick(550).election.candidacy.kind).toBe('releasing');
+    expect(story.tick(549).claim).toBe(5);
+    expect(wakeElectionAt(story.election, story.ground, 549)).toBe(550);
+    expect(story.tick(550).claim).toBeNull();
+    expect(story.election.candidacy.kind).toBe('releasing');
+  });
+
+  it('grants no further hold once it was asked to leave', () => {
+    const story = leading().at(50, { kind: 'hold', until: 550 }).at(100, stepDown());
+    expect(heldForMs(story.election, story.ground, 100)).toBe(450);
+    story.at(200, { kind: 'hold', until: 5000 });
+    expect(heldForMs(story.election, story.ground, 200)).toBe(350);
+  });
+
+  it('never holds beyond the lease', () => {
+    const story = leading().at(50, { kind: 'hold', until: 99_000 });
+    expect(heldForMs(story.election, story.ground, 50)).toBe(4700);
+    expect(story.tick(4750).claim).toBeNull();
   });
 
   it('tries again until the key is certainly gone, and only then stands again', () => {
@@ -296,8 +313,9 @@ describe('not campaigning', () => {
       110 released -> idle"
     `);
     expect(story.at(200, { kind: 'appHealth', healthy: true }).election.candidacy.kind).toBe(
-      'joining',
+      'idle',
     );
+    expect(story.lease(5100, lease(9800)).election.candidacy.kind).toBe('joining');
   });
 
   it('takes back a key that a lost request to join has left', () => {
@@ -305,6 +323,118 @@ describe('not campaigning', () => {
       .lease(10, lease(4750))
       .observed(20, snapshot(5, mine(5)));
     expect(story.acts.at(-1)).toMatchObject({ kind: 'release', handover: null });
+  });
+});
+
+describe('a switchover that somebody asks for', () => {
+  const request = (to: string, token = 5) => ({
+    token: fencingToken(revision(BigInt(token))),
+    to: memberId(to),
+    reason: 'maintenance',
+    actor: 'ops',
+  });
+  const three = (): Story =>
+    leading()
+      .changed(50, change(6, { candidates: [candidate('b', 6)] }))
+      .changed(60, change(7, { candidates: [candidate('c', 7)] }));
+
+  it('is carried out past those between, with who asked and why', () => {
+    const story = three().changed(100, change(8, { switchover: request('c') }));
+    expect(story.acts.at(-1)).toMatchObject({
+      kind: 'release',
+      handover: { cause: 'switchover', to: 'c', reason: 'maintenance', actor: 'ops' },
+      bypassed: [{ id: 'b' }],
+    });
+  });
+
+  it.each([
+    ['a term that is not ours', request('c', 4)],
+    ['somebody who does not stand', request('z')],
+    ['ourselves', request('me')],
+  ])('is ignored for %s', (_what, switchover) => {
+    expect(three().changed(100, change(8, { switchover })).claim).toBe(5);
+  });
+
+  it('is ignored where a foreign candidate, who would not understand, stands between', () => {
+    const story = leading()
+      .changed(50, change(6, { candidates: [{ ...candidate('b', 6), native: false }] }))
+      .changed(60, change(7, { candidates: [candidate('c', 7)] }));
+    expect(story.changed(100, change(8, { switchover: request('c') })).claim).toBe(5);
+  });
+});
+
+describe('a candidate of higher priority', () => {
+  const preferred = { ...candidate('p', 8), priority: 10 };
+  const member = (healthy: boolean) => ({
+    ...me,
+    id: memberId('p'),
+    leaseId: leaseId('p'),
+    healthy,
+  });
+  /** Renews and confirms once a second, with `p` in the queue and its member record. */
+  const rounds = (story: Story, from: number, to: number, healthy = true): Story => {
+    for (let now = from; now <= to; now += 1000) {
+      const read = { ...snapshot(now, mine(5), preferred), members: [member(healthy)] };
+      story.lease(now, lease(now + 4750)).observed(now, read);
+    }
+    return story;
+  };
+
+  it('is made way for once it has been ready for the settling time', () => {
+    const story = rounds(leading(), 1000, 10_000);
+    expect(story.claim).toBe(5);
+    rounds(story, 11_000, 11_000);
+    expect(story.acts.at(-1)).toMatchObject({
+      kind: 'release',
+      handover: { cause: 'switchover', to: 'p' },
+    });
+  });
+
+  it('is not while its app is unhealthy, and the time begins anew', () => {
+    const story = rounds(rounds(rounds(leading(), 1000, 8000), 9000, 9000, false), 10_000, 19_000);
+    expect(story.claim).toBe(5);
+    expect(rounds(story, 20_000, 20_000).claim).toBeNull();
+  });
+
+  it('is made way for at most once in a window', () => {
+    const story = new Story().lease(10, lease(4750));
+    story.joined(
+      20,
+      5,
+      snapshot(5, { ...candidate('low', 3) }, { ...candidate('p', 4), priority: 10 }, mine(5)),
+    );
+    const back = { ...handover('low', 3), cause: 'switchover', reason: failbackReason } as const;
+    story.changed(30, change(6, { removedCandidates: ['low'], handover: back }));
+    story.changed(40, change(7, { removedCandidates: ['p'] }));
+    expect(rounds(story, 1000, 59_000).claim).toBe(5);
+    expect(rounds(story, 60_000, 61_000).claim).toBeNull();
+  });
+});
+
+describe('an app that fails', () => {
+  it('soon after the election keeps its instance back, longer each time', () => {
+    const story = leading().at(100, { kind: 'appHealth', healthy: false }).released(110, 5);
+    story.at(200, { kind: 'appHealth', healthy: true });
+    expect(obstacleOf(story.election, 5099)).toBe('standing_back');
+    story.lease(5100, lease(9800)).joined(5110, 9, snapshot(9, mine(9)));
+    expect(story.claim).toBe(9);
+    story.at(5200, stepDown({ cause: 'app_exited' })).released(5210, 9);
+    expect(obstacleOf(story.election, 15_199)).toBe('standing_back');
+    expect(obstacleOf(story.election, 15_200)).toBeNull();
+  });
+
+  const others = (healthy: boolean) => ({
+    ...snapshot(6, mine(5)),
+    members: [{ ...me, id: memberId('b'), leaseId: leaseId('b'), healthy }],
+  });
+
+  it.each([
+    ['none', false, null],
+    ['lead', true, null],
+    ['lead', false, 5],
+  ] as const)('with %s, another app healthy: %s', (whenAllUnhealthy, healthy, claim) => {
+    const story = leading({ whenAllUnhealthy }).observed(100, others(healthy));
+    expect(story.at(200, { kind: 'appHealth', healthy: false }).claim).toBe(claim);
   });
 });
 

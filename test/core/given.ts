@@ -61,6 +61,7 @@ export const snapshot = (at: number, ...candidates: readonly Candidate[]): Snaps
   members: [],
   handover: null,
   control: null,
+  switchover: null,
   latestTerm: null,
 });
 
@@ -78,4 +79,5 @@ export const handover = (id: string, token: number): Handover => ({
   cause: 'stopping',
   to: null,
   reason: null,
+  actor: null,
 });

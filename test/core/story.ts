@@ -21,10 +21,19 @@ export class Story {
   readonly #timing: Timing;
   readonly #lines: string[] = [];
 
-  constructor(options: { timing?: Partial<Timing>; quiesces?: boolean; priority?: number } = {}) {
+  constructor(options: {
+      timing?: Partial<Timing>;
+      quiesces?: boolean;
+      priority?: number;
+      whenAllUnhealthy?: 'lead' | 'none';
+    } = {}) {
     this.#timing = { ...timing, ...options.timing };
     const self = { ...me, priority: options.priority ?? 0 };
-    const standing = { quiesces: options.quiesces ?? false, appHealthy: true };
+    const standing = {
+      quiesces: options.quiesces ?? false,
+      appHealthy: true,
+      whenAllUnhealthy: options.whenAllUnhealthy ?? 'none',
+    } as const;
     this.election = newElection(orders, self, standing, 0);
   }
 

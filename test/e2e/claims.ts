@@ -55,7 +55,7 @@ export class Probe {
         open -= 1;
       });
       await delay(askEveryMs);
-      for (let waitedMs = askEveryMs; open > 0 && waitedMs < askTheSilentEveryMs; ) {
+      for (let waitedMs = askEveryMs; open > 0 && waitedMs < askTheSilentEveryMs;) {
         await delay(askEveryMs);
         waitedMs += askEveryMs;
       }

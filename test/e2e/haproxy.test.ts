@@ -15,7 +15,7 @@ import type { EtcdCluster } from '../harness/etcd.ts';
 import { reservePorts } from '../harness/ports.ts';
 import { monotonicMs, startSidecar } from '../harness/sidecar.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
-import { eventually } from '../harness/wait.ts';
+import { eventually, within } from '../harness/wait.ts';
 
 const configuration = join(projectFolder, 'deploy/haproxy/haproxy.cfg');
 const ttlMs = 2_000;
@@ -74,6 +74,21 @@ function ask(url: string, method: string): Promise<{ status: number; text: strin
       answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text }));
     });
     asked.on('timeout', () => asked.destroy(new Error('no answer within 2 s')));
+    asked.on('error', reject);
+    asked.end();
+  });
+}
+
+/** Begins a write that the app never finishes; resolves, once the app is at it, to how it ends. */
+function beginEndlessWrite(): Promise<{ readonly end: Promise<string> }> {
+  return new Promise((resolve, reject) => {
+    const asked = request(`${writesUrl}hang`, { method: 'POST', agent: false }, (answer) => {
+      const end = new Promise<string>((ended) => {
+        answer.resume().on('end', () => ended('answered'));
+        answer.on('error', () => ended('cut'));
+      });
+      resolve({ end });
+    });
     asked.on('error', reject);
     asked.end();
   });
@@ -188,10 +203,7 @@ test('writes reach the leader only, reads the followers only', async () => {
 test('follows a hand-over, then a failover, and the last one standing serves both', async () => {
   const first = await leaderOf(pairs);
   await expectRouting(first, without(first));
-  const hanging = ask(`${writesUrl}hang`, 'POST').then(
-    () => 'answered',
-    () => 'cut',
-  );
+  const hanging = await beginEndlessWrite();
 
   const terminatedAt = monotonicMs();
   first.sidecar.signal('SIGTERM');
@@ -201,7 +213,8 @@ test('follows a hand-over, then a failover, and the last one standing serves bot
   expect(handOverMs).toBeLessThan(followsWithinMs);
   await expectRouting(second, without(first, second));
   // What was still being written by way of the former leader is cut off, not left to end some day.
-  expect(await hanging).toBe('cut');
+  const cut = within(hanging.end, { withinMs: followsWithinMs, what: 'the end of that write' });
+  expect(await cut).toBe('cut');
   expect((await first.sidecar.exited).code).toBe(0);
 
   const killedAt = monotonicMs();

@@ -4,7 +4,12 @@ import { spawnGuarded, type GuardedChild } from '../../src/cli/dev/etcd-child.ts
 import { etcdEnvironment } from '../../src/cli/dev/etcd-cache.ts';
 import { etcdBinaries } from '../harness/binaries.ts';
 import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../harness/etcd.ts';
-import { startSidecar, type LeaderAnswer, type Sidecar, type SidecarOptions } from '../harness/sidecar.ts';
+import {
+  startSidecar,
+  type LeaderAnswer,
+  type Sidecar,
+  type SidecarOptions,
+} from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 
 /** TTL of most tests: the shortest that etcd grants. */

@@ -16,9 +16,11 @@ import {
   type MemberId,
   type Revision,
   type Snapshot,
+  type SwitchoverRequest,
+  type TermRecord,
 } from '../../src/core/model.ts';
 import { Compacted, FencedOut, LeaseLost, Refused } from '../../src/errors.ts';
-import type { Joined, Release } from '../../src/ports.ts';
+import type { Joined, Release, TermBeginning } from '../../src/ports.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -60,7 +62,10 @@ interface ElectionState {
   handover: Handover | null;
   control: Control | null;
   controlLease: LeaseId | null;
-  terms: readonly FencingToken[];
+  switchover: SwitchoverRequest | null;
+  switchoverLease: LeaseId | null;
+  /** The newest last. */
+  terms: readonly TermRecord[];
   /** One entry for each revision that changed what a watch of the queue shows. */
   readonly history: Change[];
 }
@@ -126,11 +131,12 @@ export class ModelEtcd {
 
   // What an election asks.
 
-  /** As of now. Only members, control and terms of the past are shared with the state: nothing in it changes later. */
+  /** As of now. What it shares with the state is never changed, only replaced. */
   snapshot(election: ElectionName): Snapshot {
-    const { candidates, members, handover, control, terms } = this.#state(election);
-    const latestTerm = terms.at(-1) ?? null;
-    return { revision: this.#revision, candidates, members, handover, control, latestTerm };
+    const { candidates, members, handover, control, switchover, terms } = this.#state(election);
+    const latestTerm = terms.at(-1)?.token ?? null;
+    const records = { handover, control, switchover, latestTerm };
+    return { revision: this.#revision, candidates, members, ...records };
   }
 
   join(election: ElectionName, lease: LeaseId, me: Omit<Member, 'leaseId' | 'healthy'>): Joined {
@@ -146,7 +152,7 @@ export class ModelEtcd {
     return { createRevision: own.createRevision, snapshot };
   }
 
-  release({ election, leaseId, createRevision, handover, bypassed }: Release): void {
+  release({ election, leaseId, createRevision, handover, term, bypassed }: Release): void {
     const { candidates } = this.#state(election);
     const present = (key: string, created: Revision): boolean =>
       candidates.some((candidate) => candidate.key === key && candidate.createRevision === created);
@@ -159,6 +165,7 @@ export class ModelEtcd {
     }
     const ends = new Map<string, EndOfKey>([[leaseId, 'released']]);
     for (const { key } of bypassed) ends.set(key, 'bypassed');
+    if (term !== null) this.#recordTerm(election, term);
     this.#removeCandidates(election, ends, handover);
     if (handover !== null) {
       for (const listener of this.listeners) listener.handedOver?.(election, handover, candidates);
@@ -175,7 +182,8 @@ export class ModelEtcd {
   proclaim(
     election: ElectionName,
     own: { readonly leaseId: LeaseId; readonly createRevision: Revision },
-    since: string,
+    me: Omit<Member, 'leaseId' | 'healthy'>,
+    { since, leaderlessMs }: TermBeginning,
   ): void {
     const state = this.#state(election);
     const { candidates } = state;
@@ -185,10 +193,43 @@ export class ModelEtcd {
     const proclaimed = { ...candidate, since };
     state.candidates = candidates.with(index, proclaimed);
     const token = fencingToken(own.createRevision);
-    if (!state.terms.includes(token)) {
-      state.terms = [...state.terms, token].slice(-termsKept);
-    }
+    const { id: leader, address } = me;
+    const notYet = { to: null, cause: null, reason: null, actor: null };
+    this.#recordTerm(election, { token, leader, address, from: since, leaderlessMs, ...notYet });
+    state.terms = state.terms.slice(-termsKept);
     this.#commit(election, { candidates: [proclaimed], removedCandidates: [] });
+  }
+
+  history(election: ElectionName): readonly TermRecord[] {
+    return this.#state(election).terms.slice(-termsKept).reverse();
+  }
+
+  isCurrent(election: ElectionName, token: FencingToken): boolean {
+    const [first] = this.#state(election).candidates;
+    return first !== undefined && fencingToken(first.createRevision) === token;
+  }
+
+  /** Pauses the election, for as long as the lease lasts; null ends the pause. */
+  putControl(election: ElectionName, control: Control | null, lease: LeaseId | null = null): void {
+    if (lease !== null) this.#mustKnow(lease);
+    const state = this.#state(election);
+    if (control === null && state.control === null) return;
+    state.control = control;
+    state.controlLease = lease;
+    this.#commit(election, { candidates: [], removedCandidates: [], control });
+  }
+
+  /** Asks the leader of a term to hand over; null takes that back. */
+  putSwitchover(
+    election: ElectionName,
+    switchover: SwitchoverRequest | null,
+    lease: LeaseId | null = null,
+  ): void {
+    if (lease !== null) this.#mustKnow(lease);
+    const state = this.#state(election);
+    state.switchover = switchover;
+    state.switchoverLease = lease;
+    this.#commit(election, { candidates: [], removedCandidates: [], switchover });
   }
 
   // Watching.
@@ -243,13 +284,6 @@ export class ModelEtcd {
     this.#removeCandidates(election, new Map([[key, 'deleted by hand']]), null);
   }
 
-  putControl(election: ElectionName, control: Control | null, lease: LeaseId | null = null): void {
-    const state = this.#state(election);
-    state.control = control;
-    state.controlLease = lease;
-    this.#commit(election, { candidates: [], removedCandidates: [], control });
-  }
-
   /** A candidate of another program: its value is a bare string. */
   putForeign(election: ElectionName, lease: LeaseId, value: MemberId): void {
     this.#mustKnow(lease);
@@ -262,8 +296,9 @@ export class ModelEtcd {
   #state(election: ElectionName): ElectionState {
     let state = this.#elections.get(election);
     if (state === undefined) {
-      const nothing = { handover: null, control: null, controlLease: null };
-      state = { candidates: [], members: [], terms: [], history: [], ...nothing };
+      const single = { handover: null, control: null, switchover: null };
+      const leases = { controlLease: null, switchoverLease: null };
+      state = { candidates: [], members: [], terms: [], history: [], ...single, ...leases };
       this.#elections.set(election, state);
     }
     return state;
@@ -285,6 +320,13 @@ export class ModelEtcd {
   #tell(election: ElectionName, change: Change): void {
     this.#state(election).history.push(change);
     for (const follower of this.#followers) follower(election, change);
+  }
+
+  #recordTerm(election: ElectionName, term: TermRecord): void {
+    const state = this.#state(election);
+    const others = state.terms.filter(({ token }) => token !== term.token);
+    const isNew = others.length === state.terms.length;
+    state.terms = isNew ? [...others, term] : state.terms.map((old) => (old.token === term.token ? term : old));
   }
 
   #addCandidate(election: ElectionName, about: Omit<Candidate, 'createRevision'>): void {
@@ -337,17 +379,17 @@ export class ModelEtcd {
     const buried: Candidate[] = [];
     for (const [election, state] of this.#elections) {
       const gone = state.candidates.filter(({ leaseId }) => leaseId === id);
-      const unpaused = state.controlLease === id;
+      const control = state.controlLease === id;
+      const switchover = state.switchoverLease === id;
       state.members = state.members.filter(({ leaseId }) => leaseId !== id);
-      if (gone.length === 0 && !unpaused) continue;
+      if (gone.length === 0 && !control && !switchover) continue;
       state.candidates = state.candidates.filter(({ leaseId }) => leaseId !== id);
       buried.push(...gone);
       const change = { revision, candidates: [], removedCandidates: gone.map(({ key }) => key) };
-      if (unpaused) {
-        state.control = null;
-        state.controlLease = null;
-      }
-      this.#tell(election, unpaused ? { ...change, control: null } : change);
+      if (control) state.control = state.controlLease = null;
+      if (switchover) state.switchover = state.switchoverLease = null;
+      const records = { ...(control && { control: null }), ...(switchover && { switchover: null }) };
+      this.#tell(election, { ...change, ...records });
     }
     for (const candidate of buried) this.#bury(candidate, end);
     for (const listener of this.listeners) listener.leaseGone?.(id, end);

@@ -1,7 +1,7 @@
 // What happens in one simulated minute, as plain data: the setup and the list of faults and requests. All of it follows
 // from one number; leaving some of it out again makes a smaller schedule, which is how a failure is shrunk.
 import { requestBounds, watchProbe } from '../../src/policies.ts';
-import { roundEveryMs } from '../../src/core/timing.ts';
+import { roundEveryMs, standBackMs } from '../../src/core/timing.ts';
 import { leaseExtensionMs } from './model-etcd.ts';
 import type { Weather } from './network.ts';
 import { Random } from './random.ts';
@@ -15,6 +15,7 @@ export interface Setup {
     readonly startsAtMs: number;
   }[];
   readonly elections: number;
+  readonly whenAllUnhealthy: 'lead' | 'none';
   readonly etcdMembers: number;
   readonly ttlMs: number;
   readonly marginMs: number;
@@ -69,6 +70,12 @@ export type Happening = { readonly atMs: number } & (
       readonly to: number | null;
       readonly notForMs: number;
     }
+  | {
+      readonly kind: 'ask for switchover';
+      readonly of: number;
+      readonly to: number;
+      readonly forMs: number;
+    }
   | { readonly kind: 'hold'; readonly whom: Target; readonly of: number; readonly holdMs: number }
   | { readonly kind: 'app unhealthy'; readonly whom: Target; readonly forMs: number }
 );
@@ -101,7 +108,7 @@ const reopenMostMs = 500;
  * - the news comes by a watch that has just to be found mute and opened again, or by a round, whichever is sooner;
  * - the delay before taking over from somebody who did not resign; a step-down under way may take its grace.
  */
-export function leaderWithinMs(setup: Setup): number {
+export function leaderWithinMs(setup: Setup, happenings: readonly Happening[] = []): number {
   const { ttlMs, takeoverDelayMs, graceMs, sidecars, etcdMembers } = setup;
   const { attemptMs, hedgeAfterMs } = requestBounds(ttlMs);
   const requestMs = attemptMs + hedgeAfterMs * etcdMembers;
@@ -111,19 +118,66 @@ export function leaderWithinMs(setup: Setup): number {
   const { everyMs, answerWithinMs } = watchProbe(ttlMs);
   const newsMs = Math.min(everyMs + answerWithinMs + reopenMostMs, roundMs + requestMs);
   const slowest = Math.min(...sidecars.map(({ rate }) => rate));
-  return (leaseMs + doubtMs + newsMs + takeoverDelayMs + graceMs) / slowest;
+  const sumMs = leaseMs + doubtMs + newsMs + takeoverDelayMs + graceMs;
+  return (sumMs + standBackMostMs(setup, happenings)) / slowest;
+}
+
+/** Whose app has just failed stands back by design; where that may be everybody, all wait for the first to return. */
+function standBackMostMs({ sidecars }: Setup, happenings: readonly Happening[]): number {
+  const failures = happenings.filter(({ kind }) => kind === 'app unhealthy').length;
+  const others = sidecars.filter(({ priority }) => priority >= 0).length - failures;
+  return failures > 0 && others < 1 ? standBackMs(failures) : 0;
+}
+
+/** Narrows what schedules are made of, to look closely at something. */
+export interface Focus {
+  readonly kinds?: readonly Happening['kind'][];
+  readonly setup?: Partial<Omit<Setup, 'sidecars' | 'ttlMs' | 'marginMs'>>;
 }
 
 /** The whole schedule that a number stands for. */
-export function scheduleOf(seed: number): Schedule {
+export function scheduleOf(seed: number, focus: Focus = {}): Schedule {
   const random = new Random(seed, 'schedule');
-  const setup = setupOf(random);
-  const calmAtMs = scheduleMs - leaderWithinMs(setup) - 2000;
-  const count = 3 + random.below(14);
-  const happenings = Array.from({ length: count }, () => happening(random, setup, calmAtMs));
-  happenings.sort((a, b) => a.atMs - b.atMs);
-  const leaderByMs = calmAtMs + leaderWithinMs(setup);
+  const setup = { ...setupOf(random), ...focus.setup };
+  const calmAtMs = scheduleMs - leaderWithinMs(setup) - afterwardsMs;
+  const happenings = happeningsOf(random, setup, calmAtMs, focus.kinds ?? everyKind);
+  const leaderByMs = calmAtMs + leaderWithinMs(setup, happenings);
   return { seed, setup, happenings, calmAtMs, leaderByMs, endMs: scheduleMs };
+}
+
+/** So much time is left in the end, to see that leadership rests, and for those who stand back by design. */
+const afterwardsMs = 6000;
+/** More failures of apps in one schedule would make sidecars stand back for longer than it lasts. */
+const mostAppFailures = 2;
+
+function happeningsOf(
+  random: Random,
+  setup: Setup,
+  calmAtMs: number,
+  wanted: readonly Happening['kind'][],
+): Happening[] {
+  const count = 3 + random.below(14);
+  const happenings: Happening[] = [];
+  let appFailures = 0;
+  while (happenings.length < count) {
+    const next = happening(kindOf(random, wanted), random, setup, calmAtMs);
+    if (next.kind === 'app unhealthy') {
+      appFailures += 1;
+      if (appFailures > mostAppFailures) continue;
+    }
+    happenings.push(next);
+    if (next.kind !== 'hold' || random.chance(0.3)) continue;
+    // A promise not to leave is worth nothing unless somebody wants us to.
+    const atMs = next.atMs + next.holdMs * random.next();
+    const { whom, of } = next;
+    const away = { atMs, whom, of };
+    happenings.push(
+      random.chance(0.5)
+        ? { ...away, kind: 'terminate', forMs: 1000 }
+        : { ...away, kind: 'step down', to: random.below(3), notForMs: 0 },
+    );
+  }
+  return happenings.sort((a, b) => a.atMs - b.atMs);
 }
 
 function setupOf(random: Random): Setup {
@@ -136,6 +190,7 @@ function setupOf(random: Random): Setup {
   return {
     sidecars: sidecarsOf(random, ttlMs, marginMs),
     elections: random.chance(0.8) ? 1 : 2,
+    whenAllUnhealthy: random.pick(['lead', 'none'] as const),
     etcdMembers: random.pick([1, 3]),
     ttlMs,
     marginMs,
@@ -158,9 +213,10 @@ function sidecarsOf(random: Random, ttlMs: number, marginMs: number): Setup['sid
   const low = 1 - width * random.next();
   const rateOf = (): number =>
     low + width * (random.chance(0.5) ? random.pick([0, 1]) : random.next());
+  const ranked = random.chance(0.2);
   return Array.from({ length: 3 }, (_, index) => ({
     rate: rateOf(),
-    priority: index === 2 && random.chance(0.1) ? -1 : 0,
+    priority: ranked ? random.pick([0, 1, 2]) : index === 2 && random.chance(0.1) ? -1 : 0,
     startsAtMs: random.chance(0.7) ? random.next() * 50 : random.next() * 5000,
   }));
 }
@@ -196,18 +252,20 @@ const kinds: readonly (readonly [number, Happening['kind']])[] = [
   [3, 'pause election'],
   [2, 'foreign candidate'],
   [6, 'step down'],
+  [3, 'ask for switchover'],
   [6, 'hold'],
   [3, 'app unhealthy'],
 ];
-const totalWeight = kinds.reduce((sum, [weight]) => sum + weight, 0);
+const everyKind = kinds.map(([, kind]) => kind);
 
-function kindOf(random: Random): Happening['kind'] {
-  let left = random.next() * totalWeight;
-  for (const [weight, kind] of kinds) {
+function kindOf(random: Random, wanted: readonly Happening['kind'][]): Happening['kind'] {
+  const possible = kinds.filter(([, kind]) => wanted.includes(kind));
+  let left = random.next() * possible.reduce((sum, [weight]) => sum + weight, 0);
+  for (const [weight, kind] of possible) {
     left -= weight;
     if (left < 0) return kind;
   }
-  return 'pause';
+  return possible.at(-1)![1];
 }
 
 /** What requests hang together, in life: reads need a quorum, a full disk or a lost leader stops writes. */
@@ -222,9 +280,13 @@ const hanging: readonly (readonly string[])[] = [
   ['proclaim'],
 ];
 
-function happening(random: Random, setup: Setup, calmAtMs: number): Happening {
+function happening(
+  kind: Happening['kind'],
+  random: Random,
+  setup: Setup,
+  calmAtMs: number,
+): Happening {
   const { ttlMs, etcdMembers } = setup;
-  const kind = kindOf(random);
   const atMs = random.between(500, calmAtMs - 200);
   /** Short against the TTL, about as long, or much longer; over when the calm begins. */
   const forMs = Math.min(ttlMs * random.pick([0.1, 0.3, 0.7, 1, 1.3, 2.5]) * random.between(0.8, 1.2), calmAtMs - atMs);
@@ -255,6 +317,8 @@ function happening(random: Random, setup: Setup, calmAtMs: number): Happening {
       const notForMs = random.chance(0.5) ? 0 : forMs;
       return { atMs, kind, whom: 'leader', of, to, notForMs };
     }
+    case 'ask for switchover':
+      return { atMs, kind, of, to: random.below(setup.sidecars.length), forMs };
     case 'hold':
       return { atMs, kind, whom: 'leader', of, holdMs: random.between(50, Math.min(1000, ttlMs / 2)) };
     case 'compact':

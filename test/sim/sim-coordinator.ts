@@ -1,10 +1,21 @@
 // The Coordinator port of one sidecar, on the model of etcd behind the simulated network. It sends, hedges, gives up and
 // watches as src/etcd does, within the same bounds, and so brings about the same doubts: a request that was given up
 // may still be carried out, and two attempts at one may both be, in either order.
-import type { ElectionName, LeaseId, Member, Millis, Snapshot } from '../../src/core/model.ts';
+import { leaseId as asLeaseId } from '../../src/core/model.ts';
+import type {
+  Control,
+  ElectionName,
+  FencingToken,
+  LeaseId,
+  Member,
+  Millis,
+  Snapshot,
+  SwitchoverRequest,
+  TermRecord,
+} from '../../src/core/model.ts';
 import { LeaseLost, Unreachable, type ElectordError } from '../../src/errors.ts';
 import { requestBounds, watchProbe, type RequestBounds } from '../../src/policies.ts';
-import type { Answer, Coordinator, Joined, Release, WatchNotice } from '../../src/ports.ts';
+import type { Answer, Coordinator, Joined, Release, TermBeginning, WatchNotice } from '../../src/ports.ts';
 import type { ModelEtcd } from './model-etcd.ts';
 import type { Network, Outcome, Side } from './network.ts';
 import type { Process } from './process.ts';
@@ -135,12 +146,57 @@ export class SimCoordinator implements Coordinator {
   async proclaim(
     election: ElectionName,
     own: Parameters<Coordinator['proclaim']>[1],
-    _me: Omit<Member, 'leaseId' | 'healthy'>,
-    since: string,
+    me: Omit<Member, 'leaseId' | 'healthy'>,
+    began: TermBeginning,
   ): Promise<void> {
     const { etcd } = this.options;
     await this.#promise<void>((ended) => {
-      this.request<void>('proclaim', () => etcd.proclaim(election, own, since), ended);
+      this.request<void>('proclaim', () => etcd.proclaim(election, own, me, began), ended);
+    });
+  }
+
+  async pause(election: ElectionName, control: Control, forMs: number): Promise<void> {
+    const { etcd } = this.options;
+    await this.#putForAWhile(forMs, (lease) => etcd.putControl(election, control, lease));
+  }
+
+  async resume(election: ElectionName): Promise<void> {
+    const { etcd } = this.options;
+    await this.#promise<void>((ended) => {
+      this.request<void>('control', () => etcd.putControl(election, null), ended);
+    });
+  }
+
+  async requestSwitchover(
+    election: ElectionName,
+    request: SwitchoverRequest,
+    forMs: number,
+  ): Promise<void> {
+    const { etcd } = this.options;
+    await this.#putForAWhile(forMs, (lease) => etcd.putSwitchover(election, request, lease));
+  }
+
+  async history(election: ElectionName): Promise<readonly TermRecord[]> {
+    const { etcd } = this.options;
+    const { value } = await this.#promise<readonly TermRecord[]>((ended) => {
+      this.request('history', () => etcd.history(election), ended);
+    });
+    return value;
+  }
+
+  async isCurrent(election: ElectionName, token: FencingToken): Promise<boolean> {
+    const { etcd } = this.options;
+    const { value } = await this.#promise<boolean>((ended) => {
+      this.request('fence', () => etcd.isCurrent(election, token), ended);
+    });
+    return value;
+  }
+
+  async #putForAWhile(forMs: number, put: (lease: LeaseId) => void): Promise<void> {
+    const lease = asLeaseId(`e${this.options.side.random.below(0xffffffff).toString(16)}`);
+    await this.grant(lease, forMs);
+    await this.#promise<void>((ended) => {
+      this.request<void>('control', () => put(lease), ended);
     });
   }
 

@@ -1,0 +1,111 @@
+// The built program is one file: copied alone into an empty folder it elects, on this Node and on each later line of
+// Node that it promises to run under. Those come from npm, once, into the project's cache; where they cannot be had,
+// the test fails.
+import { execFile } from 'node:child_process';
+import { access, copyFile, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { spawnGuarded } from '../../src/cli/dev/etcd-child.ts';
+import { projectFolder } from '../harness/binaries.ts';
+import { reservePorts } from '../harness/ports.ts';
+import { eventually } from '../harness/wait.ts';
+import { openStage, type Stage } from './stage.ts';
+
+const run = promisify(execFile);
+const installWithinMs = 180_000;
+
+let stage: Stage;
+let folder: string;
+let program: string;
+
+beforeAll(async () => {
+  stage = await openStage({ size: 1 });
+  folder = await mkdtemp(join(tmpdir(), 'electord-alone-'));
+  program = join(folder, 'electord.js');
+  await copyFile(join(projectFolder, 'dist', 'electord.js'), program);
+});
+afterAll(async () => {
+  await stage.end();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** The Node of that line, installed from npm where the cache has none. */
+async function nodeOf(line: number): Promise<string> {
+  const kept = join(projectFolder, '.cache', `node-${line}`);
+  const binary = join('node_modules', 'node', 'bin', 'node');
+  const there = await access(join(kept, binary)).then(
+    () => true,
+    () => false,
+  );
+  if (there) return join(kept, binary);
+  await mkdir(join(projectFolder, '.cache'), { recursive: true });
+  // In one piece or not at all: an install that was broken off must not be found the next time.
+  const fresh = await mkdtemp(`${kept}-`);
+  try {
+    const args = ['install', `--prefix=${fresh}`, '--no-save', '--no-audit', '--no-fund'];
+    await run('npm', [...args, `node@${line}`], { timeout: installWithinMs, cwd: fresh });
+    await rm(kept, { recursive: true, force: true });
+    await rename(fresh, kept);
+  } finally {
+    await rm(fresh, { recursive: true, force: true });
+  }
+  return join(kept, binary);
+}
+
+async function electsUnder(node: string, election: string): Promise<void> {
+  const { version } = JSON.parse(await readFile(join(projectFolder, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  const { stdout, stderr } = await run(node, [program, '--version'], { cwd: folder });
+  expect(stdout.trim()).toBe(version);
+  expect(stderr).toBe('');
+
+  const [port = 0, localPort = 0] = await reservePorts(2);
+  const lines: string[] = [];
+  const child = await spawnGuarded({
+    file: node,
+    args: [
+      ...[program, `--election=${election}`, '--id=a', '--ttl=2s'],
+      ...[`--etcd=${stage.cluster.endpoints.join(',')}`],
+      ...[`--listen=127.0.0.1:${port}`, `--local-listen=127.0.0.1:${localPort}`],
+    ],
+    env: { PATH: process.env['PATH'] },
+    onLine: (line) => lines.push(line),
+  });
+  try {
+    const status = async (path: string): Promise<number> =>
+      (await fetch(`http://127.0.0.1:${port}${path}`)).status;
+    await eventually(async () => (await status('/leader')) === 200, {
+      withinMs: 15_000,
+      what: `a leader under ${node}: ${lines.join('\n')}`,
+    });
+    for (const path of ['/status', '/metrics', '/members', '/', '/health', '/readyz']) {
+      expect(await status(path), path).toBe(200);
+    }
+  } finally {
+    child.signal('SIGTERM');
+  }
+  expect(await child.exited, lines.join('\n')).toEqual({ code: 0, signal: null });
+  // Deprecations and experiments of a newer Node would be printed here.
+  expect(lines.filter((line) => !line.startsWith('{'))).toEqual([]);
+}
+
+test(`alone in a folder, under this Node`, { timeout: 60_000 }, async () => {
+  await electsUnder(process.execPath, 'alone');
+  expect((await run(process.execPath, [program, '--help'], { cwd: folder })).stdout).toContain(
+    'electord',
+  );
+});
+
+test.each([22, 24, 26])(
+  'alone in a folder, under Node %i',
+  { timeout: installWithinMs + 60_000 },
+  async (line) => {
+    const node = await nodeOf(line);
+    const { stdout } = await run(node, ['--version']);
+    expect(stdout).toMatch(new RegExp(`^v${line}\\.`));
+    await electsUnder(node, `alone-${line}`);
+  },
+);

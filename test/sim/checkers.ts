@@ -1,0 +1,278 @@
+// The promises of the contract, judged from outside with true time and with what etcd really holds. Nothing in here
+// looks into the core: it asks what an HTTP client, a child or etcdctl could ask, at every moment that matters.
+import type { ElectionName, FencingToken } from '../../src/core/model.ts';
+import type { Report } from '../../src/core/report.ts';
+import type { Notice } from '../../src/ports.ts';
+import type { KeyLife, ModelEtcd } from './model-etcd.ts';
+import type { Setup } from './schedule.ts';
+import type { Life, SimSidecar } from './sim-sidecar.ts';
+
+/** The promises, in the order of the contract. */
+export type Promised =
+  | 'no older term is claimed after a newer one'
+  | 'leadership never outlives the key'
+  | 'leadership never outlives the lease'
+  | 'leadership never outlives the confirmation'
+  | 'only the first in the queue leads'
+  | 'tokens rise'
+  | 'gained and lost alternate'
+  | 'a named successor is the successor'
+  | 'holds are kept'
+  | 'a child is dead before its lease can lapse'
+  | 'no name is served that may be dead'
+  | 'there is a leader again'
+  | 'leadership is stable once nothing is wrong'
+  | 'assertions hold';
+
+export interface Violation {
+  readonly promise: Promised;
+  readonly atMs: number;
+  readonly what: string;
+}
+
+/** What one sidecar promised a client: that nothing voluntary gives up the key before then (true time). */
+interface Hold {
+  readonly token: FencingToken;
+  readonly untilMs: number;
+}
+
+export interface CheckersOptions {
+  readonly setup: Setup;
+  readonly etcd: ModelEtcd;
+  readonly now: () => number;
+  readonly sidecars: () => readonly SimSidecar[];
+  readonly violated: (violation: Violation) => void;
+}
+
+export class Checkers {
+  readonly #options: CheckersOptions;
+  /** By election: the newest term that anybody claimed. */
+  readonly #newest = new Map<ElectionName, FencingToken>();
+  /** By member and election: the newest term that it announced. */
+  readonly #lastOf = new Map<string, FencingToken>();
+  /** By token: until when (true time) claims said that they may be believed. */
+  readonly #believedUntil = new Map<FencingToken, number>();
+  readonly #holds = new Map<FencingToken, Hold>();
+  /** By election: who was named by the holder of a term, and is first in the queue since. */
+  readonly #named = new Map<ElectionName, { readonly after: FencingToken; readonly next: FencingToken }>();
+  claims = 0;
+  answers = 0;
+
+  constructor(options: CheckersOptions) {
+    this.#options = options;
+    options.etcd.listeners.push({
+      keyGone: (life) => this.#keyGone(life),
+      handedOver: (election, handover, before) => {
+        const successor = before.find(({ id }) => id === handover.to);
+        const [first] = options.etcd.snapshot(election).candidates;
+        if (handover.to === null || successor === undefined || successor === before[0]) return;
+        const what = `${handover.from} handed ${election} to ${handover.to}, but ${first?.id ?? 'nobody'} is first`;
+        if (first?.id !== handover.to) return this.#violated('a named successor is the successor', what);
+        const next = successor.createRevision as bigint as FencingToken;
+        this.#named.set(election, { after: handover.token, next });
+      },
+    });
+  }
+
+  /** By election: the newest term that anybody claimed; nobody has led before. */
+  newest(election: ElectionName): FencingToken | null {
+    return this.#newest.get(election) ?? null;
+  }
+
+  /** A client asks a sidecar that runs: judges the answer. */
+  probe(sidecar: SimSidecar, election: ElectionName): Report | null {
+    const { life } = sidecar;
+    if (life === null || !life.process.isRunning()) return null;
+    const report = life.elector.report(election);
+    this.answers += 1;
+    if (report.token !== null) this.#claimed(sidecar, life, report, report.token);
+    if (report.leader !== null) this.#named_(sidecar, life, report);
+    this.#childOf(sidecar, life, election);
+    return report;
+  }
+
+  /** A client was promised a hold. */
+  held(token: FencingToken, untilMs: number): void {
+    const before = this.#holds.get(token);
+    if (before === undefined || before.untilMs < untilMs) this.#holds.set(token, { token, untilMs });
+  }
+
+  notice(sidecar: SimSidecar, life: Life, notice: Notice): void {
+    if (notice.kind === 'elected') {
+      const { election, token } = notice;
+      const key = `${sidecar.id} ${election}`;
+      const last = this.#lastOf.get(key);
+      if (last !== undefined && token <= last) {
+        this.#violated('tokens rise', `${sidecar.id} gained term ${token} after ${last}`);
+      }
+      this.#lastOf.set(key, token);
+      const open = life.announced.get(election);
+      if (open !== undefined) {
+        const what = `${sidecar.id} gained term ${token} without having lost ${open}`;
+        this.#violated('gained and lost alternate', what);
+      }
+      life.announced.set(election, token);
+    }
+    if (notice.kind === 'ended') {
+      const { election, token } = notice;
+      if (life.announced.get(election) !== token) {
+        const what = `${sidecar.id} lost term ${token}, which it had not gained`;
+        this.#violated('gained and lost alternate', what);
+      }
+      life.announced.delete(election);
+    }
+  }
+
+  fatal(sidecar: SimSidecar, failure: unknown): void {
+    this.#violated('assertions hold', `${sidecar.id}: ${String(failure)}`);
+  }
+
+  leaderless(election: ElectionName, withinMs: number): void {
+    const what = `nobody leads ${election} ${Math.round(withinMs)} ms after the last fault`;
+    this.#violated('there is a leader again', what);
+  }
+
+  restless(election: ElectionName, what: string): void {
+    this.#violated('leadership is stable once nothing is wrong', `${election}: ${what}`);
+  }
+
+  #claimed(sidecar: SimSidecar, life: Life, report: Report, token: FencingToken): void {
+    const { election, validUntil } = report;
+    const { etcd, now } = this.#options;
+    this.claims += 1;
+    const key = etcd.lives.get(token);
+    const who = `${sidecar.id} claims term ${token} of ${election}`;
+    if (key?.id !== sidecar.id || key.election !== election) {
+      return this.#violated('leadership never outlives the key', `${who}, which is not its own`);
+    }
+    if (life.announced.get(election) !== token) {
+      this.#violated('gained and lost alternate', `${who} without having said so`);
+    }
+    this.#againstEtcd(who, life, key);
+    this.#againstNewest(who, life, key);
+    this.#againstAnswers(who, life, key);
+    const untilMs = life.process.trueTimeOf(validUntil);
+    if (untilMs <= now()) {
+      this.#violated('leadership never outlives the lease', `${who}, valid no longer`);
+    }
+    if (untilMs > (this.#believedUntil.get(token) ?? 0)) this.#believedUntil.set(token, untilMs);
+  }
+
+  /** With what etcd holds at this moment: the key is there, and first. */
+  #againstEtcd(who: string, life: Life, key: KeyLife): void {
+    const { etcd } = this.#options;
+    if (key.goneAt === null) {
+      const [first] = etcd.snapshot(key.election).candidates;
+      if ((first?.createRevision as bigint) === key.token) return;
+      return this.#violated('only the first in the queue leads', `${who}, behind ${first?.id}`);
+    }
+    if (this.#mayNotKnow(life, key)) return;
+    const what = `${who}, whose key was ${key.end ?? 'gone'} at ${Math.round(key.goneAt)}`;
+    this.#violated('leadership never outlives the key', what);
+  }
+
+  /**
+   * The one exception in the contract. Where etcd revoked a lease too early, or somebody deleted the key, its holder
+   * cannot know before the first word of it arrives; nor can it go on for longer than its last confirmation lasts.
+   */
+  #mayNotKnow(life: Life, { end, goneAt, goneRevision, leaseId, election }: KeyLife): boolean {
+    if (end !== 'wrongly revoked' && end !== 'deleted by hand') return false;
+    if (life.told.lostLeases.has(leaseId)) return false;
+    const seen = life.told.revisions.get(election) ?? 0n;
+    if (seen >= (goneRevision ?? 0n)) return false;
+    return this.#options.now() < (goneAt ?? 0) + this.#options.setup.ttlMs;
+  }
+
+  #againstNewest(who: string, life: Life, key: KeyLife): void {
+    const { election, token } = key;
+    const newest = this.#newest.get(election);
+    if (newest === undefined || token > newest) {
+      this.#newest.set(election, token);
+      this.#againstNamed(who, election, token);
+      return;
+    }
+    if (token === newest) return;
+    // A takeover delay of one TTL leaves no exception at all.
+    if (this.#options.setup.takeoverDelayMs === 0 && this.#mayNotKnow(life, key)) return;
+    const what = `${who} after ${newest} was claimed`;
+    this.#violated('no older term is claimed after a newer one', what);
+  }
+
+  #againstNamed(who: string, election: ElectionName, token: FencingToken): void {
+    const named = this.#named.get(election);
+    if (named === undefined || token <= named.after) return;
+    if (token !== named.next && this.#options.etcd.lives.get(named.next)?.goneAt === null) {
+      const what = `${who}, although ${named.next} was named by ${named.after}`;
+      this.#violated('a named successor is the successor', what);
+    }
+  }
+
+  /** With what this process has been answered: a renewal and a linearizable read, both recent by its own clock. */
+  #againstAnswers(who: string, life: Life, key: KeyLife): void {
+    const { marginMs } = this.#options.setup;
+    const now = life.process.now();
+    const renewal = life.told.renewedAt.get(key.leaseId);
+    if (renewal === undefined || now >= renewal.sentAt + renewal.ttlMs - marginMs) {
+      this.#violated('leadership never outlives the lease', `${who} on an old renewal`);
+    }
+    const confirmedAt = life.told.confirmedAt.get(key.election);
+    const ttlMs = renewal?.ttlMs ?? this.#options.setup.ttlMs;
+    if (confirmedAt === undefined || now >= confirmedAt + ttlMs - marginMs) {
+      this.#violated('leadership never outlives the confirmation', `${who} on an old read`);
+    }
+  }
+
+  /** A leader that is named held its key at some time since our knowledge was fresh. */
+  #named_(sidecar: SimSidecar, life: Life, { election, leader, observedAgeMs }: Report): void {
+    const { etcd, now, setup } = this.#options;
+    const confirmedAt = life.told.confirmedAt.get(election) ?? Number.NEGATIVE_INFINITY;
+    const who = `${sidecar.id} names ${leader?.id} as leader of ${election}`;
+    const ageMs = life.process.now() - confirmedAt;
+    if (ageMs >= setup.ttlMs || observedAgeMs === null || observedAgeMs < ageMs) {
+      return this.#violated('no name is served that may be dead', `${who}, ${ageMs} ms old`);
+    }
+    const { goneAt } = etcd.lives.get(leader!.token) ?? { goneAt: 0 };
+    if (goneAt !== null && goneAt < now() - observedAgeMs / life.process.rate) {
+      const what = `${who}, gone since ${Math.round(goneAt)}`;
+      this.#violated('no name is served that may be dead', what);
+    }
+  }
+
+  /** A child acts only while the key is there, or nobody could know that it is not. */
+  #childOf(sidecar: SimSidecar, life: Life, election: ElectionName): void {
+    const token = life.app?.actsFor(election) ?? null;
+    if (token === null || life.process.isBehind()) return;
+    const key = this.#options.etcd.lives.get(token)!;
+    if (key.goneAt === null || this.#mayNotKnow(life, key)) return;
+    const what = `${sidecar.id}'s child acts for term ${token}, whose key was ${key.end} at ${Math.round(key.goneAt)}`;
+    this.#violated('a child is dead before its lease can lapse', what);
+  }
+
+  #keyGone(key: KeyLife): void {
+    const { now, sidecars } = this.#options;
+    const { token, end, election } = key;
+    const believedUntil = this.#believedUntil.get(token) ?? 0;
+    if (end === 'expired' && believedUntil > now()) {
+      const what = `term ${token} was said to last until ${Math.round(believedUntil)}, its lease ended`;
+      this.#violated('leadership never outlives the lease', what);
+    }
+    const sidecar = sidecars().find(({ id }) => id === key.id);
+    const hold = this.#holds.get(token);
+    const lostBefore = sidecar?.life?.told.lostLeases.has(key.leaseId) ?? false;
+    const voluntary = end === 'released' || (end === 'revoked' && !lostBefore);
+    if (voluntary && hold !== undefined && now() < hold.untilMs) {
+      const what = `term ${token} was held until ${Math.round(hold.untilMs)}, and ${end}`;
+      this.#violated('holds are kept', what);
+    }
+    const life = sidecar?.life;
+    if (life?.app?.actsFor(election) !== token || life.process.isBehind()) return;
+    if (end === 'wrongly revoked' || end === 'deleted by hand') return;
+    if (end === 'revoked' && lostBefore) return;
+    const what = `${key.id}'s child still acts for term ${token}, whose key was ${end}`;
+    this.#violated('a child is dead before its lease can lapse', what);
+  }
+
+  #violated(promise: Promised, what: string): void {
+    this.#options.violated({ promise, atMs: this.#options.now(), what });
+  }
+}

@@ -1,0 +1,265 @@
+// Bugs that elections have had, ours or others', each as a small change to the production sources (or, where it is
+// about requests, to the model's side of them). The checkers must catch every one: see mutations.test.ts.
+import type { Patch } from './bundle.ts';
+import type { Focus } from './schedule.ts';
+
+/** One bug. */
+export interface Mutation {
+  readonly name: string;
+  readonly patches: readonly Patch[];
+  /** Where to look for it, so that few schedules are enough; everywhere, where it is left out. */
+  readonly focus?: Focus;
+}
+
+const core = (file: string): string => `src/core/${file}.ts`;
+const elector = 'src/elector/elector.ts';
+
+const clockOnly: Focus = { kinds: ['cut', 'pause', 'hang', 'etcd without leader'] };
+
+export const mutations: readonly Mutation[] = [
+  {
+    name: 'the deadline is counted from the response',
+    patches: [
+      {
+        file: elector,
+        find: "event: { kind: 'renewed', generation, leaseId, ttlMs: value, sentAt },",
+        put: "event: { kind: 'renewed', generation, leaseId, ttlMs: value, sentAt: clock.now() },",
+      },
+    ],
+    focus: clockOnly,
+  },
+  {
+    name: 'there is no margin',
+    patches: [{ file: core('timing'), find: 'sentAt + ttlMs - marginMs', put: 'sentAt + ttlMs' }],
+    focus: clockOnly,
+  },
+  {
+    name: 'there is no confirmation',
+    patches: [
+      {
+        file: core('candidacy'),
+        find: 'Math.min(held.leadUntil, confirmed)',
+        put: '(confirmed, held.leadUntil)',
+      },
+    ],
+    focus: { kinds: ['hang', 'delete key', 'mute watch', 'lag watch'] },
+  },
+  {
+    name: 'a watch counts as a confirmation',
+    patches: [
+      {
+        file: core('queue'),
+        find: 'revision: change.revision, candidates: queue.candidates',
+        put: 'revision: change.revision, freshAt: now, candidates: queue.candidates',
+      },
+    ],
+    focus: { kinds: ['hang', 'lag watch', 'crash', 'foreign candidate'] },
+  },
+  {
+    name: 'a stale snapshot is taken',
+    patches: [
+      {
+        file: core('queue'),
+        find: 'queue !== null && snapshot.revision < queue.revision',
+        put: 'false as boolean && queue !== null',
+      },
+    ],
+    focus: { kinds: ['slow', 'crash', 'step down', 'delete key', 'lag watch'] },
+  },
+  {
+    name: 'the answer is cached between events',
+    patches: [
+      {
+        file: elector,
+        find: 'this.#announcer.compare(reportOf(election, this.#ground(), now));',
+        put: 'const cached = reportOf(election, this.#ground(), now); Object.assign(seat, { cached }); this.#announcer.compare(cached);',
+      },
+      {
+        file: elector,
+        find: 'return reportOf(this.#seat(name).election, this.#ground(), this.#options.clock.now());',
+        put: 'const { cached } = this.#seat(name) as unknown as { cached?: Report }; return cached ?? reportOf(this.#seat(name).election, this.#ground(), this.#options.clock.now());',
+      },
+    ],
+    focus: { kinds: ['pause', 'cut'] },
+  },
+  {
+    name: 'the clock is not asked when answering',
+    patches: [
+      { file: core('election'), find: 'return now < validUntil ?', put: 'return now > 0 ?' },
+    ],
+    focus: { kinds: ['pause'] },
+  },
+  {
+    name: 'events of an earlier lease count for this one',
+    patches: [
+      {
+        file: core('session'),
+        find: 'if (event.generation !== session.lease.generation) return unchanged(session);',
+        put: '',
+      },
+    ],
+    focus: { kinds: ['slow', 'revoke wrongly', 'deny lease', 'cut'] },
+  },
+  {
+    name: 'a late renewal revives a lapsed term',
+    patches: [
+      {
+        file: core('session'),
+        find: 'const until = reliableUntil(event.sentAt,',
+        put: "const until = reliableUntil(session.kind === 'lapsed' ? now : event.sentAt,",
+      },
+    ],
+    focus: { kinds: ['pause', 'cut', 'slow'] },
+  },
+  {
+    name: 'a lost lease is not believed',
+    patches: [
+      {
+        file: core('session'),
+        find: 'const { generation, leaseId } = session.lease; return { session: { kind: \'absent\'',
+        put: "const { generation, leaseId } = session.lease; if (generation > 0) return unchanged(session); return { session: { kind: 'absent'",
+      },
+    ],
+    focus: { kinds: ['revoke wrongly', 'mute watch', 'lag watch', 'deny lease'] },
+  },
+  {
+    name: 'the key is released before the app has stopped',
+    patches: [{ file: core('decide'), find: 'quiesced: !election.quiesces', put: 'quiesced: true' }],
+    focus: { kinds: ['step down', 'terminate'], setup: { app: { mostStopMs: 500, stopLeadMs: 0 } } },
+  },
+  {
+    name: 'the app is not cut off when time is up',
+    patches: [
+      {
+        file: core('decide'),
+        find: "= quiesced ? [] : [{ kind: 'cutOff', term: ending.term }]",
+        put: '= []',
+      },
+    ],
+    focus: {
+      kinds: ['step down', 'cut', 'app unhealthy'],
+      setup: { app: { mostStopMs: 9000, stopLeadMs: 0 }, graceMs: 8000 },
+    },
+  },
+  {
+    name: 'the key is released before the hold is over',
+    patches: [
+      { file: core('decide'), find: 'if (now < candidacy.holdUntil) return null;', put: '' },
+    ],
+    focus: { kinds: ['hold', 'step down'] },
+  },
+  {
+    name: 'a term that was given up is claimed again',
+    patches: [
+      {
+        file: core('decide'),
+        find: 'if (quiesced) return to(release(own, ending));',
+        put: "if (quiesced) return to({ kind: 'waiting', own });",
+      },
+      {
+        file: core('decide'),
+        find: 'if (election.lastToken !== null && token <= election.lastToken) return to(withdraw(own));',
+        put: '',
+      },
+    ],
+    focus: { kinds: ['step down', 'cut'] },
+  },
+  {
+    name: 'a term that is being ended is still claimed',
+    patches: [
+      {
+        file: core('election'),
+        find: "if (election.candidacy.kind !== 'leading') return null; const validUntil",
+        put: "if (election.candidacy.kind === 'steppingDown') return { token: election.candidacy.ending.term.token, since: now, validUntil: now + 1 }; if (election.candidacy.kind !== 'leading') return null; const validUntil",
+      },
+    ],
+    focus: { kinds: ['step down'], setup: { app: { mostStopMs: 500, stopLeadMs: 0 } } },
+  },
+  {
+    name: 'the takeover delay is ignored',
+    patches: [{ file: core('candidacy'), find: 'predecessor.clean ||', put: 'predecessor ||' }],
+    focus: { kinds: ['revoke wrongly', 'delete key', 'lag watch', 'mute watch'], setup: { takeoverDelayMs: 3000 } },
+  },
+  {
+    name: 'a named successor is not',
+    patches: [{ file: core('decide'), find: 'successor < 1 ? [] :', put: 'successor < 9 ? [] :' }],
+    focus: { kinds: ['step down', 'ask for switchover'] },
+  },
+  {
+    name: 'revisions are compared as strings',
+    patches: [
+      {
+        file: core('queue'),
+        find: 'a.createRevision < b.createRevision ?',
+        put: 'String(a.createRevision) < String(b.createRevision) ?',
+      },
+    ],
+    focus: { kinds: ['crash', 'terminate', 'step down'] },
+  },
+  {
+    name: 'a leader is named for ever',
+    patches: [
+      {
+        file: core('report'),
+        find: 'observedAgeMs < ttlOf(ground)',
+        put: 'observedAgeMs < Number.POSITIVE_INFINITY',
+      },
+    ],
+    focus: { kinds: ['cut', 'pause'] },
+  },
+  {
+    name: 'a request to join that failed is not repeated',
+    patches: [
+      {
+        file: core('election'),
+        find: 'const joinAt = now + retryDelayMs',
+        put: 'const joinAt = now + 1e6 * retryDelayMs',
+      },
+    ],
+    focus: { kinds: ['hang', 'cut', 'crash'] },
+  },
+  {
+    name: 'the watch skips what happened while it was broken',
+    patches: [
+      {
+        file: 'test/sim/sim-watch.ts',
+        find: "this.#listener({ kind: 'snapshot', election, snapshot: snapshots[index]!, sentAt });",
+        put: 'void [election, index, sentAt];',
+      },
+      {
+        file: 'test/sim/sim-watch.ts',
+        find: 'of etcd.changesSince(election, revision)',
+        put: 'of etcd.changesSince(election, revision).slice(0, 0)',
+      },
+    ],
+    focus: { kinds: ['delete key', 'break watch', 'mute watch', 'cut'] },
+  },
+  {
+    name: 'joining trusts the revision in the header',
+    patches: [
+      {
+        file: 'test/sim/model-etcd.ts',
+        find: 'createRevision: own.createRevision, snapshot }',
+        put: 'createRevision: snapshot.revision, snapshot }',
+      },
+    ],
+  },
+  {
+    name: 'a handover is not guarded',
+    patches: [
+      { file: 'test/sim/model-etcd.ts', find: 'if (!guarded) {', put: 'if (!guarded && now < 0) {' },
+      {
+        file: 'test/sim/model-etcd.ts',
+        find: 'const guarded =',
+        put: 'const { now } = this.#scheduler; const guarded =',
+      },
+    ],
+    focus: {
+      kinds: ['step down', 'slow', 'cut'],
+      setup: {
+        etcdMembers: 3,
+        weather: { leastMs: 1, mostMs: 20, lossChance: 0.05, spikeChance: 0.2, spikeMs: 4000 },
+      },
+    },
+  },
+];
