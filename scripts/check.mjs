@@ -13,6 +13,13 @@ const gates = [
   ['format', bin('prettier'), '--check', '--log-level', 'warn', '.'],
   ['floors', process.execPath, join(root, 'scripts/check-floors.mjs')],
   ['dead code', bin('knip')],
+  [
+    'reference',
+    process.execPath,
+    join(root, 'scripts/run-ts.mjs'),
+    'scripts/reference.ts',
+    '--check',
+  ],
 ];
 
 function run([name, command, ...args]) {
