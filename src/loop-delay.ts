@@ -16,11 +16,14 @@ export class LoopDelay {
   constructor(clock: { now(): Millis }) {
     this.#now = () => clock.now();
     this.#lastBeat = clock.now();
-    this.#timer = setInterval(() => {
-      const now = this.#now();
-      this.#note(now - this.#lastBeat - beatEveryMs, now);
-      this.#lastBeat = now;
-    }, beatEveryMs).unref();
+    this.#timer = setInterval(() => this.beat(), beatEveryMs).unref();
+  }
+
+  /** Called by a regular timer: notes how late it is. */
+  beat(): void {
+    const now = this.#now();
+    this.#note(now - this.#lastBeat - beatEveryMs, now);
+    this.#lastBeat = now;
   }
 
   /** The worst delay of the last quarter of a minute, in milliseconds. */
