@@ -71,8 +71,9 @@ export function hedgedRequest({ attemptMs, hedgeAfterMs }: RequestBounds): Hedge
           open -= 1;
           return !settled;
         };
+        // A signal of its own: the one that cockatiel shares would gather a listener for each request under way.
         limit
-          .execute(() => attempt(target))
+          .execute(() => attempt(target), new AbortController().signal)
           .then(
             (value) => {
               if (!finish()) return;

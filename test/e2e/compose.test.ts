@@ -19,8 +19,8 @@ if (leftOut) {
   );
 }
 
-const preparedWithinMs = 400_000;
-const buildTimeoutMs = 180_000;
+const preparedWithinMs = 600_000;
+const buildTimeoutMs = 300_000;
 const upTimeoutMs = 120_000;
 /** Three etcd nodes find each other, and the sidecars them, on a machine that is busy with it. */
 const settledWithinMs = 60_000;

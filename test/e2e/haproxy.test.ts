@@ -20,7 +20,7 @@ import { eventually, within } from '../harness/wait.ts';
 const configuration = join(projectFolder, 'deploy/haproxy/haproxy.cfg');
 const ttlMs = 2_000;
 /** One check of the old leader (500 ms) and one of the new (250 ms), and a busy machine's delays. */
-const followsWithinMs = 2_000;
+const followsWithinMs = 3_000;
 const electedWithinMs = 20_000;
 
 /** A sidecar and the app beside it, under the name that HAProxy knows both by. */
