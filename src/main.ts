@@ -1,6 +1,9 @@
 // The entry of the bundle: arguments in, exit code out.
 import { runProgram } from './cli/program.ts';
 
+// Warnings about what packages do are for us, not for those who run this: TLS to an IP address gives one.
+process.noDeprecation = true;
+
 void runProgram(process.argv.slice(2)).then((exitCode) => {
   process.exit(exitCode);
 });

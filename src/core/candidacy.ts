@@ -54,6 +54,8 @@ export type Candidacy =
       readonly term: Term;
       /** Nothing ends the term of its own accord before this. */
       readonly holdUntil: Millis;
+      /** When to say in etcd that we lead, unless etcd shows it by then. */
+      readonly proclaimAt: Millis;
       /** A step-down that was asked for and not yet begun. */
       readonly asked: Omit<Ending, 'term' | 'endedAt'> | null;
     }

@@ -21,7 +21,7 @@ import type { Candidate, Cause, Handover, MemberId, Millis } from './model.ts';
 import { fencingToken } from './model.ts';
 import { failbackReason, leaderOf, ownOf, type Queue } from './queue.ts';
 import type { Lease } from './session.ts';
-import { badTermMs, nextRoundMs, standBackMs } from './timing.ts';
+import { badTermMs, nextRoundMs, proclaimAfterMs, standBackMs } from './timing.ts';
 
 export interface Draft {
   readonly election: Election;
@@ -134,12 +134,10 @@ function decideWaiting(
   const { predecessor } = queue;
   const leaderlessMs = predecessor === null ? null : now - predecessor.goneAt;
   const term = { token, since: now, leaderlessMs };
+  const proclaimAt = now + proclaimAfterMs;
   return to(
-    { kind: 'leading', own, term, holdUntil: now, asked: null },
-    [
-      { kind: 'elected', own, term },
-      { kind: 'proclaim', own, term, me: election.me },
-    ],
+    { kind: 'leading', own, term, holdUntil: now, proclaimAt, asked: null },
+    [{ kind: 'elected', own, term }],
     { lastToken: token },
   );
 }
@@ -286,8 +284,11 @@ function decideReleasing(
 ): Decision | null {
   if (!keyExists(election, candidacy.own, ground)) return to(idle(now));
   if (candidacy.retryAt === null || now < candidacy.retryAt) return null;
-  // While stopping, one failed attempt is enough once etcd is out of reach: the lease ends the key.
-  if (election.stopping && now >= boundOf(election, ground)) return to({ kind: 'stopped' });
+  // While stopping, one failed attempt is enough once the grace is over or etcd is out of reach: the lease ends the key.
+  const giveUpAt = (candidacy.ending?.endedAt ?? now) + ground.timing.graceMs;
+  if (election.stopping && now >= Math.min(giveUpAt, boundOf(election, ground))) {
+    return to({ kind: 'stopped' });
+  }
   return to({ ...candidacy, retryAt: null });
 }
 
@@ -340,15 +341,11 @@ function rounds({ election, effects }: Draft, ground: Ground, now: Millis): Draf
   const enrolled = enrolling
     ? { generation: held.generation, healthy: election.appHealthy }
     : election.enrolled;
-  return {
+  const draft = {
     election: { ...election, observeAt, enrolled, preferred: preferredTo(election, now) },
-    effects: [
-      ...effects,
-      ...observing,
-      ...(enrolling ? [enroll(election, held)] : []),
-      ...(due ? proclaimAgain(election) : []),
-    ],
+    effects: [...effects, ...observing, ...(enrolling ? [enroll(election, held)] : [])],
   };
+  return proclaiming(draft, ground, now);
 }
 
 /** The healthy candidate of highest priority above ours, the first in the queue among equals. */
@@ -369,11 +366,19 @@ const enroll = ({ me, appHealthy: healthy }: Election, { leaseId }: Lease): Elec
   member: { ...me, leaseId, healthy },
 });
 
-/** A proclamation that etcd does not show was lost on the way. */
-function proclaimAgain({ candidacy, queue, me }: Election): readonly ElectionEffect[] {
-  if (candidacy.kind !== 'leading' || queue === null) return [];
+/** Says that we lead, and says it again where etcd does not show it: then it was lost on the way. */
+function proclaiming({ election, effects }: Draft, ground: Ground, now: Millis): Draft {
+  const { candidacy, queue, me } = election;
+  if (candidacy.kind !== 'leading' || queue === null || now < candidacy.proclaimAt) {
+    return { election, effects };
+  }
   const { own, term } = candidacy;
-  return leaderOf(queue)?.since === null ? [{ kind: 'proclaim', own, term, me }] : [];
+  const proclaimAt = now + nextRoundMs(ttlOf(ground), false);
+  const shown = leaderOf(queue)?.since !== null;
+  return {
+    election: { ...election, candidacy: { ...candidacy, proclaimAt } },
+    effects: shown ? effects : [...effects, { kind: 'proclaim', own, term, me }],
+  };
 }
 
 /** At once when something changed; else once a round, where etcd does not show what we wrote. */

@@ -83,6 +83,7 @@ function wakeCandidacyAt(election: Election, ground: Ground): readonly Millis[] 
       return [
         boundOf(election, ground) - ground.timing.stopLeadMs,
         candidacy.holdUntil,
+        candidacy.proclaimAt,
         ...(election.preferred === null ? [] : [failbackAt(election, election.preferred, ground)]),
       ];
     case 'steppingDown':

@@ -10,6 +10,7 @@ import type {
   Member,
   MemberId,
   Millis,
+  Revision,
 } from './model.ts';
 import { fencingToken } from './model.ts';
 import { leaderOf } from './queue.ts';
@@ -37,6 +38,8 @@ export interface Report {
   readonly token: FencingToken | null;
   /** Until when our own claim may be believed; `now` where there is none. */
   readonly validUntil: Millis;
+  /** The revision of the queue that this was made from; null before the first answer. */
+  readonly revision: Revision | null;
   /** How old our knowledge of etcd is, in milliseconds; null before the first answer. */
   readonly observedAgeMs: number | null;
   readonly candidates: readonly Candidate[];
@@ -62,6 +65,7 @@ export function reportOf(election: Election, ground: Ground, now: Millis): Repor
     leader: shown === null ? null : leaderReport(election, ground, claim !== null),
     token: claim?.token ?? null,
     validUntil: claim?.validUntil ?? now,
+    revision: queue?.revision ?? null,
     observedAgeMs,
     candidates: shown?.candidates ?? [],
     members: shown?.members ?? [],
@@ -70,11 +74,15 @@ export function reportOf(election: Election, ground: Ground, now: Millis): Repor
   };
 }
 
-function leaderReport({ queue }: Election, { held }: Ground, weLead: boolean): LeaderReport | null {
+function leaderReport(
+  { queue, me }: Election,
+  { held }: Ground,
+  weLead: boolean,
+): LeaderReport | null {
   const first = queue === null ? null : leaderOf(queue);
   if (queue === null || first === null) return null;
-  // First in the queue without a claim: stepping down, waiting out a delay, or unable to confirm.
-  if (first.leaseId === held?.leaseId && !weLead) return null;
+  // Ours without a claim: stepping down, waiting out a delay, unable to confirm, or of the process that we replaced.
+  if ((first.leaseId === held?.leaseId || first.id === me.id) && !weLead) return null;
   const { id, address, url, since } = first;
   const token = fencingToken(first.createRevision);
   return { id, address, url, token, since, seenAt: queue.leaderSeenAt };

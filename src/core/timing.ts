@@ -50,6 +50,12 @@ export function retryDelayMs(failures: number, ttlMs: number, jitter: number): n
   return Math.min(doubled, roundEveryMs(ttlMs)) * (1 - jitter / 2);
 }
 
+/** A new leader says so in etcd this much later: nothing is to compete with its first answers. */
+export const proclaimAfterMs = 10;
+
+/** A lease is revoked this long after the last key was released: nothing is to compete with the hand-over. */
+export const revokeAfterMs = 25;
+
 /** How long a candidate of higher priority must have been healthy and in the queue before a leader makes way. */
 export const settlingMs = (ttlMs: number): number => Math.max(5000, 2 * ttlMs);
 

@@ -84,6 +84,6 @@ function leaseState(
   if (after.kind === 'live') return before.kind === 'lapsed' ? 'recovered' : 'granted';
   if (after.kind === 'lapsed') return 'lapsed';
   if (after.kind === 'absent' && heldLease(before) !== null) return 'lost';
-  if (after.kind === 'closing') return 'revoked';
+  if (after.kind === 'closing') return 'revoking';
   return null;
 }

@@ -28,7 +28,7 @@ import {
   type SessionEffect,
   type SessionEvent,
 } from '../core/session.ts';
-import type { Timing } from '../core/timing.ts';
+import { revokeAfterMs, type Timing } from '../core/timing.ts';
 import { LeaseLost } from '../errors.ts';
 import type { App, Clock, Coordinator, Elections, Notice, WatchNotice } from '../ports.ts';
 import { Announcer } from './announcer.ts';
@@ -78,6 +78,8 @@ export class Elector implements Elections {
   #cancelTimer: () => void = () => undefined;
   #cancelWatch: () => void = () => undefined;
   #onStopped: (() => void) | null = null;
+  /** Not before this is the lease revoked. */
+  #revokeAt: Millis = Number.NEGATIVE_INFINITY;
 
   constructor(options: ElectorOptions) {
     assert(options.elections.length > 0, 'there is an election to stand in');
@@ -244,6 +246,9 @@ export class Elector implements Elections {
     this.#cancelTimer();
     let wakeAt = wakeSessionAt(this.#session) ?? Number.POSITIVE_INFINITY;
     for (const seat of this.#seats.values()) wakeAt = Math.min(wakeAt, seat.wakeAt);
+    if (this.#onStopped !== null && this.#options.clock.now() < this.#revokeAt) {
+      wakeAt = Math.min(wakeAt, this.#revokeAt);
+    }
     this.#cancelTimer =
       wakeAt === Number.POSITIVE_INFINITY
         ? () => undefined
@@ -255,6 +260,7 @@ export class Elector implements Elections {
     if (this.#onStopped === null) return;
     const standing = (seat: Seat): boolean => seat.election.candidacy.kind !== 'stopped';
     if ([...this.#seats.values()].some(standing)) return;
+    if (this.#options.clock.now() < this.#revokeAt) return;
     this.#cancelWatch();
     this.#stepSession({ kind: 'close' });
     if (this.#session.kind === 'closed') {
@@ -391,7 +397,7 @@ export class Elector implements Elections {
   }
 
   #release(name: ElectionName, effect: Extract<ElectionEffect, { kind: 'release' }>): void {
-    const { coordinator, random } = this.#options;
+    const { coordinator, random, clock } = this.#options;
     const { own, handover, bypassed } = effect;
     const { createRevision, leaseId } = own;
     const term = effect.ending && this.#recordOf(name, effect.ending);
@@ -401,6 +407,7 @@ export class Elector implements Elections {
       name,
       coordinator.release(request),
       () => {
+        this.#revokeAt = clock.now() + revokeAfterMs;
         this.#postTo(name, { kind: 'released', createRevision });
         const token = fencingToken(createRevision);
         if (handover !== null)

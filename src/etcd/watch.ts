@@ -85,6 +85,7 @@ export class QueueWatch {
     await this.#options.cluster.ensureToken(endpoint);
     const stream = await endpoint.client().watchClient.watch();
     const forget = endpoint.opened(stream);
+    if (this.#isStopped()) stream.cancel();
     const probe = watchProbe(ttlMs);
     let heardSince = true;
     let timer: NodeJS.Timeout | undefined;

@@ -14,7 +14,7 @@ const planned: ReadonlySet<Cause> = new Set(['resigned', 'switchover', 'paused',
 const leaseLevels = {
   granted: 'info',
   recovered: 'info',
-  revoked: 'info',
+  revoking: 'info',
   lapsed: 'warn',
   lost: 'warn',
 } as const;
@@ -100,7 +100,10 @@ class NoticeLog {
 
   #lease({ state, leaseId, ttlMs }: Of<'lease'>): void {
     const fields = { id: this.#id(), leaseId, ttlMs };
-    this.#log[leaseLevels[state]](fields, `the lease is ${state}`);
+    this.#log[leaseLevels[state]](
+      fields,
+      state === 'revoking' ? 'revoking the lease' : `the lease is ${state}`,
+    );
   }
 
   #renewal({ result, durationMs }: Of<'renewal'>): void {
@@ -151,9 +154,15 @@ class NoticeLog {
 
 /**
  * Logs every notice from now on; the returned function ends that. A trouble that repeats is logged at once, then
- * counted and logged at most every 30 s; that it is over is logged once, after a TTL without it.
+ * counted and logged at most every 30 s; that it is over is logged once, after a TTL without it. `defer` may put the
+ * writing off, in order.
  */
-export function logNotices(log: Log, elections: Elections, clock: { now(): Millis }): () => void {
+export function logNotices(
+  log: Log,
+  elections: Elections,
+  clock: { now(): Millis },
+  defer: (write: () => void) => void = (write) => write(),
+): () => void {
   const lines = new NoticeLog(log, elections, clock);
-  return elections.subscribe((notice) => lines.write(notice));
+  return elections.subscribe((notice) => defer(() => lines.write(notice)));
 }

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as etcd3 from 'etcd3';
 import { LeaseLost, type ElectordError } from '../../src/errors.ts';
-import { EtcdCoordinator } from '../../src/etcd/coordinator.ts';
+import type { EtcdCoordinator } from '../../src/etcd/coordinator.ts';
 import { Cluster } from '../../src/etcd/cluster.ts';
 import { classify, isLeaseAlreadyGranted, isStaleToken } from '../../src/etcd/faults.ts';
 import { keysOf, leaseToDecimal } from '../../src/etcd/keys.ts';
@@ -22,17 +22,17 @@ const grpc = (code: number, name: string, details: string): Error =>
 const cast = (code: number, name: string, details: string): Error =>
   etcd3.castGrpcError(grpc(code, name, details));
 
-const table: readonly (readonly [
-  family: string,
-  code: number,
-  name: string,
-  details: string,
-])[] = [
+const table: readonly (readonly [family: string, code: number, name: string, details: string])[] = [
   ['etcd_unreachable', 1, 'CANCELLED', 'Cancelled on client'],
   ['etcd_unreachable', 2, 'UNKNOWN', 'Stream removed'],
   ['etcd_refused', 3, 'INVALID_ARGUMENT', 'etcdserver: duplicate key given in txn request'],
   ['etcd_refused', 3, 'INVALID_ARGUMENT', 'etcdserver: too many operations in txn request'],
-  ['etcd_denied', 3, 'INVALID_ARGUMENT', 'etcdserver: authentication failed, invalid user ID or password'],
+  [
+    'etcd_denied',
+    3,
+    'INVALID_ARGUMENT',
+    'etcdserver: authentication failed, invalid user ID or password',
+  ],
   ['etcd_denied', 3, 'INVALID_ARGUMENT', 'etcdserver: user name is empty'],
   ['etcd_unreachable', 4, 'DEADLINE_EXCEEDED', 'Deadline exceeded after 0.5s'],
   ['lease_lost', 5, 'NOT_FOUND', 'etcdserver: requested lease not found'],
@@ -142,8 +142,8 @@ describe('a real etcd', () => {
     await coordinator.grant(lease, 60_000);
     const { value } = await coordinator.join(orders, lease, me);
     const own = { leaseId: lease, createRevision: revision(value.createRevision - 1n) };
-    const since = new Date().toISOString();
-    expect((await failureOf(coordinator.proclaim(orders, own, me, since))).code).toBe('fenced_out');
+    const began = { since: new Date().toISOString(), leaderlessMs: null };
+    expect((await failureOf(coordinator.proclaim(orders, own, me, began))).code).toBe('fenced_out');
     await coordinator.revoke(lease);
   });
 
@@ -158,7 +158,11 @@ describe('a real etcd', () => {
         .then(() => small.etcdctl(['put', 'big', 'x'.repeat(90_000)]))
         .catch(() => undefined);
       const failure = await eventually(
-        () => coordinator.grant(lease, 2000).then(() => coordinator.join(orders, lease, me)).then(() => null, classify),
+        () =>
+          coordinator
+            .grant(lease, 2000)
+            .then(() => coordinator.join(orders, lease, me))
+            .then(() => null, classify),
         { withinMs: 5000, what: 'a refusal' },
       );
       expect(failure.code).toBe('etcd_refused');

@@ -54,7 +54,10 @@ export function connectTo(
   const observer: EtcdOptions['observer'] = {
     requested: (operation, result, durationMs) => requests.push({ operation, result, durationMs }),
   };
-  return { coordinator: new EtcdCoordinator({ ...optionsFor(endpoints, more), observer }), requests };
+  return {
+    coordinator: new EtcdCoordinator({ ...optionsFor(endpoints, more), observer }),
+    requests,
+  };
 }
 
 /** A lease id that nobody else uses. */

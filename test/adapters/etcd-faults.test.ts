@@ -8,7 +8,16 @@ import { ElectordError, Unreachable } from '../../src/errors.ts';
 import { startEtcdCluster, type EtcdCluster, type EtcdNode } from '../harness/etcd.ts';
 import { startRelay, type Relay, type RelayDirection } from '../harness/relay.ts';
 import { eventually } from '../harness/wait.ts';
-import { anyLease, clock, connectTo, idsIn, me, orders, watchOrders, type Connection } from './etcd-connection.ts';
+import {
+  anyLease,
+  clock,
+  connectTo,
+  idsIn,
+  me,
+  orders,
+  watchOrders,
+  type Connection,
+} from './etcd-connection.ts';
 
 const cleanups: (() => void | Promise<void>)[] = [];
 let cluster: EtcdCluster;
@@ -138,9 +147,12 @@ describe('a black hole', () => {
       coordinator.revoke(lease),
       coordinator.join(orders, lease, me),
       coordinator.observe([orders]),
-      coordinator.release({ election: orders, ...own, handover: null, bypassed: [] }),
+      coordinator.release({ election: orders, ...own, handover: null, term: null, bypassed: [] }),
       coordinator.enroll(orders, { ...me, leaseId: lease, healthy: true }),
-      coordinator.proclaim(orders, own, me, new Date().toISOString()),
+      coordinator.proclaim(orders, own, me, {
+        since: new Date().toISOString(),
+        leaderlessMs: null,
+      }),
     ];
     const askedAt = clock.now();
     const outcomes = await Promise.allSettled(calls);
@@ -203,10 +215,10 @@ describe('the watch', () => {
         what: 'the interruption',
       });
       await eventually(() => idsIn(notices).includes(me.id), { withinMs: 5000, what: 'our key' });
-      const last = await eventually(
-        () => notices.filter(({ kind }) => kind === 'snapshot').at(1),
-        { withinMs: 5000, what: 'a second snapshot' },
-      );
+      const last = await eventually(() => notices.filter(({ kind }) => kind === 'snapshot').at(1), {
+        withinMs: 5000,
+        what: 'a second snapshot',
+      });
       expect(idsIn([last])).toEqual([me.id]);
       expect(clock.now() - cutAt).toBeLessThan(2000);
     },
@@ -234,8 +246,7 @@ describe('the watch', () => {
     const last = await eventually(
       () =>
         notices.findLast(
-          (notice) =>
-            notice.kind === 'snapshot' && notice.snapshot.revision >= value[0]!.revision,
+          (notice) => notice.kind === 'snapshot' && notice.snapshot.revision >= value[0]!.revision,
         ),
       { withinMs: 5000, what: 'a snapshot of after the compaction' },
     );

@@ -4,7 +4,15 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { Denied, type ElectordError } from '../../src/errors.ts';
 import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../harness/etcd.ts';
 import { eventually } from '../harness/wait.ts';
-import { anyLease, connectTo, idsIn, me, orders, watchOrders, type Connection } from './etcd-connection.ts';
+import {
+  anyLease,
+  connectTo,
+  idsIn,
+  me,
+  orders,
+  watchOrders,
+  type Connection,
+} from './etcd-connection.ts';
 
 const username = 'sidecar';
 const password = 'correct-horse-battery';
@@ -49,6 +57,7 @@ describe.each(['3.4', '3.5'] as const)('etcd %s', (version) => {
       leaseId: lease,
       createRevision: value.createRevision,
       handover: null,
+      term: null,
       bypassed: [],
     });
     await coordinator.revoke(lease);
@@ -131,10 +140,10 @@ describe('refusals', () => {
       { withinMs: 5000, what: 'the refusal' },
     );
     login = good;
-    const snapshot = await eventually(
-      () => notices.find((notice) => notice.kind === 'snapshot'),
-      { withinMs: 5000, what: 'a snapshot with the right password' },
-    );
+    const snapshot = await eventually(() => notices.find((notice) => notice.kind === 'snapshot'), {
+      withinMs: 5000,
+      what: 'a snapshot with the right password',
+    });
     expect(snapshot).toMatchObject({ election: orders });
     cancel();
   });

@@ -6,7 +6,15 @@ import { Unreachable } from '../../src/errors.ts';
 import type { TlsMaterial } from '../../src/etcd/endpoint.ts';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
 import { eventually } from '../harness/wait.ts';
-import { anyLease, connectTo, idsIn, me, orders, watchOrders, type Connection } from './etcd-connection.ts';
+import {
+  anyLease,
+  connectTo,
+  idsIn,
+  me,
+  orders,
+  watchOrders,
+  type Connection,
+} from './etcd-connection.ts';
 
 const cleanups: (() => void | Promise<void>)[] = [];
 

@@ -154,7 +154,7 @@ describe('logNotices', () => {
 
   it('tells of the lease and, to who wants to know, of renewals', () => {
     const lease = { kind: 'lease', leaseId: leaseId('abc'), ttlMs: 5000 } as const;
-    const levels = (['granted', 'lapsed', 'recovered', 'lost', 'revoked'] as const).map((state) => {
+    const levels = (['granted', 'lapsed', 'recovered', 'lost', 'revoking'] as const).map((state) => {
       const line = one({ ...lease, state });
       expect(line).toMatchObject({ id: 'orders-0', leaseId: 'abc', ttlMs: 5000 });
       return line['level'];

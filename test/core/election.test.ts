@@ -528,11 +528,14 @@ describe('the level-triggered rounds', () => {
   it('proclaim again where a proclamation was lost', () => {
     const story = leading();
     const proclaimed = (): number => story.effects.filter(({ kind }) => kind === 'proclaim').length;
+    expect(proclaimed()).toBe(0);
+    expect(wakeElectionAt(story.election, story.ground, 20)).toBe(30);
+    story.tick(30);
     expect(proclaimed()).toBe(1);
-    story.tick(1000);
+    story.tick(1030);
     expect(proclaimed()).toBe(2);
     const since = { ...mine(5), since: '2026-11-20T21:00:00.000Z' };
-    story.changed(1100, change(9, { candidates: [since] })).tick(2000);
+    story.changed(1100, change(9, { candidates: [since] })).tick(2030);
     expect(proclaimed()).toBe(2);
   });
 });

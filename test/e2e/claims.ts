@@ -1,7 +1,7 @@
 // Asks sidecars all the time whether they lead, as clients would, and judges the answers: a claim is stale when its
 // request was sent after an answer about a newer term had been received. Times are of the machine's monotonic clock.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LeaderAnswer, Sidecar } from '../harness/sidecar.ts';
+import { monotonicMs, type LeaderAnswer, type Sidecar } from '../harness/sidecar.ts';
 
 /** An answer of `/leader`, as far as it matters here. */
 export interface Observation {
@@ -28,6 +28,7 @@ const termOf = (token: string | null | undefined): bigint | null =>
 /** Probing that goes on until it is ended. */
 export class Probe {
   readonly observations: Observation[] = [];
+  readonly #askedAt = new Map<string, number>();
   #ended = false;
   readonly #loops: readonly Promise<void>[];
 
@@ -38,6 +39,11 @@ export class Probe {
   /** What this sidecar answered, in the order of arrival. */
   of(sidecar: Sidecar): readonly Observation[] {
     return this.observations.filter(({ from }) => from === sidecar.id);
+  }
+
+  /** When the newest question to it was sent, be it answered or not. */
+  askedAt({ id }: Sidecar): number {
+    return this.#askedAt.get(id) ?? Number.NEGATIVE_INFINITY;
   }
 
   /** Ends it; answers that are still to come are left out. */
@@ -51,6 +57,7 @@ export class Probe {
     let open = 0;
     while (!this.#ended) {
       open += 1;
+      this.#askedAt.set(sidecar.id, monotonicMs());
       void this.#askOnce(sidecar).finally(() => {
         open -= 1;
       });

@@ -69,7 +69,8 @@ describe('settings', () => {
     });
     expect(ended.code).toBe(78);
     const said = ended.stderr.join('\n');
-    for (const part of ['--margin', '--etcd-username', 'ELECTORD_TLL']) expect(said).toContain(part);
+    for (const part of ['--margin', '--etcd-username', 'ELECTORD_TLL'])
+      expect(said).toContain(part);
   });
 });
 
@@ -89,7 +90,9 @@ describe('arguments', () => {
     const ended = await run(args);
     expect(ended.code).toBe(0);
     expect(ended.stderr).toEqual([]);
-    expect(ended.stdout.join('\n')).toMatch(args.includes('--version') ? /^\d+\.\d+\.\d+/ : /Usage/);
+    expect(ended.stdout.join('\n')).toMatch(
+      args.includes('--version') ? /^\d+\.\d+\.\d+/ : /Usage/,
+    );
   });
 });
 
@@ -106,39 +109,50 @@ describe('on an etcd', () => {
   });
   afterAll(() => stage.end());
 
-  test.each(['--listen', '--local-listen'])('%s is taken: said clearly, nothing is left', async (flag) => {
-    server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    const other = flag === '--listen' ? '--local-listen' : '--listen';
-    const ended = await run([
-      ...['--election=taken', '--id=a', `--etcd=${stage.cluster.endpoints.join(',')}`],
-      ...[`${flag}=127.0.0.1:${port}`, `${other}=127.0.0.1:0`],
-    ]);
-    expect(ended.code).toBe(78);
-    const said = ended.stderr.join('\n');
-    expect(said).toContain(`127.0.0.1:${port}`);
-    expect(said).toMatch(/EADDRINUSE|in use/);
-    expect(said).not.toMatch(/\n\s+at /);
-    expect(await stage.keys('taken')).toEqual([]);
-  });
+  test.each(['--listen', '--local-listen'])(
+    '%s is taken: said clearly, nothing is left',
+    async (flag) => {
+      server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const other = flag === '--listen' ? '--local-listen' : '--listen';
+      const ended = await run([
+        ...['--election=taken', '--id=a', `--etcd=${stage.cluster.endpoints.join(',')}`],
+        ...[`${flag}=127.0.0.1:${port}`, `${other}=127.0.0.1:0`],
+      ]);
+      expect(ended.code).toBe(78);
+      const said = ended.stderr.join('\n');
+      expect(said).toContain(`127.0.0.1:${port}`);
+      expect(said).toMatch(/EADDRINUSE|in use/);
+      expect(said).not.toMatch(/\n\s+at /);
+      expect(await stage.keys('taken')).toEqual([]);
+    },
+  );
 
-  test.each(['SIGTERM', 'SIGINT'] as const)('%s ends a follower as cleanly as a leader', async (name) => {
-    const sidecars = await stage.three({ election: `ends-${name.toLowerCase()}` });
-    const { others, leader, token } = await agreement(sidecars);
-    others[0]!.signal(name);
-    expect(await others[0]!.exited).toEqual({ code: 0, signal: null });
-    expect((await agreement([leader, others[1]!])).token).toBe(token);
-    leader.signal(name);
-    expect(await leader.exited).toEqual({ code: 0, signal: null });
-    expect((await agreement([others[1]!])).leader).toBe(others[1]);
-  });
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s ends a follower as cleanly as a leader',
+    async (name) => {
+      const sidecars = await stage.three({ election: `ends-${name.toLowerCase()}` });
+      const { others, leader, token } = await agreement(sidecars);
+      others[0]!.signal(name);
+      expect(await others[0]!.exited).toEqual({ code: 0, signal: null });
+      expect((await agreement([leader, others[1]!])).token).toBe(token);
+      leader.signal(name);
+      expect(await leader.exited).toEqual({ code: 0, signal: null });
+      expect((await agreement([others[1]!])).leader).toBe(others[1]);
+    },
+  );
 
   test('a second SIGTERM ends at once, after one attempt to revoke', async () => {
     const relay = await startRelay({ target: stage.cluster.endpoints[0]! });
     try {
       const args = ['--ttl=60s', '--grace=30s'];
-      const sidecar = await stage.sidecar({ election: 'impatient', id: 'a', etcd: [relay.url], args });
+      const sidecar = await stage.sidecar({
+        election: 'impatient',
+        id: 'a',
+        etcd: [relay.url],
+        args,
+      });
       await agreement([sidecar]);
       // With etcd out of reach the first one takes its time: the release is tried again and again.
       relay.cut();

@@ -80,7 +80,10 @@ describe('one etcd', () => {
       expect((await sidecar.get('/follower')).status).toBe(503);
       expect((await sidecar.get('/')).body).toEqual({ name: '' });
     }
-    const ended = await leader.waitForLog((line) => line['term'] === token && 'ledMs' in line, 5000);
+    const ended = await leader.waitForLog(
+      (line) => line['term'] === token && 'ledMs' in line,
+      5000,
+    );
     expect(ended).toMatchObject({ cause: 'etcd_unreachable' });
     // Long enough for every back-off to have reached its bound: the same failure is counted, not repeated.
     const warnings = (): number => leader.output().match(/"level":"warn"/g)?.length ?? 0;

@@ -14,8 +14,8 @@ beforeAll(async () => {
 afterEach(() => stage.clear());
 afterAll(() => stage.end());
 
-const leaseOf = async ({ get }: Sidecar): Promise<string> =>
-  (await get<{ lease: { id: string } }>('/status')).body.lease.id;
+const leaseOf = async (sidecar: Sidecar): Promise<string> =>
+  (await sidecar.get<{ lease: { id: string } }>('/status')).body.lease.id;
 
 test('three sidecars elect exactly one, and all say the same about it', async () => {
   const sidecars = await stage.three({ election: 'one', args: ['--advertise=10.0.0.7:8080'] });

@@ -38,7 +38,8 @@ describe.each<EtcdSeries>(['3.4', '3.5'])('etcd %s', (version) => {
     expect(BigInt(after.token)).toBeGreaterThan(BigInt(token));
     await leader.waitForLog((line) => line['cause'] === 'key_deleted' && 'ledMs' in line, 5000);
     await eventually(
-      async () => (await stage.keys('deleted')).filter((key) => /candidates/.test(key)).length === 3,
+      async () =>
+        (await stage.keys('deleted')).filter((key) => /candidates/.test(key)).length === 3,
       { withinMs: 5000, what: 'three candidates again' },
     );
     expect(staleClaims(await probe.end())).toEqual([]);
@@ -130,7 +131,10 @@ describe.each<EtcdSeries>(['3.4', '3.5'])('etcd %s', (version) => {
       withinMs: 2000,
       what: 'the election of etcdctl',
     });
-    await late.waitFor(({ leader, role }) => leader?.id === 'a-go-program' && role === 'follower', 5000);
+    await late.waitFor(
+      ({ leader, role }) => leader?.id === 'a-go-program' && role === 'follower',
+      5000,
+    );
     await eventually(() => listing.lines.includes('a-go-program'), {
       withinMs: 5000,
       what: 'the new leader in the listing',

@@ -39,7 +39,16 @@ async function fileWith(name: string, content: string): Promise<string> {
 
 /** Everything that anybody can get to see of a sidecar. */
 async function visible(sidecar: Sidecar): Promise<string> {
-  const paths = ['/status', '/metrics', '/leader', '/members', '/elections', '/health', '/readyz', '/'];
+  const paths = [
+    '/status',
+    '/metrics',
+    '/leader',
+    '/members',
+    '/elections',
+    '/health',
+    '/readyz',
+    '/',
+  ];
   const answers = await Promise.all(
     paths.flatMap((path) => [sidecar.get(path), sidecar.get(path, { local: true })]),
   );
@@ -59,7 +68,7 @@ describe('no secret is in any output at log level trace', () => {
   const talkative = ['--log-level=trace', `--etcd-username=${username}`];
 
   test.each(['a file', 'the environment'])('given by %s', async (how) => {
-    const { sidecar: startOne } = await start({ auth: { username, password } });
+    await start({ auth: { username, password } });
     const tokenFile = await fileWith('token', `${bearer}\n`);
     const given =
       how === 'a file'
@@ -73,7 +82,7 @@ describe('no secret is in any output at log level trace', () => {
             args: talkative,
             env: { ELECTORD_ETCD_PASSWORD: password, ELECTORD_TOKEN: bearer },
           };
-    const sidecar = await startOne.call(stage!, { election: 'quiet', id: 'a', ...given });
+    const sidecar = await stage!.sidecar({ election: 'quiet', id: 'a', ...given });
     await agreement([sidecar]);
     await stage!.cluster.nodes[0]!.restart();
     await sidecar.waitForLog((line) => line['level'] === 'warn', 10_000);
@@ -93,10 +102,10 @@ describe('no secret is in any output at log level trace', () => {
   });
 
   test('a wrong password is told as refused, and not shown', async () => {
-    const { sidecar: startOne } = await start({ auth: { username, password } });
+    await start({ auth: { username, password } });
     const wrong = 'pw-wrong-horse-battery';
     const args = [...talkative, `--etcd-password-file=${await fileWith('password', wrong)}`];
-    const sidecar = await startOne.call(stage!, { election: 'wrong', id: 'a', args });
+    const sidecar = await stage!.sidecar({ election: 'wrong', id: 'a', args });
     await sidecar.waitForLog((line) => line['code'] === 'etcd_denied', 10_000);
     const { status, body } = await sidecar.waitFor(() => true, 5000);
     expect(status).toBe(503);
@@ -192,7 +201,11 @@ describe('SIGHUP', () => {
     const sidecar = await stage!.sidecar({
       election: 'unusable',
       id: 'a',
-      args: [`--etcd-ca=${authority.certFile}`, `--etcd-cert=${cert}`, `--etcd-key=${client.keyFile}`],
+      args: [
+        `--etcd-ca=${authority.certFile}`,
+        `--etcd-cert=${cert}`,
+        `--etcd-key=${client.keyFile}`,
+      ],
     });
     const { token } = await agreement([sidecar]);
     await fileWith('client.crt', 'half a certificate');
@@ -206,7 +219,11 @@ describe('SIGHUP', () => {
   test('takes up the log level', async () => {
     await start({});
     const config = await fileWith('config.yaml', 'logLevel: info\n');
-    const sidecar = await stage!.sidecar({ election: 'louder', id: 'a', args: [`--config=${config}`] });
+    const sidecar = await stage!.sidecar({
+      election: 'louder',
+      id: 'a',
+      args: [`--config=${config}`],
+    });
     await agreement([sidecar]);
     await fileWith('config.yaml', 'logLevel: trace\n');
     sidecar.signal('SIGHUP');

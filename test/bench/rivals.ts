@@ -1,0 +1,234 @@
+// Three candidates of one kind on one etcd, for benchmarks: electord, the etcd3 package's Election behind a small HTTP
+// server, and Go's library as `etcdctl elect`. Each can be started, told to go, and watched for the moment it leads.
+// Times are of this process's monotonic clock, in ms.
+import { Agent, request } from 'node:http';
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { build } from 'esbuild';
+import { spawnGuarded, type GuardedChild } from '../../src/cli/dev/etcd-child.ts';
+import { etcdEnvironment } from '../../src/cli/dev/etcd-cache.ts';
+import type { EtcdCluster } from '../harness/etcd.ts';
+import { etcdBinaries } from '../harness/binaries.ts';
+import { reservePorts } from '../harness/ports.ts';
+import { eventually } from '../harness/wait.ts';
+
+/** The checkout: benchmarks are started there. */
+const root = process.cwd();
+
+/** One candidate in a process of its own. */
+export interface Candidate {
+  readonly id: string;
+  readonly child: GuardedChild;
+  /** Whether it says that it leads. */
+  leads(): Promise<boolean>;
+  /** Resolves to the time of the first sign that it leads; never rejects. `ended` stops looking. */
+  firstClaim(ended: AbortSignal): Promise<number>;
+}
+
+/** A kind of candidate. */
+export interface Rival {
+  readonly name: string;
+  /** How it is told to leave. */
+  readonly leave: NodeJS.Signals;
+  /** Where its places in the queue are kept. */
+  readonly queuePrefix: string;
+  start(id: string): Promise<Candidate>;
+}
+
+/** A question follows the answer before it this soon: the resolution of what is measured. */
+const pollEveryMs = 1;
+
+/** Whether `GET /leader` answers 200. */
+function asks(agent: Agent, url: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    request(url, { agent }, (answer) => {
+      answer.resume().on('end', () => resolve(answer.statusCode === 200));
+    })
+      .on('error', reject)
+      .end();
+  });
+}
+
+/** A candidate that answers `/leader` over HTTP, asked over one kept connection. */
+function overHttp(id: string, child: GuardedChild, port: number): Candidate {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  void child.exited.then(() => agent.destroy());
+  const url = `http://127.0.0.1:${port}/leader`;
+  return {
+    id,
+    child,
+    leads: () => asks(agent, url),
+    async firstClaim(ended) {
+      while (!ended.aborted) {
+        if (await asks(agent, url).catch(() => false)) return performance.now();
+        await delay(pollEveryMs);
+      }
+      return Number.POSITIVE_INFINITY;
+    },
+  };
+}
+
+export function electord(cluster: EtcdCluster, ttlSeconds: number): Rival {
+  return {
+    name: 'electord',
+    leave: 'SIGTERM',
+    queuePrefix: '/electord/bench/candidates/',
+    async start(id) {
+      const [port = 0, localPort = 0] = await reservePorts(2);
+      const child = await spawnGuarded({
+        file: process.execPath,
+        args: [
+          ...[join(root, 'dist', 'electord.js'), '--election=bench', `--id=${id}`],
+          ...[`--etcd=${cluster.endpoints.join(',')}`, `--ttl=${ttlSeconds}s`],
+          ...[`--listen=127.0.0.1:${port}`, `--local-listen=127.0.0.1:${localPort}`],
+        ],
+        env: { PATH: process.env['PATH'] },
+      });
+      return overHttp(id, child, port);
+    },
+  };
+}
+
+export async function etcd3Election(cluster: EtcdCluster, ttlSeconds: number): Promise<Rival> {
+  const folder = join(root, '.cache', 'run');
+  const program = join(folder, `peer-etcd3-${process.pid}.mjs`);
+  mkdirSync(folder, { recursive: true });
+  await build({
+    absWorkingDir: root,
+    entryPoints: [join(root, 'test', 'bench', 'peer-etcd3.ts')],
+    outfile: program,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20.19',
+    packages: 'external',
+    logLevel: 'warning',
+  });
+  process.on('exit', () => rmSync(program, { force: true }));
+  return {
+    name: 'etcd3 Election',
+    leave: 'SIGTERM',
+    queuePrefix: 'election/bench/',
+    async start(id) {
+      const [port = 0] = await reservePorts(1);
+      const args = [cluster.endpoints.join(','), 'bench', id, String(ttlSeconds), String(port)];
+      const child = await spawnGuarded({
+        file: process.execPath,
+        args: [program, ...args],
+        env: { PATH: process.env['PATH'] },
+      });
+      return overHttp(id, child, port);
+    },
+  };
+}
+
+/**
+ * It prints its key and its name once it leads, and asks nobody: no HTTP is in its times. It takes no TTL: its session has
+ * the library's own, a minute.
+ */
+export async function goElection(cluster: EtcdCluster): Promise<Rival> {
+  const { etcdctl } = (await etcdBinaries())[cluster.version];
+  if (etcdctl === null) throw new Error('there is no etcdctl');
+  return {
+    name: 'Go (etcdctl elect)',
+    leave: 'SIGINT',
+    queuePrefix: 'go-bench/',
+    async start(id) {
+      let claimedAt: number | null = null;
+      const child = await spawnGuarded({
+        file: etcdctl,
+        args: [`--endpoints=${cluster.endpoints.join(',')}`, 'elect', 'go-bench', id],
+        env: etcdEnvironment({ ETCDCTL_API: '3' }),
+        onLine: () => {
+          claimedAt ??= performance.now();
+        },
+      });
+      return {
+        id,
+        child,
+        leads: () => Promise.resolve(claimedAt !== null && child.exit() === null),
+        async firstClaim(ended) {
+          while (!ended.aborted && claimedAt === null) await delay(pollEveryMs);
+          return claimedAt ?? Number.POSITIVE_INFINITY;
+        },
+      };
+    },
+  };
+}
+
+const settledWithinMs = 30_000;
+
+/**
+ * Between two rounds: a newcomer's start is over by then, and the others have renewed and been asked as in a life of
+ * some length. What is measured is the hand-over, not the start beside it.
+ */
+const calmMs = 1500;
+
+/** Waits until exactly one of these leads and all stand in the queue; resolves to that one. */
+async function settled(
+  { queuePrefix }: Rival,
+  standing: readonly Candidate[],
+  cluster: EtcdCluster,
+): Promise<Candidate> {
+  return eventually(
+    async () => {
+      const leading = await Promise.all(standing.map((candidate) => candidate.leads()));
+      const found = standing.filter((_, index) => leading[index]);
+      if (found.length !== 1) return null;
+      const keys = await cluster.etcdctl(['get', '--prefix', '--keys-only', queuePrefix]);
+      return keys.split('\n').filter((key) => key !== '').length === standing.length && found[0];
+    },
+    { withinMs: settledWithinMs, what: 'one leader of three' },
+  );
+}
+
+/**
+ * Ends the leader by `signal` again and again, each replaced by a newcomer; resolves to the times from the signal to
+ * the first sign that another leads, one for each round, in ms.
+ */
+export async function successions(
+  rival: Rival,
+  cluster: EtcdCluster,
+  { rounds, signal }: { readonly rounds: number; readonly signal: NodeJS.Signals },
+): Promise<readonly number[]> {
+  let standing: Candidate[] = [];
+  const times: number[] = [];
+  try {
+    for (const id of ['a', 'b', 'c']) standing.push(await rival.start(id));
+    for (let round = 0; round < rounds; round += 1) {
+      const leader = await settled(rival, standing, cluster);
+      const others = standing.filter((candidate) => candidate !== leader);
+      const ended = new AbortController();
+      const claims = others.map((candidate) => candidate.firstClaim(ended.signal));
+      await delay(calmMs);
+      const signalledAt = performance.now();
+      leader.child.signal(signal);
+      times.push((await Promise.race(claims)) - signalledAt);
+      ended.abort();
+      await leader.child.exited;
+      standing = [...others, await rival.start(`next-${round}`)];
+    }
+    return times;
+  } finally {
+    for (const { child } of standing) child.signal('SIGKILL');
+    await Promise.all(standing.map(({ child }) => child.exited));
+    await cluster.etcdctl(['del', '--prefix', rival.queuePrefix]);
+  }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
+
+/** One line of the table that a benchmark prints. */
+export function row(name: string, times: readonly number[]): string {
+  const [low, mid, high] = [Math.min(...times), median(times), Math.max(...times)];
+  const cells = [mid, low, high].map((value) => value.toFixed(1).padStart(9));
+  return `${name.padEnd(20)}${cells.join('')}${String(times.length).padStart(8)}`;
+}
+
+export const heading = `${'ms'.padEnd(20)}${'median'.padStart(9)}${'min'.padStart(9)}${'max'.padStart(9)}${'rounds'.padStart(8)}`;

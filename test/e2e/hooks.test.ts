@@ -1,0 +1,164 @@
+// Hooks of real sidecars on a real etcd: a planned hand-over waits for the step-down hook while the lease is kept
+// alive; hooks that fail, hang, fork or do not obey delay it by no more than they may; and none is left behind.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { membersOf, untilGone } from '../harness/process-groups.ts';
+import { monotonicMs, type LogLine, type Sidecar } from '../harness/sidecar.ts';
+import { eventually, within } from '../harness/wait.ts';
+import { Probe, staleClaims } from './claims.ts';
+import { agreement, failoverWithinMs, openStage, ttlMs, type Stage } from './stage.ts';
+
+let stage: Stage;
+let folder: string;
+
+beforeAll(async () => {
+  stage = await openStage({ size: 1 });
+});
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'electord-hooks-'));
+});
+afterEach(async () => {
+  await stage.clear();
+  rmSync(folder, { recursive: true, force: true });
+});
+afterAll(() => stage.end());
+
+const file = (name: string): string => join(folder, name);
+const read = (name: string): string =>
+  existsSync(file(name)) ? readFileSync(file(name), 'utf8') : '';
+const groupIn = (name: string): Promise<number> =>
+  eventually(() => Number(read(name)) || null, { withinMs: 10_000, what: `a group in ${name}` });
+/** Neither the hook nor its fork obeys; its group is noted. */
+const stubborn = (name: string): string =>
+  `exec:echo $$ > ${file(name)}; trap "" TERM; (trap "" TERM; sleep 1000) & sleep 1000; sleep 1000`;
+
+async function two(
+  election: string,
+  args: readonly string[],
+): Promise<{ first: Sidecar; second: Sidecar }> {
+  const first = await stage.sidecar({ election, id: 'a', args });
+  await first.waitFor(({ isLeader }) => isLeader, 10_000);
+  const second = await stage.sidecar({ election, id: 'b' });
+  await agreement([first, second]);
+  return { first, second };
+}
+
+const timeOf = (line: LogLine): number => Date.parse(String(line['time']));
+const saying = (text: string) => (line: LogLine) => String(line['msg']).includes(text);
+const leaseOf = async (sidecar: Sidecar): Promise<string> =>
+  (await sidecar.get<{ lease: { id: string } }>('/status')).body.lease.id;
+
+test('a planned hand-over waits for a 2 s hook, keeps the lease alive, and leaves no gap', async () => {
+  // As long as the TTL: without renewals the lease would not last.
+  const hook = `exec:echo $ELECTORD_CAUSE $ELECTORD_MUST_STOP_IN_MS > ${file('told')}; sleep 2`;
+  const { first, second } = await two('planned', [`--on-step-down=${hook}`]);
+  const lease = await leaseOf(first);
+  const probe = new Probe([first, second]);
+  const stoppedAt = monotonicMs();
+  first.signal('SIGTERM');
+  await eventually(() => probe.of(first).at(-1)?.claims === null, {
+    withinMs: 1000,
+    what: 'the end of the claim',
+  });
+  // While the hook runs nobody leads, and the lease with its key lives on.
+  const during: boolean[] = [];
+  while (monotonicMs() - stoppedAt < 1800) {
+    during.push((await stage.leases()).includes(lease));
+    expect((await second.get('/leader')).status).toBe(503);
+  }
+  expect(during.length).toBeGreaterThan(5);
+  expect(during).not.toContain(false);
+  const next = await second.waitFor(({ isLeader }) => isLeader, 5000);
+  expect(next.receivedAt - stoppedAt).toBeGreaterThan(2000);
+  expect(next.receivedAt - stoppedAt).toBeLessThan(4000);
+  const released = await first.waitForLog(saying('gave the leadership of planned back'), 5000);
+  const leads = await second.waitForLog(saying('leads planned'), 5000);
+  // A few milliseconds on a quiet machine, and sometimes less than none: the successor sees the release first.
+  expect(timeOf(leads) - timeOf(released)).toBeLessThan(250);
+  expect(staleClaims(await probe.end())).toEqual([]);
+  expect(read('told')).toMatch(/^stopping \d{4}\n$/);
+  expect((await first.exited).code).toBe(0);
+});
+
+test.each([
+  ['fails', 'exec:exit 3', 'failed'],
+  ['kills itself', 'exec:kill -9 $$', 'failed'],
+  ['is not there', 'exec:/nonexistent/hook', 'failed'],
+  ['cannot be reached', 'http://127.0.0.1:1/hook', 'failed'],
+])('a step-down hook that %s holds up nothing', async (_what, hook, result) => {
+  const { first, second } = await two('failing', [`--on-step-down=${hook}`]);
+  const stoppedAt = monotonicMs();
+  first.signal('SIGTERM');
+  const next = await second.waitFor(({ isLeader }) => isLeader, 5000);
+  expect(next.receivedAt - stoppedAt).toBeLessThan(1000);
+  expect(await first.waitForLog(saying('hook'), 5000)).toMatchObject({
+    level: 'warn',
+    hook: 'step-down',
+    result,
+  });
+});
+
+test('a step-down hook that hangs is killed with its forks at its timeout, and counted', async () => {
+  const { first, second } = await two('hanging', [
+    `--on-step-down=${stubborn('group')}`,
+    '--hook-timeout=500ms',
+  ]);
+  const token = await first.waitFor(({ isLeader }) => isLeader, 5000);
+  await stage.cluster.etcdctl(['get', '--prefix', '/electord/hanging/']);
+  first.signal('SIGTERM');
+  const group = await groupIn('group');
+  const next = await second.waitFor(({ isLeader }) => isLeader, 5000);
+  expect(next.receivedAt - token.receivedAt).toBeGreaterThan(500);
+  expect(membersOf(group)).toEqual([]);
+  expect(await first.waitForLog(saying('hook'), 5000)).toMatchObject({ result: 'timeout' });
+  expect((await within(first.exited, { withinMs: 5000, what: 'its end' })).code).toBe(0);
+});
+
+test('an on-elected hook does not delay leadership, is ended with the term, and is counted', async () => {
+  const args = [`--on-elected=${stubborn('group')}`, '--on-step-down=exec:true'];
+  const { first, second } = await two('elected', args);
+  const group = await groupIn('group');
+  expect(membersOf(group).length).toBeGreaterThan(0);
+  const metrics = async (): Promise<string> => (await first.get('/metrics')).text;
+  await stage.cluster.etcdctl(['del', '--prefix', '/electord/elected/candidates/']);
+  await eventually(async () => (await metrics()).includes('hook="elected",result="failed"'), {
+    withinMs: 5000,
+    what: 'the count',
+  });
+  await eventually(async () => (await metrics()).includes('hook="step-down",result="ok"'), {
+    withinMs: 5000,
+    what: 'the count of the hook after the fact',
+  });
+  await untilGone(group, 2000);
+  await agreement([first, second]);
+});
+
+test('a hook does not outlive a killed sidecar, nor one that stands still', async () => {
+  const hooks = [`--on-elected=${stubborn('group')}`];
+  const { first, second } = await two('killed', hooks);
+  const group = await groupIn('group');
+  first.signal('SIGKILL');
+  await untilGone(group, 2000);
+  await second.waitFor(({ isLeader }) => isLeader, failoverWithinMs(ttlMs));
+  rmSync(file('group'));
+  const third = await stage.sidecar({ election: 'still', id: 'c', args: hooks });
+  const other = await groupIn('group');
+  third.signal('SIGSTOP');
+  await untilGone(other, ttlMs + 500);
+  expect(membersOf(other)).toEqual([]);
+  third.signal('SIGCONT');
+});
+
+test('without etcd the hook has what time the lease leaves, and is killed with it', async () => {
+  const { first } = await two('silent', [`--on-step-down=${stubborn('group')}`]);
+  const frozenAt = monotonicMs();
+  for (const node of stage.cluster.nodes) node.freeze();
+  const group = await groupIn('group');
+  await untilGone(group, ttlMs);
+  // The last renewal was sent before the freeze: the lease lasts no longer than that.
+  expect(monotonicMs() - frozenAt).toBeLessThan(ttlMs);
+  for (const node of stage.cluster.nodes) node.thaw();
+  expect(await first.waitForLog(saying('hook'), 5000)).toMatchObject({ result: 'timeout' });
+});

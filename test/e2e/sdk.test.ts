@@ -1,0 +1,241 @@
+// The client on real sidecars and a real etcd: two never work at once while sidecars die, hang and come back; the signal of
+// whileLeader comes in time; and the package is what an app can import, under every line of Node.
+import { execFile } from 'node:child_process';
+import { copyFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { connect, operate, type Client } from '../../src/sdk/client.ts';
+import { spawnGuarded } from '../../src/cli/dev/etcd-child.ts';
+import { projectFolder } from '../harness/binaries.ts';
+import { nodeInstallWithinMs, nodeOfLine } from '../harness/node-line.ts';
+import { reservePort } from '../harness/ports.ts';
+import { monotonicMs, type Sidecar } from '../harness/sidecar.ts';
+import { eventually } from '../harness/wait.ts';
+import { appWithClient, type AppFolder } from './sdk-package.ts';
+import { agreement, failoverWithinMs, openStage, ttlMs, type Stage } from './stage.ts';
+
+const run = promisify(execFile);
+let stage: Stage;
+const clients: Client[] = [];
+
+beforeAll(async () => {
+  stage = await openStage({ size: 1 });
+});
+afterEach(async () => {
+  await Promise.all(clients.splice(0).map((client) => client.close()));
+  await stage.clear();
+});
+afterAll(() => stage.end());
+
+function follow(url: string): Client {
+  const client = connect({ url });
+  clients.push(client);
+  return client;
+}
+
+/** A time during which the work of one client ran, on the machine's monotonic clock. */
+interface Shift {
+  readonly id: string;
+  readonly token: bigint;
+  readonly from: number;
+  to: number | null;
+  /** What was left of the validity when the signal came. */
+  leftMs: number | null;
+}
+
+/** Works through every term of these, and writes down when. */
+function recordShifts(
+  workers: readonly { readonly id: string; readonly client: Client }[],
+  stopWithinMs: number,
+) {
+  const shifts: Shift[] = [];
+  for (const { id, client } of workers) {
+    const work = client.whileLeader(
+      (term, signal) =>
+        new Promise<void>((resolve) => {
+          const shift: Shift = {
+            id,
+            token: term.fencingToken,
+            from: monotonicMs(),
+            to: null,
+            leftMs: null,
+          };
+          shifts.push(shift);
+          signal.addEventListener('abort', () => {
+            shift.leftMs = term.remainingMs();
+            shift.to = monotonicMs();
+            resolve();
+          });
+        }),
+      { stopWithinMs },
+    );
+    work.catch((failure: unknown) => {
+      throw failure;
+    });
+  }
+  return shifts;
+}
+
+const workersOf = (sidecars: readonly Sidecar[]) =>
+  sidecars.map(({ id, localUrl }) => ({ id, client: follow(localUrl) }));
+
+test.each(['SIGKILL', 'SIGSTOP'] as const)(
+  'a leading sidecar that gets %s: the work ends in time, before another begins',
+  { timeout: 60_000 },
+  async (signal) => {
+    const sidecars = await stage.three({ election: `sdk-${signal.toLowerCase()}` });
+    const { leader, token } = await agreement(sidecars);
+    const shifts = recordShifts(workersOf(sidecars), 300);
+    await eventually(() => shifts.length === 1, { withinMs: 5000, what: 'the first shift' });
+    expect(shifts[0]).toMatchObject({ id: leader.id, token: BigInt(token), to: null });
+    leader.signal(signal);
+    await eventually(() => shifts.length === 2, {
+      withinMs: failoverWithinMs(ttlMs) + 5000,
+      what: 'the second shift',
+    });
+    const [first, second] = shifts as [Shift, Shift];
+    expect(second.id).not.toBe(leader.id);
+    expect(second.token).toBeGreaterThan(first.token);
+    expect(first.to).not.toBeNull();
+    expect(first.to!).toBeLessThanOrEqual(second.from);
+    // The signal left time to stop in.
+    expect(first.leftMs).toBeGreaterThan(0);
+    leader.signal('SIGCONT');
+  },
+);
+
+test('a switchover is pushed: the old work stops at once, the new begins, each with its own token', async () => {
+  const sidecars = await stage.three({ election: 'sdk-switchover' });
+  const { leader, others } = await agreement(sidecars);
+  const shifts = recordShifts(workersOf(sidecars), 100);
+  await eventually(() => shifts.length === 1, { withinMs: 5000, what: 'the first shift' });
+  const operator = operate({ url: others[1]!.localUrl });
+  try {
+    const askedAt = monotonicMs();
+    const answer = await operator.switchover({ to: others[0]!.id, reason: 'a test' });
+    expect(answer).toMatchObject({ done: true, leader: { id: others[0]!.id } });
+    await eventually(() => shifts.length === 2 && shifts[0]!.to !== null, {
+      withinMs: 5000,
+      what: 'the second shift',
+    });
+    expect(shifts.map(({ id }) => id)).toEqual([leader.id, others[0]!.id]);
+    // Well below the validity that was left (more than a second): it was told, it did not run out.
+    expect(shifts[0]!.to! - askedAt).toBeLessThan(700);
+    const { terms } = await operator.history();
+    expect(terms[0]).toMatchObject({ leader: others[0]!.id, to: null });
+    expect(terms[1]).toMatchObject({ leader: leader.id, cause: 'switchover', reason: 'a test' });
+  } finally {
+    operator.close();
+  }
+});
+
+test(
+  'the client survives its sidecar, and works in the term after the restart',
+  { timeout: 60_000 },
+  async () => {
+    const port = await reservePort();
+    const wish = { election: 'sdk-restart', id: 'a', args: [`--local-listen=127.0.0.1:${port}`] };
+    const first = await stage.sidecar(wish);
+    const client = follow(`http://127.0.0.1:${port}`);
+    const shifts = recordShifts([{ id: 'a', client }], 100);
+    await eventually(() => shifts.length === 1, { withinMs: 20_000, what: 'the first shift' });
+    first.signal('SIGKILL');
+    await first.exited;
+    await eventually(() => !client.isLeader(), { withinMs: ttlMs, what: 'the end of the claim' });
+    await stage.sidecar(wish);
+    await eventually(() => shifts.length === 2, { withinMs: 20_000, what: 'the second shift' });
+    expect(shifts[1]!.token).toBeGreaterThan(shifts[0]!.token);
+    expect(client.isLeader()).toBe(true);
+  },
+);
+
+test('a hold keeps an asked-for step-down waiting', async () => {
+  const [leader] = [(await agreement(await stage.three({ election: 'sdk-hold' }))).leader];
+  const client = follow(leader.localUrl);
+  await client.ready(5000);
+  const operator = operate({ url: leader.localUrl });
+  try {
+    const askedAt = monotonicMs();
+    const hold = await client.hold(700);
+    expect(hold.heldForMs).toBeGreaterThan(600);
+    expect(hold.heldForMs).toBeLessThanOrEqual(700);
+    await operator.stepDown({ reason: 'a test' });
+    expect(monotonicMs() - askedAt).toBeGreaterThanOrEqual(hold.heldForMs);
+  } finally {
+    operator.close();
+  }
+});
+
+describe('the package', () => {
+  let app: AppFolder;
+  beforeAll(async () => {
+    app = await appWithClient({ types: true });
+    await copyFile(join(projectFolder, 'deploy/examples/node.mjs'), join(app.path, 'node.mjs'));
+  });
+  afterAll(() => app.remove());
+
+  test.each([0, 22, 24, 26])(
+    'is imported and leads under Node %i (0: the one that runs this)',
+    { timeout: nodeInstallWithinMs + 60_000 },
+    async (line) => {
+      const node = line === 0 ? process.execPath : await nodeOfLine(line);
+      const sidecar = await stage.sidecar({ election: `sdk-node-${line}`, id: 'a' });
+      const lines: string[] = [];
+      const child = await spawnGuarded({
+        file: node,
+        args: [join(app.path, 'node.mjs')],
+        env: { PATH: process.env['PATH'], ELECTORD_LOCAL_URL: sidecar.localUrl },
+        onLine: (text) => lines.push(text),
+      });
+      try {
+        await eventually(() => lines.some((text) => /^work done, fencing token \d+$/.test(text)), {
+          withinMs: 20_000,
+          what: `work under ${node}: ${lines.join('\n')}`,
+        });
+      } finally {
+        child.signal('SIGTERM');
+      }
+      expect(await child.exited, lines.join('\n')).toEqual({ code: 0, signal: null });
+      // A deprecation or an experiment of a newer Node would be printed.
+      expect(lines.filter((text) => !text.startsWith('work done'))).toEqual([]);
+    },
+  );
+
+  test('can be required by a CommonJS app', async () => {
+    await writeFile(
+      join(app.path, 'app.cjs'),
+      "console.log(typeof require('electord/client').connect);",
+    );
+    const { stdout } = await run(process.execPath, [join(app.path, 'app.cjs')]);
+    expect(stdout).toBe('function\n');
+  });
+
+  test(
+    'has declarations that TypeScript finds, and that refuse what is wrong',
+    { timeout: 120_000 },
+    async () => {
+      const lines = [
+        "import { connect } from 'electord/client';",
+        'const client = connect({ url: "unix:/x" });',
+        'export const token: bigint | null = client.fencingToken();',
+        'export const wrong: string = client.leader();',
+        'connect({ uri: "x" });',
+      ];
+      await writeFile(join(app.path, 'app.mts'), lines.join('\n'));
+      const compiler = join(projectFolder, 'node_modules/typescript/bin/tsc');
+      const flags = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext'];
+      const types = ['--typeRoots', join(projectFolder, 'node_modules/@types'), '--types', 'node'];
+      const target = ['--target', 'es2022', '--lib', 'es2022'];
+      const failure = await run(
+        process.execPath,
+        [compiler, ...flags, ...target, ...types, 'app.mts'],
+        { cwd: app.path },
+      ).catch((error: unknown) => error as { readonly stdout: string });
+      const faults = failure.stdout.split('\n').filter((line) => line.includes('error TS'));
+      expect(faults.map((fault) => /app\.mts\((\d+)/.exec(fault)?.[1])).toEqual(['4', '5']);
+      expect(faults[0]).toContain('Leader | null');
+      expect(faults[1]).toContain("'uri'");
+    },
+  );
+});
