@@ -1,16 +1,20 @@
 // The composition root, the only file that knows everybody: builds the parts from a configuration, wires them, starts
 // them and stops them in order. It decides nothing.
+import { AppSide, type RunOptions } from './app-side/app-side.ts';
 import { SystemClock } from './clock.ts';
+import { hostInUrl, isLocalOnly, isWildcard } from './config/addresses.ts';
 import { describe, withBoundPort, type Configuration } from './config/configuration.ts';
 import { certificateWarnings, type Credentials } from './config/files.ts';
+import { settings } from './config/settings.ts';
 import { AssertionFailure } from './core/assert.ts';
 import { electionName, memberId } from './core/model.ts';
 import { Elector } from './elector/elector.ts';
 import { EtcdCoordinator } from './etcd/coordinator.ts';
 import { newLeaseId } from './etcd/lease-id.ts';
 import { createApplication } from './http/application.ts';
-import type { Inputs } from './http/inputs.ts';
-import { listen, type Listening } from './http/listen.ts';
+import { createEvents } from './http/events.ts';
+import type { Inputs, LocalInputs } from './http/inputs.ts';
+import { listen, type Listening, type ServerTls } from './http/listen.ts';
 import { LoopDelay } from './loop-delay.ts';
 import type { Clock, RequestObserver } from './ports.ts';
 import { createLog, type Log } from './telemetry/log.ts';
@@ -27,6 +31,10 @@ export interface Sidecar {
   abandon(): Promise<void>;
   /** Takes up rotated certificates, passwords and tokens, and the log level. */
   reload(configuration: Configuration, credentials: Credentials): void;
+  /** Sends a signal to the child of `run`, to its whole group where `all`; false where none runs. */
+  signalChild(name: NodeJS.Signals, all: boolean): boolean;
+  /** The exit code of the child of `run`, 128+N for signal N; null where none has ended. */
+  childExitCode(): number | null;
 }
 
 export interface SidecarOptions {
@@ -34,67 +42,107 @@ export interface SidecarOptions {
   readonly credentials: Credentials;
   /** An internal assertion failed: nothing is claimed any more, and the process should end with 70. */
   readonly onFatal: (failure: unknown) => void;
+  /** What `run` adds: a child beside every term, and the log on the standard error; null for `serve`. */
+  readonly run?: RunOptions | null;
 }
+
+/** Lines are written this much later than what they tell of: nothing competes with a hand-over, least of all the log. */
+const linesAfterMs = 5;
+
+/** The standard output belongs to the child of `run`. */
+const standardError = 2;
 
 /** Starts a sidecar. Rejects with CannotListen where a listener's address is not to be had. */
 export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
-  const { configuration, onFatal } = options;
+  const { configuration, onFatal, run = null } = options;
   let { credentials } = options;
-  const log = createLog({ level: configuration.logLevel, format: configuration.logFormat });
+  const { logLevel: level, logFormat: format } = configuration;
+  const log = createLog({ level, format, ...(run === null ? {} : { destination: standardError }) });
   const clock = new SystemClock();
   const metrics = createMetrics({ id: memberId(configuration.id), version, clock });
   const coordinator = coordinate(configuration, () => credentials, clock, metrics.requests);
-  const elector = elect(configuration, clock, coordinator, onFatal);
-  const app = (): ReturnType<Inputs['health']['app']> => ({
-    configured: false,
-    healthy: true,
-    detail: 'no check is configured',
+  const beside = new AppSide({
+    settings: configuration,
+    run,
+    clock,
+    log,
+    observeHook: (event, result, seconds) => metrics.observeHook(event, result, seconds),
+    secretVariables: settings.filter(({ secret }) => secret).map(({ variable }) => variable),
+    localUrl: () => localUrlOf(configuration, listeners),
   });
-  metrics.observe({ elections: elector, app, eventClients: () => 0 });
-  logNotices(log, elector, clock);
+  const elector = elect(configuration, clock, coordinator, beside, onFatal);
+  const app = (): ReturnType<Inputs['health']['app']> => beside.health();
+  const wallNow = (): number => Date.now();
+  const events = createEvents({ elections: elector, clock, wallNow });
+  metrics.observe({ elections: elector, app, eventClients: () => events.count() });
+  logNotices(log, elector, clock, (write) => setTimeout(write, linesAfterMs));
   const loopDelay = new LoopDelay(clock);
   let effective = configuration;
-  const listeners = await openListeners(configuration, {
+  const inputs: Inputs = {
     elections: elector,
     clock,
-    wallNow: () => Date.now(),
+    wallNow,
     started: { at: clock.now(), wallMs: Date.now() },
     metrics: () => metrics.render(),
     version,
     describe: () => describe(effective),
     health: { loopDelayMs: () => loopDelay.worstMs(), app },
+    events,
+    history: (election) => coordinator.history(election),
     reportError: (error) => {
       log.error({ err: error }, 'an answer could not be given');
       if (error instanceof AssertionFailure) onFatal(error);
     },
-  });
+  };
+  const local: LocalInputs = {
+    coordinator,
+    store: coordinator.fencedStore(),
+    token: () => credentials.token?.reveal() ?? null,
+    checksHost: configuration.localListen.kind === 'tcp' && isLocalOnly(configuration.localListen),
+    graceMs: configuration.graceMs,
+    maxHoldMs: configuration.maxHoldMs,
+  };
+  const listeners = await openListeners(configuration, inputs, local, tlsOf(credentials));
   const port = boundPort(listeners);
   if (port !== null) effective = withBoundPort(configuration, port);
   log.info({ version, settings: describe(effective) }, 'electord starts');
   for (const warning of certificateWarnings(credentials, Date.now())) log.warn(warning);
+  beside.start(elector);
   elector.start(effective.url);
   return {
     log,
     stop: async () => {
       await elector.stop();
+      await beside.stop();
       await Promise.all(listeners.map((listener) => listener.close()));
       coordinator.close();
       loopDelay.stop();
+      // The last lines are on their way.
+      await new Promise((resolve) => setTimeout(resolve, linesAfterMs));
     },
     abandon: async () => {
       const lease = elector.lease();
+      await beside.kill();
       if (lease !== null) await coordinator.revoke(lease.leaseId).catch(() => undefined);
     },
     reload: (reloaded, readAnew) => {
       credentials = readAnew;
       log.level = reloaded.logLevel;
       coordinator.reset();
+      try {
+        const tls = tlsOf(readAnew);
+        if (tls !== null) for (const listener of listeners) listener.renew(tls);
+      } catch (error) {
+        log.error({ err: error }, 'the new certificate of the listeners cannot be used');
+      }
       for (const warning of certificateWarnings(credentials, Date.now())) log.warn(warning);
       log.info(
         { logLevel: reloaded.logLevel },
         'certificates, passwords and tokens were read anew',
       );
     },
+    signalChild: (name, all) => beside.app?.signalChild(name, all) ?? false,
+    childExitCode: () => beside.app?.childExitCode() ?? null,
   };
 }
 
@@ -128,17 +176,18 @@ function elect(
   configuration: Configuration,
   clock: Clock,
   coordinator: EtcdCoordinator,
+  beside: AppSide,
   onFatal: (failure: unknown) => void,
 ): Elector {
   const { id, advertise, url, priority, ttlMs, marginMs, takeoverDelayMs, graceMs } = configuration;
   return new Elector({
     elections: configuration.elections.map((name) => electionName(name)),
     me: { id: memberId(id), address: advertise, url, priority, version },
-    timing: { ttlMs, marginMs, takeoverDelayMs, graceMs, stopLeadMs: 0 },
+    timing: { ttlMs, marginMs, takeoverDelayMs, graceMs, stopLeadMs: beside.stopLeadMs },
     clock,
     coordinator,
-    app: null,
-    appHealthy: true,
+    app: beside.app,
+    appHealthy: beside.healthyAtFirst,
     whenAllUnhealthy: configuration.whenAllUnhealthy,
     random: Math.random,
     newLeaseId,
@@ -146,15 +195,22 @@ function elect(
   });
 }
 
+/** The certificate of the TCP listeners, null where they speak plain HTTP. */
+function tlsOf({ tlsCert, tlsKey, tlsClientCa }: Credentials): ServerTls | null {
+  if (tlsCert === null || tlsKey === null) return null;
+  return { certificate: tlsCert, key: tlsKey.reveal(), clientCa: tlsClientCa };
+}
+
 /** Opens the public and the local listener, or neither. */
 async function openListeners(
   { listen: open, localListen }: Configuration,
   inputs: Inputs,
+  local: LocalInputs,
+  tls: ServerTls | null,
 ): Promise<readonly Listening[]> {
-  const application = createApplication(inputs);
-  const first = await listen(application, open);
+  const first = await listen(createApplication(inputs), open, {}, tls);
   try {
-    return [first, await listen(application, localListen)];
+    return [first, await listen(createApplication(inputs, local), localListen, {}, tls)];
   } catch (failure) {
     await first.close();
     throw failure;
@@ -164,4 +220,17 @@ async function openListeners(
 function boundPort([publicListener]: readonly Listening[]): number | null {
   const address = publicListener?.address;
   return address !== undefined && 'port' in address ? address.port : null;
+}
+
+/** As a client on this machine reaches the local listener: a URL, or `unix:/path`. */
+function localUrlOf(
+  { localListen, tlsCertFile }: Configuration,
+  [, local]: readonly Listening[],
+): string {
+  if (localListen.kind === 'unix') return `unix:${localListen.path}`;
+  const { host } = localListen;
+  const bound = local?.address;
+  const port = bound !== undefined && 'port' in bound ? bound.port : localListen.port;
+  const scheme = tlsCertFile === null ? 'http' : 'https';
+  return `${scheme}://${isWildcard(host) ? '127.0.0.1' : hostInUrl(host)}:${port}`;
 }

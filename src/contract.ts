@@ -106,11 +106,62 @@ export interface TermOnWire {
   readonly actor: string | null;
   /** How long nobody led before it, as its leader saw it, in milliseconds. */
   readonly leaderlessMs: number | null;
+  /** True where its leader had no time to record the end: `to` and `cause` follow from the next term. */
+  readonly endDerived: boolean;
 }
 
 export interface HistoryAnswer {
   readonly election: string;
   readonly terms: readonly TermOnWire[];
+}
+
+/** The answer to a switchover that was carried out: the new term. */
+export interface SwitchoverAnswer extends VerbAnswer {
+  readonly fencingToken: string;
+}
+
+/** `GET /fence/TOKEN`, with 200 where it is current and 409 where it is not. */
+export interface FenceAnswer {
+  readonly election: string;
+  readonly fencingToken: string;
+  readonly current: boolean;
+}
+
+/** `PUT /state/KEY`; `revision` is the number in the `ETag`. */
+export interface StateWriteAnswer {
+  readonly election: string;
+  readonly key: string;
+  readonly revision: string;
+  readonly fencingToken: string;
+}
+
+/** `POST /journal`; `replayed`: the same `Idempotency-Key` had been appended before. */
+export interface JournalAppendAnswer {
+  readonly election: string;
+  readonly seq: number;
+  readonly replayed: boolean;
+}
+
+/** One entry of `GET /journal`; `entry` is the JSON that was appended. */
+export interface JournalEntryOnWire {
+  readonly seq: number;
+  readonly fencingToken: string;
+  readonly at: string;
+  readonly by: string;
+  readonly entry: unknown;
+}
+
+/** `GET /journal`: go on with `after` set to the last `seq` until that is `last`. */
+export interface JournalAnswer {
+  readonly election: string;
+  readonly entries: readonly JournalEntryOnWire[];
+  readonly last: number;
+}
+
+/** One thing that is wrong with a body or a query, in the member `faults` of a problem. */
+export interface FaultOnWire {
+  readonly field: string;
+  readonly problem: string;
 }
 
 /** An error answer, `application/problem+json` (RFC 9457), with a stable `code`. */

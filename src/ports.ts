@@ -170,7 +170,7 @@ export type Notice =
     }
   | {
       readonly kind: 'lease';
-      readonly state: 'granted' | 'lapsed' | 'recovered' | 'lost' | 'revoked';
+      readonly state: 'granted' | 'lapsed' | 'recovered' | 'lost' | 'revoking';
       readonly leaseId: LeaseId;
       readonly ttlMs: number;
     }
@@ -189,7 +189,10 @@ export type Notice =
 
 /** One request to etcd as it ended, for the metrics. */
 export interface RequestObserver {
-  /** `operation` is grant, renew, revoke, join, observe, release, enroll, proclaim, watch or authenticate. */
+  /**
+   * `operation` is grant, renew, revoke, join, observe, release, enroll, proclaim, watch, authenticate, control,
+   * history, fence, state or journal.
+   */
   requested(operation: string, result: 'ok' | 'failed', durationMs: number): void;
 }
 
@@ -226,4 +229,79 @@ export interface Elections {
   hold(election: ElectionName, holdMs: number): number;
   /** What the app check found. */
   appHealth(healthy: boolean): void;
+}
+
+/** A term of our own that a write is made for, and the lease that its key hangs on: what guards the write. */
+export interface Writer {
+  readonly election: ElectionName;
+  readonly leaseId: LeaseId;
+  readonly token: FencingToken;
+}
+
+/** What a write requires of the value that is there; null: nothing. `anything`: that there is one. */
+export type Precondition = 'nothing' | 'anything' | readonly Revision[] | null;
+
+export interface StoredValue {
+  readonly bytes: Uint8Array;
+  /** As it was written; null where that is not known, because another program wrote the key. */
+  readonly contentType: string | null;
+  /** The revision that wrote it last. */
+  readonly revision: Revision;
+  /** The term in which it was written, null likewise. */
+  readonly writtenIn: FencingToken | null;
+}
+
+/** `conflict`: the precondition does not hold; `revision` is what is there, null for nothing. */
+export type WriteOutcome =
+  | { readonly kind: 'written'; readonly revision: Revision }
+  | { readonly kind: 'conflict'; readonly revision: Revision | null };
+
+export type RemoveOutcome =
+  | { readonly kind: 'removed' }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'conflict'; readonly revision: Revision | null };
+
+/** An entry for the journal: JSON as it was sent. Times are ISO 8601, for people. */
+export interface NewEntry {
+  readonly json: string;
+  readonly at: string;
+  readonly by: MemberId;
+  /** Makes a retry within a day safe; null where the caller gave none. */
+  readonly idempotencyKey: string | null;
+}
+
+export interface JournalEntry extends Omit<NewEntry, 'idempotencyKey'> {
+  readonly seq: number;
+  readonly token: FencingToken;
+}
+
+/** `reused`: the idempotency key belongs to another entry, which is number `seq`. */
+export type AppendOutcome =
+  | { readonly kind: 'appended'; readonly seq: number; readonly replayed: boolean }
+  | { readonly kind: 'reused'; readonly seq: number };
+
+export interface JournalPage {
+  readonly entries: readonly JournalEntry[];
+  /** The number of the newest entry there is, 0 for none. */
+  readonly last: number;
+}
+
+/**
+ * Small state and a log that only the leader of a term writes: each write is one transaction that compares the
+ * leader's key. Rejects with FencedOut where that term does not lead any more, and with Unreachable where it is not
+ * known whether the write was made; nothing is ever written twice.
+ */
+export interface FencedStore {
+  /** Linearizable; null where there is nothing. */
+  read(election: ElectionName, key: string): Promise<StoredValue | null>;
+  write(
+    writer: Writer,
+    key: string,
+    value: { readonly bytes: Uint8Array; readonly contentType: string },
+    precondition: Precondition,
+  ): Promise<WriteOutcome>;
+  remove(writer: Writer, key: string, precondition: Precondition): Promise<RemoveOutcome>;
+  append(writer: Writer, entry: NewEntry): Promise<AppendOutcome>;
+  /** Linearizable: at most `limit` entries behind number `after`, fewer where they are large. */
+  journal(election: ElectionName, after: number, limit: number): Promise<JournalPage>;
 }

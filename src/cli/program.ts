@@ -5,6 +5,8 @@ import { settings } from '../config/settings.ts';
 import { version } from '../version.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Flags } from './load.ts';
+import { addOperatorCommands } from './operator-commands.ts';
+import { run } from './run.ts';
 import { serve } from './serve.ts';
 
 type Action = () => Promise<number>;
@@ -39,6 +41,14 @@ function build(choose: (action: Action) => void): Command {
     .allowExcessArguments(false)
     .action((flags: Flags) => choose(() => serve(flags)));
   addSettings(serving);
+  const running = program
+    .command('run')
+    .description('run a command while this instance leads, and end with it')
+    .argument('<command...>', 'the command and its arguments, best after --')
+    .passThroughOptions()
+    .action((command: string[], flags: Flags) => choose(() => run(flags, command)));
+  addSettings(running);
+  addOperatorCommands(program, choose);
   program
     .command('dev')
     .description('an etcd, three sidecars and three sample apps on this machine, to try it out')

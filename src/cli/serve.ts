@@ -5,7 +5,7 @@ import { exitCodes } from './exit-codes.ts';
 import { load, type Flags } from './load.ts';
 
 /** How long an end that cannot wait spends on revoking the lease. */
-const abandonWithinMs = 1000;
+export const abandonWithinMs = 1000;
 
 /** Runs until it is told to stop. Resolves with the exit code; the caller ends the process with it. */
 export async function serve(flags: Flags): Promise<number> {
@@ -68,16 +68,17 @@ export async function serve(flags: Flags): Promise<number> {
 }
 
 /** As a shell reports a death by signal. */
-const signalCodes: Partial<Record<NodeJS.Signals, number>> = { SIGINT: 130, SIGTERM: 143 };
+export const signalCodes: Partial<Record<NodeJS.Signals, number>> = { SIGINT: 130, SIGTERM: 143 };
 
 /** A configuration that has become unusable changes nothing: the sidecar goes on with what it has. */
-function reload(sidecar: Sidecar, flags: Flags): void {
+export function reload(sidecar: Sidecar, flags: Flags): void {
   const loaded = load(flags);
   if (loaded.ok) sidecar.reload(loaded.configuration, loaded.credentials);
   else sidecar.log.error(`nothing was reloaded:\n${formatFaults(loaded.faults)}`);
 }
 
-const within = (limitMs: number, attempt: Promise<void> | undefined): Promise<void> =>
+/** Waits for the attempt, but not longer. */
+export const within = (limitMs: number, attempt: Promise<void> | undefined): Promise<void> =>
   Promise.race([
     attempt ?? Promise.resolve(),
     new Promise<void>((resolve) => {

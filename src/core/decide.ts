@@ -205,9 +205,13 @@ function voluntaryEnding(
   return endingOf(term, now, 'switchover', { to: successor.id, reason: failbackReason });
 }
 
+/** Where a member stands, by its newest key: an older one is what a process that is no more has left. */
+const placeOf = ({ candidates }: Queue, id: MemberId): number =>
+  candidates.findLastIndex((candidate) => candidate.id === id);
+
 /** A successor can be named if it stands in the queue and nobody foreign, who would not understand, stands before it. */
 function mayTakeOver(queue: Queue, own: OwnKey, id: MemberId): boolean {
-  const place = queue.candidates.findIndex((candidate) => candidate.id === id);
+  const place = placeOf(queue, id);
   const passed = queue.candidates.slice(1, place + 1);
   return (
     place > 0 &&
@@ -312,7 +316,7 @@ function effectsOf(election: Election, { held }: Ground): readonly ElectionEffec
 /** Those between us and the successor that was named, as the queue stands now. */
 function bypassedBy({ queue }: Election, ending: Ending | null): readonly Candidate[] {
   if (queue === null || ending === null || ending.to === null) return [];
-  const successor = queue.candidates.findIndex((candidate) => candidate.id === ending.to);
+  const successor = placeOf(queue, ending.to);
   return successor < 1 ? [] : queue.candidates.slice(1, successor);
 }
 
@@ -351,10 +355,10 @@ function rounds({ election, effects }: Draft, ground: Ground, now: Millis): Draf
 /** The healthy candidate of highest priority above ours, the first in the queue among equals. */
 function preferredTo({ queue, me, preferred }: Election, now: Millis): Election['preferred'] {
   if (queue === null) return null;
-  const healthy = (id: MemberId): boolean =>
-    queue.members.some((member) => member.id === id && member.healthy);
+  const healthy = ({ id, leaseId }: Candidate): boolean =>
+    queue.members.some((one) => one.id === id && one.leaseId === leaseId && one.healthy);
   const [best] = queue.candidates
-    .filter(({ native, priority, id }) => native && priority > me.priority && healthy(id))
+    .filter((one) => one.native && one.priority > me.priority && healthy(one))
     .sort((a, b) => b.priority - a.priority);
   if (best === undefined) return null;
   const { createRevision } = best;

@@ -13,7 +13,15 @@ import type {
   TermRecord,
 } from '../core/model.ts';
 import { FencedOut, LeaseLost, Refused } from '../errors.ts';
-import type { Answer, Coordinator, Joined, Release, TermBeginning, WatchNotice } from '../ports.ts';
+import type {
+  Answer,
+  Coordinator,
+  FencedStore,
+  Joined,
+  Release,
+  TermBeginning,
+  WatchNotice,
+} from '../ports.ts';
 import { Cluster, type ClusterOptions } from './cluster.ts';
 import type { Endpoint } from './endpoint.ts';
 import { classify, isLeaseAlreadyGranted } from './faults.ts';
@@ -21,6 +29,7 @@ import { keysOf, leaseToDecimal, memberKey, type ElectionKeys } from './keys.ts'
 import { renewOnce } from './renewal.ts';
 import { newLeaseId } from './lease-id.ts';
 import { encodeControl, encodeMember, encodeSwitchover } from './records.ts';
+import { EtcdFencedStore } from './store.ts';
 import {
   controlTransaction,
   forgetTransaction,
@@ -194,6 +203,23 @@ export class EtcdCoordinator implements Coordinator {
       this.#watches.delete(watch);
       watch.stop();
     };
+  }
+
+  /** State and journal, over the same connections. */
+  fencedStore(): FencedStore {
+    return new EtcdFencedStore({
+      transact: async (operation, request) => {
+        let sent = 0;
+        const { value } = await this.#cluster.request(operation, (endpoint, limitMs) => {
+          sent += 1;
+          return endpoint.client().kv.txn(request, endpoint.within(limitMs));
+        });
+        return { value, sent };
+      },
+      grant: (lease, ttlMs) => this.grant(lease, ttlMs),
+      keysOf: (election) => this.#keysOf(election),
+      now: () => this.#options.clock.now(),
+    });
   }
 
   /** Certificates or the password were rotated: connections are made anew, the lease and the watch survive. */

@@ -37,7 +37,10 @@ const roundedOrNull = (ms: number | null): number | null => (ms === null ? null 
 
 const iso = (wallMs: number): string => new Date(wallMs).toISOString();
 
-function leaderOnWire(leader: LeaderReport, { clock, wallNow }: Inputs): LeaderOnWire {
+type Clocks = Pick<Inputs, 'clock' | 'wallNow'>;
+
+/** The leader as others are told of it. */
+export function leaderOnWire(leader: LeaderReport, { clock, wallNow }: Clocks): LeaderOnWire {
   return {
     id: leader.id,
     address: leader.address,
@@ -47,7 +50,7 @@ function leaderOnWire(leader: LeaderReport, { clock, wallNow }: Inputs): LeaderO
 }
 
 /** The body of `/leader` and `/follower`. `report` was made for this very answer. */
-export function leaderAnswer(report: Report, inputs: Inputs): LeaderAnswer {
+export function leaderAnswer(report: Report, inputs: Clocks): LeaderAnswer {
   // Read after the report was made: the remaining time is told a little too short, never too long.
   const remainingMs = Math.floor(report.validUntil - inputs.clock.now());
   return {

@@ -2,13 +2,14 @@
 // Nothing is cached: each request asks for a report of its own, as late as possible.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import express, { type NextFunction, type Request, type Response } from 'express';
+import { assertNever } from '../core/assert.ts';
 import type { ElectionName } from '../core/model.ts';
 import type { Role } from '../core/report.ts';
-import type { Inputs } from './inputs.ts';
-import { problem, quoted, Refusal } from './problems.ts';
+import { ElectordError, FencedOut } from '../errors.ts';
+import type { Inputs, LocalInputs } from './inputs.ts';
+import { readBody } from './bodies.ts';
 import {
   overallRole,
-  routes,
   soleElection,
   type Asked,
   type Handler,
@@ -16,7 +17,11 @@ import {
   type Method,
   type Reply,
   type Route,
-} from './routes.ts';
+} from './exchange.ts';
+import { refuseForeignPages, requireToken } from './guards.ts';
+import { localRoutes } from './local-routes.ts';
+import { problem, quoted, Refusal, type ProblemCode } from './problems.ts';
+import { routes } from './routes.ts';
 
 /** What `listen` serves. */
 export interface Application {
@@ -24,6 +29,8 @@ export interface Application {
   /** For answers that are made before a request could be read. */
   role(): Role;
   reportError(error: unknown): void;
+  /** Nothing more is accepted: answers that have no end of their own end now. */
+  drain(): void;
 }
 
 /** Headers of every answer, whatever it says. */
@@ -42,17 +49,28 @@ function problemReply(refusal: Refusal): Reply {
   };
 }
 
+/** These two have no body by definition, and say nothing about one. */
+const isBodiless = (status: number): boolean => status === 204 || status === 304;
+
 function send(request: IncomingMessage, response: ServerResponse, reply: Reply, role: Role): void {
   const { method } = request;
+  const common = { ...commonHeaders(role), ...reply.headers };
+  if (isBodiless(reply.status)) {
+    response.writeHead(reply.status, common).end();
+    return;
+  }
+  const asks = method === 'HEAD' || method === 'OPTIONS';
+  const head = { 'Content-Type': reply.contentType, ...common };
+  if (reply.stream !== undefined) {
+    response.writeHead(reply.status, head);
+    if (asks) response.end();
+    else reply.stream(response);
+    return;
+  }
   // What GET would have sent is told to HEAD; OPTIONS has a body of its own, which is empty.
   const length = method === 'OPTIONS' ? 0 : Buffer.byteLength(reply.body);
-  response.writeHead(reply.status, {
-    'Content-Type': reply.contentType,
-    'Content-Length': length,
-    ...commonHeaders(role),
-    ...reply.headers,
-  });
-  if (method === 'HEAD' || method === 'OPTIONS') response.end();
+  response.writeHead(reply.status, { ...head, 'Content-Length': length });
+  if (asks) response.end();
   else response.end(reply.body);
 }
 
@@ -83,16 +101,45 @@ function readable(path: string): boolean {
   }
 }
 
-const asked = (request: Request, inputs: Inputs): Asked => ({
-  inputs,
-  // The first one wins where a client does not care, as curl and most programs do not.
-  prefersHtml: () => request.accepts(['json', 'html']) === 'html',
-});
+/** The parts of the path that have names; those of a wildcard come one by one. */
+function parameterOf({ params }: Request, name: string): string {
+  const value: unknown = params[name];
+  return Array.isArray(value) ? value.join('/') : String(value);
+}
+
+function asked(request: Request, inputs: Inputs, local: LocalInputs | null): Asked {
+  const { url } = request;
+  const end = url.indexOf('?');
+  const path = end < 0 ? url : url.slice(0, end);
+  return {
+    inputs,
+    local,
+    method: request.method,
+    path,
+    query: new URLSearchParams(end < 0 ? '' : url.slice(end + 1)),
+    header: (name) => request.get(name),
+    parameter: (name) => parameterOf(request, name),
+    body: (limitBytes) => readBody(request, limitBytes),
+    // The first one wins where a client does not care, as curl and most programs do not.
+    prefersHtml: () => request.accepts(['json', 'html']) === 'html',
+  };
+}
 
 interface Answered {
   readonly reply: Reply | Promise<Reply>;
   /** The role that the reply speaks of, so that header and body agree; null: no election in particular. */
-  readonly role: Role | null;
+  readonly role: () => Role | null;
+}
+
+/** Refuses whoever may not ask this, before anything of the request is looked at. */
+function guard(question: Asked): LocalInputs {
+  const { local, method } = question;
+  if (local === null) {
+    throw new Refusal(404, 'local_only', 'ask the local listener of this instance');
+  }
+  refuseForeignPages(question, local);
+  if (method === 'POST' || method === 'PUT' || method === 'DELETE') requireToken(question, local);
+  return local;
 }
 
 /** `name` is the election that the path names, null where it names none. */
@@ -101,15 +148,32 @@ function answer(
   route: Route,
   name: ElectionName | null,
   inputs: Inputs,
+  offered: LocalInputs | null,
 ): Answered {
   const { elections } = inputs;
-  if (route.scope === 'election') {
-    const handler = handlerFor(route, route.handlers, request);
-    const report = elections.report(name ?? soleElection(elections));
-    return { reply: handler({ ...asked(request, inputs), report }), role: report.role };
+  const question = asked(request, inputs, offered);
+  switch (route.scope) {
+    case 'instance': {
+      const handler = handlerFor(route, route.handlers, request);
+      const role = (): Role | null => (name === null ? null : elections.report(name).role);
+      return { reply: handler({ ...question, election: name }), role };
+    }
+    case 'election': {
+      const handler = handlerFor(route, route.handlers, request);
+      const report = elections.report(name ?? soleElection(elections));
+      return { reply: handler({ ...question, report }), role: () => report.role };
+    }
+    case 'local': {
+      const local = guard(question);
+      const handler = handlerFor(route, route.handlers, request);
+      const election = name ?? soleElection(elections);
+      const reply = handler({ ...question, local, report: elections.report(election) });
+      // Anew: a verb takes its time.
+      return { reply, role: () => elections.report(election).role };
+    }
+    default:
+      return assertNever(route);
   }
-  const reply = handlerFor(route, route.handlers, request)(asked(request, inputs));
-  return { reply, role: name === null ? null : elections.report(name).role };
 }
 
 /** The role for an answer that no election gave; an answer is never refused for want of it. */
@@ -128,8 +192,19 @@ function namedElection(request: Request, known: ReadonlySet<string>): ElectionNa
   throw new Refusal(404, 'unknown_election', detail);
 }
 
+const codesOfEtcd = [
+  'etcd_unreachable',
+  'etcd_denied',
+  'etcd_refused',
+] as const satisfies readonly ProblemCode[];
+
 function asRefusal(error: unknown, inputs: Inputs): Refusal {
   if (error instanceof Refusal) return error;
+  if (error instanceof FencedOut) return new Refusal(409, 'fenced_out', error.message);
+  if (error instanceof ElectordError) {
+    const code = codesOfEtcd.find((each) => each === error.code) ?? 'unavailable';
+    return new Refusal(503, code, error.message);
+  }
   inputs.reportError(error);
   return new Refusal(500, 'internal_error', 'the cause stands in the log of this instance');
 }
@@ -149,12 +224,13 @@ type Serve = (request: Request, response: Response) => void | Promise<void>;
 function serving(
   route: Route,
   inputs: Inputs,
+  local: LocalInputs | null,
   which: (request: Request) => ElectionName | null,
 ): Serve {
   return (request, response) => {
-    const { reply, role } = answer(request, route, which(request), inputs);
+    const { reply, role } = answer(request, route, which(request), inputs, local);
     const sendIt = (ready: Reply): void =>
-      send(request, response, ready, role ?? roleOrUnknown(inputs));
+      send(request, response, ready, ready.role ?? role() ?? roleOrUnknown(inputs));
     return reply instanceof Promise ? reply.then(sendIt) : sendIt(reply);
   };
 }
@@ -169,8 +245,8 @@ function bareExpress() {
   return application;
 }
 
-/** The application of a listener. Several may share `inputs`. */
-export function createApplication(inputs: Inputs): Application {
+/** The application of a listener, a public one where `local` is null. Several may share `inputs`. */
+export function createApplication(inputs: Inputs, local: LocalInputs | null = null): Application {
   const application = bareExpress();
   const known: ReadonlySet<string> = new Set(inputs.elections.names);
 
@@ -180,12 +256,12 @@ export function createApplication(inputs: Inputs): Application {
     }
     next();
   });
-  for (const route of routes) {
-    const short = serving(route, inputs, () => null);
-    const long = serving(route, inputs, (request) => namedElection(request, known));
+  for (const route of [...routes, ...localRoutes]) {
+    const short = serving(route, inputs, local, () => null);
+    const long = serving(route, inputs, local, (request) => namedElection(request, known));
     for (const path of route.paths) {
       application.route(path).all(short);
-      if (route.scope === 'election' || route.perElection) {
+      if (route.scope !== 'instance' || route.perElection) {
         application.route(`/elections/:election${path}`).all(long);
       }
     }
@@ -198,6 +274,7 @@ export function createApplication(inputs: Inputs): Application {
     handle: (request, response) => void application(request, response),
     role: () => roleOrUnknown(inputs),
     reportError: inputs.reportError,
+    drain: () => inputs.events.close(),
   };
 }
 

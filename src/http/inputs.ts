@@ -1,12 +1,24 @@
 // What the HTTP interface needs from the rest of the program; built by the composition root.
-import type { Millis } from '../core/model.ts';
-import type { Elections } from '../ports.ts';
+import type { ServerResponse } from 'node:http';
+import type { ElectionName, Millis } from '../core/model.ts';
+import type { Coordinator, Elections, FencedStore } from '../ports.ts';
 
 export interface HealthInputs {
   /** How late the event loop ran lately, in milliseconds: the worst of the recent past, not an average. */
   loopDelayMs(): number;
   /** What the app check says; `detail` is for people and holds no secret. */
   app(): { readonly configured: boolean; readonly healthy: boolean; readonly detail: string };
+}
+
+/** The clients of `/events`, of all listeners. */
+export interface Events {
+  /** Streams to a client whose header was sent; `elections` null means all of them. Never throws. */
+  open(response: ServerResponse, elections: ReadonlySet<ElectionName> | null): void;
+  isFull(): boolean;
+  /** How many clients receive events now. */
+  count(): number;
+  /** Sends everybody a last state and ends all streams, those opened later too. */
+  close(): void;
 }
 
 export interface Inputs {
@@ -22,6 +34,24 @@ export interface Inputs {
   /** The effective settings for `/status`, without secrets. */
   readonly describe: () => Record<string, unknown>;
   readonly health: HealthInputs;
+  readonly events: Events;
+  readonly history: Coordinator['history'];
   /** Told of every failure that a client only sees as a 500, and of failures of a listening socket. */
   readonly reportError: (error: unknown) => void;
+}
+
+/** What the local listener needs besides: the operator's verbs and the app's API. */
+export interface LocalInputs {
+  readonly coordinator: Pick<
+    Coordinator,
+    'observe' | 'pause' | 'resume' | 'requestSwitchover' | 'isCurrent'
+  >;
+  readonly store: FencedStore;
+  /** The bearer token that writing verbs must bring, null where none is configured; asked for each request. */
+  readonly token: () => string | null;
+  /** True for a loopback TCP listener, which any page in a browser on this machine can reach. */
+  readonly checksHost: boolean;
+  /** The most that a planned step-down may take, and the longest hold, in milliseconds. */
+  readonly graceMs: number;
+  readonly maxHoldMs: number;
 }

@@ -1,7 +1,9 @@
 // A listening socket for an application: TCP or unix, with a bound on everything a client can hold, and an end
-// that finishes the answers in flight. It knows connections and requests, not what is answered.
+// that finishes the answers in flight; TLS where it is configured. It knows connections and requests, not what is
+// answered.
 import { lstat, rm } from 'node:fs/promises';
 import { createServer, STATUS_CODES, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { ElectordError } from '../errors.ts';
@@ -10,6 +12,13 @@ import { unreadableAnswer, type Application } from './application.ts';
 /** `port` 0 asks for a free one. */
 export type ListenAddress =
   { readonly host: string; readonly port: number } | { readonly path: string };
+
+/** HTTPS: PEM texts. With `clientCa` only clients with a certificate of its are served. */
+export interface ServerTls {
+  readonly certificate: string;
+  readonly key: string;
+  readonly clientCa: string | null;
+}
 
 export interface Limits {
   /** How long the header of a request may take to arrive, and a whole request. */
@@ -42,6 +51,8 @@ export const standardLimits: Limits = {
 export interface Listening {
   /** Where it listens, with the port that was found. */
   readonly address: ListenAddress;
+  /** Connections made from now on get these certificates; throws if they are unusable. For TLS listeners only. */
+  renew(tls: ServerTls): void;
   /** Stops accepting, finishes the answers in flight within `drainMs`, and resolves once all is closed. */
   close(): Promise<void>;
 }
@@ -89,7 +100,7 @@ async function removeStale(path: string): Promise<void> {
   await rm(path, { force: true });
 }
 
-function bind(server: Server, address: ListenAddress): Promise<void> {
+function bind(server: Server | SecureServer, address: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void =>
       reject(
@@ -122,6 +133,9 @@ function statusOf(error: NodeJS.ErrnoException): 400 | 408 | 431 {
 /** Connections and the answers in flight on them, so that an end can tell the idle ones. */
 class Traffic {
   readonly #sockets = new Set<Socket>();
+  readonly #leaving = new WeakSet<Socket>();
+  /** Beneath TLS: ended only when time is up. */
+  readonly #beneath = new Set<Socket>();
   readonly #inFlight = new Set<ServerResponse>();
   #closing = false;
 
@@ -130,12 +144,18 @@ class Traffic {
     socket.once('close', () => this.#sockets.delete(socket));
   }
 
+  shakesHands(socket: Socket): void {
+    this.#beneath.add(socket);
+    socket.once('close', () => this.#beneath.delete(socket));
+  }
+
   began(response: ServerResponse): void {
     this.#inFlight.add(response);
     if (this.#closing) response.shouldKeepAlive = false;
     response.once('close', () => {
       this.#inFlight.delete(response);
-      if (this.#closing) this.#endIdle();
+      const { socket } = response.req;
+      if (this.#closing && !this.isBusy(socket)) this.#end(socket);
     });
   }
 
@@ -152,17 +172,32 @@ class Traffic {
   }
 
   cutOff(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of [...this.#sockets, ...this.#beneath]) socket.destroy();
   }
 
   #endIdle(): void {
     const busy = new Set<Duplex>([...this.#inFlight].map(({ req }) => req.socket));
-    for (const socket of this.#sockets) if (!busy.has(socket)) socket.destroySoon();
+    for (const socket of this.#sockets) if (!busy.has(socket)) this.#end(socket);
+  }
+
+  /** Once: each call would leave another listener behind. */
+  #end(socket: Socket): void {
+    if (this.#leaving.has(socket)) return;
+    this.#leaving.add(socket);
+    socket.destroySoon();
   }
 }
 
-function serverFor(application: Application, limits: Limits, traffic: Traffic): Server {
-  const server = createServer({
+/** TLS 1.2 is the oldest that is not known to be broken; Node has decided so too, but a flag can undo that. */
+const secureOptions = ({ certificate, key, clientCa }: ServerTls) => ({
+  cert: certificate,
+  key,
+  minVersion: 'TLSv1.2' as const,
+  ...(clientCa === null ? {} : { ca: clientCa }),
+});
+
+function bareServer(limits: Limits, tls: ServerTls | null): Server | SecureServer {
+  const options = {
     headersTimeout: limits.headersTimeoutMs,
     requestTimeout: limits.requestTimeoutMs,
     connectionsCheckingInterval: limits.checkEveryMs,
@@ -171,7 +206,25 @@ function serverFor(application: Application, limits: Limits, traffic: Traffic): 
     // A health check may be HTTP/1.1 without a Host; and a refusal by Node would lack our headers.
     requireHostHeader: false,
     noDelay: true,
+  };
+  if (tls === null) return createServer(options);
+  const required = tls.clientCa !== null;
+  return createSecureServer({
+    ...options,
+    ...secureOptions(tls),
+    handshakeTimeout: limits.headersTimeoutMs,
+    requestCert: required,
+    rejectUnauthorized: required,
   });
+}
+
+function serverFor(
+  application: Application,
+  limits: Limits,
+  traffic: Traffic,
+  tls: ServerTls | null,
+): Server | SecureServer {
+  const server = bareServer(limits, tls);
   // Node's own, called by close(), takes an answer for finished once it was handed over, and cuts off what the
   // client has not read of it yet. Traffic ends the idle connections instead.
   server.closeIdleConnections = () => undefined;
@@ -181,7 +234,12 @@ function serverFor(application: Application, limits: Limits, traffic: Traffic): 
     traffic.began(response);
     application.handle(request, response);
   };
-  server.on('connection', (socket) => traffic.opened(socket));
+  // With TLS the connection beneath closes with the one above; until there is one, it shakes hands.
+  if (tls === null) server.on('connection', (socket: Socket) => traffic.opened(socket));
+  else {
+    server.on('connection', (socket: Socket) => traffic.shakesHands(socket));
+    server.on('secureConnection', (socket: Socket) => traffic.opened(socket));
+  }
   server.on('request', handle);
   server.on('checkExpectation', handle);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -198,20 +256,26 @@ function serverFor(application: Application, limits: Limits, traffic: Traffic): 
   return server;
 }
 
-function closing(server: Server, traffic: Traffic, drainMs: number): Promise<void> {
+function closing(
+  server: Server | SecureServer,
+  application: Application,
+  traffic: Traffic,
+  drainMs: number,
+): Promise<void> {
   return new Promise((resolve) => {
     const bound = setTimeout(() => traffic.cutOff(), drainMs);
     server.close(() => {
       clearTimeout(bound);
       resolve();
     });
+    application.drain();
     traffic.close();
   });
 }
 
 /**
  * Serves `application` at `address`. A unix socket gets mode 0660; a socket file that nobody answers on is
- * replaced.
+ * replaced. `tls` is for TCP only: whoever may open a unix socket is on this machine.
  *
  * @throws CannotListen if the address is taken or not to be had.
  */
@@ -219,11 +283,13 @@ export async function listen(
   application: Application,
   address: ListenAddress,
   limits: Partial<Limits> = {},
+  tls: ServerTls | null = null,
 ): Promise<Listening> {
   const all = { ...standardLimits, ...limits };
   if ('path' in address) await removeStale(address.path);
   const traffic = new Traffic();
-  const server = serverFor(application, all, traffic);
+  const secure = 'path' in address ? null : tls;
+  const server = serverFor(application, all, traffic, secure);
   await bind(server, address);
   // A failing accept (no file descriptors left) costs that connection, not the process.
   server.on('error', (error) => application.reportError(error));
@@ -234,6 +300,9 @@ export async function listen(
       typeof bound === 'object' && bound !== null && !('path' in address)
         ? { host: address.host, port: bound.port }
         : address,
-    close: () => (closed ??= closing(server, traffic, all.drainMs)),
+    renew: (renewed) => {
+      if ('setSecureContext' in server) server.setSecureContext(secureOptions(renewed));
+    },
+    close: () => (closed ??= closing(server, application, traffic, all.drainMs)),
   };
 }

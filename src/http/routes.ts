@@ -1,73 +1,85 @@
-// The one table of paths: what each answers, and whether it speaks of one election. How a path is reached, and
-// what every answer has in common, is in application.ts.
+// The one table of the paths that both listeners serve: what each answers, and whether it speaks of one election. How a
+// path is reached, and what every answer has in common, is in application.ts.
 import type { LeaderAnswer } from '../contract.ts';
 import type { ElectionName } from '../core/model.ts';
-import type { Report, Role } from '../core/report.ts';
-import type { Elections } from '../ports.ts';
 import { electionsAnswer, leaderAnswer, statusAnswer } from './answers.ts';
+import { durationMs } from './bodies.ts';
+import {
+  json,
+  soleElection,
+  type Asked,
+  type AskedOfElection,
+  type Reply,
+  type Route,
+} from './exchange.ts';
+import { refuseForeignPages } from './guards.ts';
 import { healthAnswer, livenessAnswer, readinessAnswer } from './health.ts';
+import { historyAnswer } from './history.ts';
 import type { Inputs } from './inputs.ts';
 import { membersAnswer } from './members.ts';
 import { page, pageHeaders } from './page.ts';
-import { Refusal } from './problems.ts';
-
-export interface Reply {
-  readonly status: number;
-  readonly contentType: string;
-  readonly body: string;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-/** What a handler may know of the request. */
-export interface Asked {
-  readonly inputs: Inputs;
-  /** True for a client that would rather have HTML than JSON, which only browsers say. */
-  prefersHtml(): boolean;
-}
-
-/** A handler throws a Refusal to answer with a problem. */
-export type Handler<Question> = (asked: Question) => Reply | Promise<Reply>;
-/** The methods that any path knows; GET serves HEAD and OPTIONS as well. */
-export type Method = 'GET';
-export type Handlers<Question> = Readonly<Partial<Record<Method, Handler<Question>>>>;
-
-interface Place {
-  /** The path, and others that mean the same. */
-  readonly paths: readonly `/${string}`[];
-}
-
-/** Reached as `/elections/NAME/path`, and as `/path` where there is just one election. */
-export interface ElectionRoute extends Place {
-  readonly scope: 'election';
-  readonly handlers: Handlers<Asked & { readonly report: Report }>;
-}
-
-/** Speaks of this instance as a whole. `perElection`: it answers just the same under `/elections/NAME`. */
-export interface InstanceRoute extends Place {
-  readonly scope: 'instance';
-  readonly perElection: boolean;
-  readonly handlers: Handlers<Asked>;
-}
-
-export type Route = ElectionRoute | InstanceRoute;
-
-/** So many names stand in the detail of a problem; its member `elections` has them all. */
-const namedAtMost = 10;
-
-export function json(status: number, body: unknown): Reply {
-  return { status, contentType: 'application/json; charset=utf-8', body: JSON.stringify(body) };
-}
+import { quoted, Refusal } from './problems.ts';
 
 const okIf = (ok: boolean, body: unknown): Reply => json(ok ? 200 : 503, body);
 
-/** The one election there is; else the path must say which. */
-export function soleElection({ names }: Elections): ElectionName {
-  const [first] = names;
-  if (first !== undefined && names.length === 1) return first;
-  const some = names.slice(0, namedAtMost).join(', ');
-  const rest = names.length > namedAtMost ? ` and ${names.length - namedAtMost} more` : '';
-  const detail = `there are ${names.length} elections, ask under /elections/NAME: ${some}${rest}`;
-  throw new Refusal(404, 'election_required', detail, { extra: { elections: names } });
+/** `/leader`; with `hold`, on the local listener, it promises not to leave of its own accord for a while. */
+function leader(asked: AskedOfElection): Reply {
+  const { report, inputs, query, method } = asked;
+  const hold = query.get('hold');
+  if (hold === null) return okIf(report.role === 'leader', leaderAnswer(report, inputs));
+  const { local } = asked;
+  if (local === null) throw new Refusal(403, 'local_only', 'only the local listener grants holds');
+  refuseForeignPages(asked, local);
+  const wantedMs = durationMs(hold);
+  if (wantedMs === null) {
+    const detail = `hold=${quoted(hold)} is not a duration such as 500ms or 1s`;
+    throw new Refusal(400, 'invalid_parameter', detail);
+  }
+  const { elections } = inputs;
+  const { election } = report;
+  const holdMs = Math.min(wantedMs, local.maxHoldMs);
+  // HEAD and OPTIONS only ask: what they would have promised is not promised to anybody.
+  const heldMs = method === 'GET' ? elections.hold(election, holdMs) : 0;
+  const held = elections.report(election);
+  const body = { ...leaderAnswer(held, inputs), heldForMs: Math.floor(heldMs) };
+  return { ...okIf(held.role === 'leader', body), role: held.role };
+}
+
+/** Of which elections a client of `/events` wants to hear; null means all. */
+function eventsOf(
+  election: ElectionName | null,
+  { query, inputs }: Asked,
+): ReadonlySet<ElectionName> | null {
+  if (election !== null) return new Set([election]);
+  const wanted = query.getAll('election');
+  if (wanted.length === 0) return null;
+  const { names } = inputs.elections;
+  return new Set(
+    wanted.map((one) => {
+      const name = names.find((each) => each === one);
+      if (name !== undefined) return name;
+      const detail = `there is no election ${quoted(one)} here; /elections lists all`;
+      throw new Refusal(404, 'unknown_election', detail);
+    }),
+  );
+}
+
+/** The state comes first, so that a client that returns has missed nothing, whatever its `Last-Event-ID`. */
+function events(asked: Asked & { readonly election: ElectionName | null }): Reply {
+  const { events: streams } = asked.inputs;
+  const elections = eventsOf(asked.election, asked);
+  if (streams.isFull()) {
+    const detail = `${streams.count()} clients receive events already`;
+    const headers = { 'Retry-After': '1' };
+    throw new Refusal(503, 'too_many_clients', detail, { headers });
+  }
+  return {
+    status: 200,
+    contentType: 'text/event-stream',
+    body: '',
+    headers: { 'X-Accel-Buffering': 'no' },
+    stream: (response) => streams.open(response, elections),
+  };
 }
 
 /** Not the leader, knows who is, and is well. An observer counts: it can serve what a follower serves. */
@@ -108,9 +120,7 @@ export const routes: readonly Route[] = [
   {
     paths: ['/leader', '/primary'],
     scope: 'election',
-    handlers: {
-      GET: ({ report, inputs }) => okIf(report.role === 'leader', leaderAnswer(report, inputs)),
-    },
+    handlers: { GET: leader },
   },
   {
     paths: ['/follower', '/replica'],
@@ -151,6 +161,14 @@ export const routes: readonly Route[] = [
     handlers: { GET: ({ report, inputs }) => json(200, membersAnswer(report, inputs.elections)) },
   },
   {
+    paths: ['/history'],
+    scope: 'election',
+    handlers: {
+      GET: async ({ report, inputs }) => json(200, await historyAnswer(report.election, inputs)),
+    },
+  },
+  { paths: ['/events'], scope: 'instance', perElection: true, handlers: { GET: events } },
+  {
     paths: ['/elections'],
     scope: 'instance',
     perElection: false,
@@ -159,18 +177,3 @@ export const routes: readonly Route[] = [
   { paths: ['/metrics'], scope: 'instance', perElection: false, handlers: { GET: metrics } },
   { paths: ['/'], scope: 'instance', perElection: false, handlers: { GET: root } },
 ];
-
-/**
- * The role that `X-Electord-Role` gives where an answer is about no election in particular: the role if there is
- * one election; with several `leader` if this instance leads any, else `follower`, `observer` or `unknown`, the
- * first of these that it is in any of them.
- */
-export function overallRole(elections: Elections): Role {
-  const found = new Set<Role>();
-  for (const name of elections.names) {
-    const { role } = elections.report(name);
-    if (role === 'leader') return role;
-    found.add(role);
-  }
-  return found.has('follower') ? 'follower' : found.has('observer') ? 'observer' : 'unknown';
-}

@@ -7,6 +7,7 @@ import {
   memberId,
   revision,
   type Candidate,
+  type Cause,
   type Control,
   type ElectionName,
   type FencingToken,
@@ -52,6 +53,7 @@ interface Knowledge {
   /** Our own claim ends here. */
   claimUntil: number;
   steppingDown: boolean;
+  revision: bigint;
 }
 
 export class FakeElections implements Elections {
@@ -83,6 +85,7 @@ export class FakeElections implements Elections {
       seenAt: this.nowMs,
       claimUntil: Number.NEGATIVE_INFINITY,
       steppingDown: false,
+      revision: 1n,
     };
   }
 
@@ -116,6 +119,7 @@ export class FakeElections implements Elections {
           : { ...shown, token: fencingToken(shown.createRevision), seenAt: known.seenAt },
       token: leads ? fencingToken(first.createRevision) : null,
       validUntil: leads ? known.claimUntil : now,
+      revision: known.freshAt === null ? null : revision(known.revision),
       observedAgeMs,
       candidates: isKnown ? known.candidates : [],
       members: isKnown ? known.members : [],
@@ -145,12 +149,27 @@ export class FakeElections implements Elections {
     return () => void this.#listeners.delete(listener);
   }
 
-  stepDown(): void {
-    throw new Error('not asked for in these tests');
+  /** What was asked of the elector, in order; `onStepDown` lets a test carry it out. */
+  readonly stepDowns: Parameters<Elections['stepDown']>[] = [];
+  onStepDown: () => void = () => undefined;
+  readonly holds: { election: ElectionName; holdMs: number }[] = [];
+
+  stepDown(...request: Parameters<Elections['stepDown']>): void {
+    this.stepDowns.push(request);
+    this.onStepDown();
   }
 
-  hold(): number {
-    throw new Error('not asked for in these tests');
+  hold(election: ElectionName, holdMs: number): number {
+    this.holds.push({ election, holdMs });
+    const { validUntil, token } = this.report(election);
+    return token === null ? 0 : Math.min(holdMs, validUntil - this.nowMs);
+  }
+
+  /** Tells that the leader or our role is another one, as the elector would. */
+  emitChange(cause: Cause, name: string = this.names[0]!): void {
+    const election = electionName(name);
+    const report = this.report(election);
+    this.emit({ kind: 'changed', election, report, previousLeader: null, cause });
   }
 
   appHealth(): void {

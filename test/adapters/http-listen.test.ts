@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { execFile } from 'node:child_process';
 import { afterEach, expect, it } from 'vitest';
 import { createApplication } from '../../src/http/application.ts';
+import { createEvents } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
 import {
   CannotListen,
@@ -41,6 +42,8 @@ function application(metrics: Inputs['metrics'] = () => Promise.reject(new Error
       loopDelayMs: () => 0,
       app: () => ({ configured: false, healthy: true, detail: '' }),
     },
+    events: createEvents({ elections, clock: elections.clock, wallNow: () => 0 }),
+    history: () => Promise.resolve([]),
     reportError: (error) => {
       throw error;
     },

@@ -3,6 +3,7 @@
 import { request, type IncomingHttpHeaders } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createApplication } from '../../src/http/application.ts';
+import { createEvents } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
 import { listen, type Listening } from '../../src/http/listen.ts';
 import { candidate, FakeElections, member } from './http-fake-elections.ts';
@@ -28,6 +29,9 @@ afterEach(async () => {
   for (const one of opened.splice(0)) await one.close();
 });
 
+const eventsFor = (elections: FakeElections): Inputs['events'] =>
+  createEvents({ elections, clock: elections.clock, wallNow: () => 0 });
+
 function inputsFor(elections: FakeElections, more: Partial<Inputs> = {}): Inputs {
   return {
     elections,
@@ -41,6 +45,8 @@ function inputsFor(elections: FakeElections, more: Partial<Inputs> = {}): Inputs
       loopDelayMs: () => 3,
       app: () => ({ configured: false, healthy: true, detail: 'no check' }),
     },
+    events: eventsFor(elections),
+    history: () => Promise.resolve([]),
     reportError: (error) => {
       throw error;
     },
@@ -110,6 +116,7 @@ const statuses: Record<string, readonly number[]> = {
   '/readyz': [200, 200, 200, 200, 503],
   '/status': [200, 200, 200, 200, 200],
   '/members': [200, 200, 200, 200, 200],
+  '/history': [200, 200, 200, 200, 200],
   '/elections': [200, 200, 200, 200, 200],
   '/metrics': [200, 200, 200, 200, 200],
   '/': [200, 200, 200, 200, 200],

@@ -355,6 +355,12 @@ describe('a switchover that somebody asks for', () => {
     expect(three().changed(100, change(8, { switchover })).claim).toBe(5);
   });
 
+  it('goes to the newest key of a member that was restarted, not to the one that it left behind', () => {
+    const story = three().changed(70, change(8, { candidates: [candidate('b', 8, 'b2')] }));
+    story.changed(100, change(9, { switchover: request('b') }));
+    expect(story.acts.at(-1)).toMatchObject({ bypassed: [{ key: 'b' }, { key: 'c' }] });
+  });
+
   it('is ignored where a foreign candidate, who would not understand, stands between', () => {
     const story = leading()
       .changed(50, change(6, { candidates: [{ ...candidate('b', 6), native: false }] }))

@@ -21,12 +21,14 @@ export class Story {
   readonly #timing: Timing;
   readonly #lines: string[] = [];
 
-  constructor(options: {
+  constructor(
+    options: {
       timing?: Partial<Timing>;
       quiesces?: boolean;
       priority?: number;
       whenAllUnhealthy?: 'lead' | 'none';
-    } = {}) {
+    } = {},
+  ) {
     this.#timing = { ...timing, ...options.timing };
     const self = { ...me, priority: options.priority ?? 0 };
     const standing = {

@@ -49,8 +49,8 @@ const post = (
     ...more,
   });
 
-const historyOf = async ({ get }: Sidecar): Promise<readonly Term[]> =>
-  (await get<{ terms: readonly Term[] }>('/history')).body.terms;
+const historyOf = async (sidecar: Sidecar): Promise<readonly Term[]> =>
+  (await sidecar.get<{ terms: readonly Term[] }>('/history')).body.terms;
 
 const five = (election: string): Promise<Sidecar[]> =>
   Promise.all(['a', 'b', 'c', 'd', 'e'].map((id) => stage.sidecar({ election, id })));
@@ -103,13 +103,10 @@ test('a switchover that cannot be is refused with the reason', async () => {
   const foreign = await stage.etcdctl(['elect', '/electord/refused/candidates', 'go-program']);
   const c = await stage.sidecar({ election: 'refused', id: 'c' });
   const members = async () => (await a.get<{ members: { id: string }[] }>('/members')).body.members;
-  const present = async () =>
-    ['b', 'c', 'never'].every((id) => ids.has(id)) && ids.has('go-program');
-  let ids = new Set<string>();
   await eventually(
     async () => {
-      ids = new Set((await members()).map(({ id }) => id));
-      return present();
+      const ids = new Set((await members()).map(({ id }) => id));
+      return ['b', 'c', 'never', 'go-program'].every((id) => ids.has(id));
     },
     { withinMs: 15_000, what: 'everybody in the queue' },
   );

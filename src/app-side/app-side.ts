@@ -1,0 +1,138 @@
+// Everything that stands beside us, as one part for the composition root: hooks, the child of `run`, the app check and
+// the guardian, each only where it is configured.
+import type { Cause, MemberId } from '../core/model.ts';
+import type { Clock, Elections } from '../ports.ts';
+import type { AppLog } from './app-log.ts';
+import { AppChecker, uncheckedApp, type AppHealth } from './check.ts';
+import { stopLeadMsFor } from './deadlines.ts';
+import { cleanEnvironment, type Surroundings } from './environment.ts';
+import { GuardedApp } from './guarded-app.ts';
+import { Guardian } from './guardian.ts';
+import type { Hook, ObserveHook } from './hooks.ts';
+import type { AppCheck } from './probe.ts';
+
+/** The settings that matter here. */
+export interface AppSideSettings {
+  readonly id: string;
+  readonly ttlMs: number;
+  readonly onElected: Hook | null;
+  readonly onStepDown: Hook | null;
+  readonly hookTimeoutMs: number;
+  readonly appCheck: AppCheck | null;
+  readonly appCheckIntervalMs: number;
+  readonly appCheckTimeoutMs: number;
+  readonly appCheckFall: number;
+  readonly appCheckRise: number;
+}
+
+/** What `electord run` adds. */
+export interface RunOptions {
+  /** The command and its arguments, at least one word. */
+  readonly command: readonly string[];
+  /** Told in the moment a term ends, before the child has stopped. */
+  readonly onEnded: (cause: Cause) => void;
+}
+
+export interface AppSideOptions {
+  readonly settings: AppSideSettings;
+  /** Null for `serve`. */
+  readonly run: RunOptions | null;
+  readonly clock: Clock;
+  readonly log: AppLog;
+  readonly observeHook: ObserveHook;
+  /** Names of variables that hold our secrets. */
+  readonly secretVariables: readonly string[];
+  /** Where our local listener is; asked when something is started. */
+  readonly localUrl: () => string;
+}
+
+export class AppSide {
+  /** For the elector; null where nothing has to stop when a term ends. */
+  readonly app: GuardedApp | null;
+  /** Whether the app counts as healthy before its first check. */
+  readonly healthyAtFirst: boolean;
+  /** How long before the lease runs out a term has to end. */
+  readonly stopLeadMs: number;
+  readonly #options: AppSideOptions;
+  readonly #guardian: Guardian | null;
+  readonly #checker: AppChecker | null;
+  #elections: Elections | null = null;
+
+  constructor(options: AppSideOptions) {
+    const { settings, run, clock, log } = options;
+    this.#options = options;
+    const { appCheck, onElected, onStepDown } = settings;
+    const commands = [appCheck, onElected, onStepDown].some((one) => one?.kind === 'exec');
+    this.#guardian = commands || run !== null ? new Guardian(clock, log) : null;
+    this.stopLeadMs = stopLeadMsFor(settings.ttlMs, run !== null || onStepDown !== null);
+    // Beside `run` there is no app to be unhealthy before we lead.
+    this.healthyAtFirst = appCheck === null || run !== null;
+    this.#checker = appCheck === null ? null : this.#check(appCheck);
+    this.app = onElected !== null || onStepDown !== null || run !== null ? this.#guard() : null;
+  }
+
+  /** Begins to check the app, and to follow the lease. */
+  start(elections: Elections): void {
+    this.#elections = elections;
+    this.app?.attach(elections);
+    if (this.#options.run === null) this.#checker?.start();
+  }
+
+  health(): AppHealth {
+    return this.#checker?.health() ?? uncheckedApp;
+  }
+
+  /** To be called when no term lasts any more; resolves when nothing is left beside us. */
+  async stop(): Promise<void> {
+    this.#checker?.stop();
+    await this.app?.settled();
+    this.#guardian?.close();
+  }
+
+  /** Kills everything that acts for a term; resolves when it is gone. */
+  async kill(): Promise<void> {
+    await this.app?.kill();
+  }
+
+  #surroundings(): Surroundings {
+    const { settings, secretVariables, localUrl } = this.#options;
+    const id = settings.id as MemberId;
+    return { id, inherited: process.env, secretVariables, localUrl };
+  }
+
+  #check(check: AppCheck): AppChecker {
+    const { settings, clock, log } = this.#options;
+    const { appCheckFall: fall, appCheckRise: rise } = settings;
+    return new AppChecker(
+      {
+        check,
+        intervalMs: settings.appCheckIntervalMs,
+        timeoutMs: settings.appCheckTimeoutMs,
+        thresholds: { fall, rise },
+        clock,
+        log,
+        guardian: this.#guardian,
+        environment: cleanEnvironment(this.#surroundings()),
+        onHealth: (healthy) => this.#elections?.appHealth(healthy),
+      },
+      this.healthyAtFirst,
+    );
+  }
+
+  #guard(): GuardedApp {
+    const { settings, run, clock, log, observeHook } = this.#options;
+    const { onElected, onStepDown, hookTimeoutMs } = settings;
+    const guardian = this.#guardian;
+    const child = run === null || guardian === null ? null : { command: run.command, guardian };
+    return new GuardedApp({
+      plan: { onElected, onStepDown, hookTimeoutMs, child },
+      tools: { clock, log, guardian, surroundings: this.#surroundings(), observeHook },
+      onEnded: (cause) => {
+        if (run === null) return;
+        this.#checker?.stop();
+        run.onEnded(cause);
+      },
+      onChildStarted: () => this.#checker?.startPatiently(),
+    });
+  }
+}

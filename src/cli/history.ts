@@ -1,0 +1,57 @@
+// `electord history`: the terms remembered, newest first, as a table.
+import type { TermOnWire } from '../sdk/client.ts';
+import {
+  mayColour,
+  say,
+  sayJson,
+  UnusableArgument,
+  withOperator,
+  type CommonFlags,
+} from './operator.ts';
+import { elapsed, momentOf } from './operator-times.ts';
+import { rendered, table, type Cell } from './table.ts';
+import { exitCodes } from './exit-codes.ts';
+
+export interface HistoryFlags extends CommonFlags {
+  readonly limit?: string;
+}
+
+const heading = ['TOKEN', 'LEADER', 'FROM', 'LED FOR', 'GAP BEFORE', 'ENDED BY', 'WHY'];
+
+/** Resolves with the exit code. */
+export function history(flags: HistoryFlags): Promise<number> {
+  return withOperator(flags, async (operator) => {
+    const limit = limitOf(flags.limit);
+    const answer = await operator.history();
+    const terms = answer.terms.slice(0, limit);
+    if (flags.json === true) sayJson({ ...answer, terms });
+    else if (terms.length === 0) say(`Nobody has led ${answer.election} yet.`);
+    else {
+      const colours = mayColour(process.stdout);
+      const rows = [heading.map((text): Cell => ({ text, emphasis: 'dim' })), ...terms.map(rowOf)];
+      for (const line of table(rows)) say(rendered(line, colours));
+    }
+    return exitCodes.clean;
+  });
+}
+
+function limitOf(text: string | undefined): number {
+  if (text === undefined) return Number.POSITIVE_INFINITY;
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new UnusableArgument(`--limit ${JSON.stringify(text)} is not a whole number above 0`);
+}
+
+function rowOf(term: TermOnWire): readonly Cell[] {
+  const { fencingToken, leader, from, to, cause, reason, actor, leaderlessMs, endDerived } = term;
+  const ledMs = from === null || to === null ? null : Date.parse(to) - Date.parse(from);
+  const why = [reason, actor === null ? null : `(${actor})`].filter((part) => part !== null);
+  return [
+    { text: fencingToken, emphasis: 'strong' },
+    leader,
+    from === null ? '-' : momentOf(from),
+    to === null ? { text: 'leads', emphasis: 'good' } : ledMs === null ? '-' : elapsed(ledMs),
+    leaderlessMs === null ? '-' : elapsed(leaderlessMs),
+    cause === null ? '-' : endDerived ? `${cause}?` : cause,
+    why.length === 0 ? '-' : why.join(' '),
+  ];
+}

@@ -1,0 +1,78 @@
+// The operator's commands and their flags, as commander is told of them. What each does is in the file of its name.
+import { Option, type Command } from 'commander';
+import { completion, shells, type Shell } from './completion.ts';
+import { history, type HistoryFlags } from './history.ts';
+import type { CommonFlags } from './operator.ts';
+import { pause, type PauseFlags } from './pause.ts';
+import { resume } from './resume.ts';
+import { status, type StatusFlags } from './status.ts';
+import { stepDown, type StepDownFlags } from './step-down.ts';
+import { switchover, type SwitchoverFlags } from './switchover.ts';
+import { awaitable, wait, type WaitFlags } from './wait.ts';
+
+type Choose = (action: () => Promise<number>) => void;
+
+const reasonFlag = ['--reason <TEXT>', 'why, for the history and the logs'] as const;
+
+/** Adds the commands to the program; `choose` is told which one was named. */
+export function addOperatorCommands(program: Command, choose: Choose): void {
+  const command = (name: string, description: string): Command =>
+    program.command(name).description(description).allowExcessArguments(false);
+
+  common(command('status', 'who leads, who else is there, and how this sidecar is'))
+    .option('--watch', 'go on showing it; ends with Ctrl-C')
+    .action((flags: StatusFlags) => choose(() => status(flags)));
+  common(command('history', 'the terms remembered: who led, for how long, why it ended'))
+    .option('--limit <COUNT>', 'only the newest so many')
+    .action((flags: HistoryFlags) => choose(() => history(flags)));
+  common(
+    command('wait', 'wait until this instance leads, follows, or another leads; 75 if not in time'),
+  )
+    .addOption(
+      new Option('--for <WHAT>', 'what to wait for').choices(awaitable).makeOptionMandatory(),
+    )
+    .option('--timeout <DURATION>', 'give up after this long, such as 30s; default: never')
+    .action((flags: WaitFlags) => choose(() => wait(flags)));
+  common(command('step-down', 'end the term of this sidecar, so that another one leads'))
+    .option(...reasonFlag)
+    .option('--not-for <DURATION>', 'do not stand again for this long')
+    .action((flags: StepDownFlags) => choose(() => stepDown(flags)));
+  common(command('switchover', 'hand leadership over to a named member; any sidecar may be asked'))
+    .requiredOption('--to <ID>', 'the member that shall lead')
+    .option(...reasonFlag)
+    .action((flags: SwitchoverFlags) => choose(() => switchover(flags)));
+  common(command('pause', 'nobody campaigns, whoever leads goes on; ends by itself'))
+    .option('--for <DURATION>', 'for how long; default: 10m')
+    .option(...reasonFlag)
+    .action((flags: PauseFlags) => choose(() => pause(flags)));
+  common(command('resume', 'end a pause')).action((flags: CommonFlags) =>
+    choose(() => resume(flags)),
+  );
+  program
+    .command('completion')
+    .description('print the completion of this command line for a shell')
+    .argument('<shell>', shells.join(', '))
+    .allowExcessArguments(false)
+    .action((shell: string, _flags: object, own: Command) => {
+      if (!isShell(shell))
+        own.error(`error: ${JSON.stringify(shell)} is none of ${shells.join(', ')}`);
+      else choose(() => completion(program, shell));
+    });
+}
+
+const isShell = (text: string): text is Shell => (shells as readonly string[]).includes(text);
+
+/** The flags that say which sidecar is asked, and how to answer. */
+function common(command: Command): Command {
+  return command
+    .option(
+      '--url <URL>',
+      "the sidecar's local listener, http://host:port or unix:/path [ELECTORD_LOCAL_URL; default: http://127.0.0.1:4041]",
+    )
+    .option('--election <NAME>', 'which election, where the sidecar stands in several')
+    .option(
+      '--token-file <FILE>',
+      'file with the bearer token of the sidecar [ELECTORD_TOKEN_FILE]',
+    )
+    .option('--json', 'answer in JSON');
+}

@@ -1,0 +1,27 @@
+// Spans and moments of time as an operator reads them at night. Pure.
+
+/** `850 ms`, `4.2 s`, `3 min 12 s`, `2 h 5 min`, `6 d 3 h`. */
+export function elapsed(ms: number): string {
+  if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
+  const seconds = ms / 1000;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const pairs = [
+    [86_400, 'd', 3600, 'h'],
+    [3600, 'h', 60, 'min'],
+    [60, 'min', 1, 's'],
+  ] as const;
+  const pair = pairs.find(([size]) => seconds >= size) ?? pairs[2];
+  const [size, unit, smaller, smallerUnit] = pair;
+  const whole = Math.floor(seconds / size);
+  const rest = Math.floor((seconds - whole * size) / smaller);
+  return rest === 0 ? `${whole} ${unit}` : `${whole} ${unit} ${rest} ${smallerUnit}`;
+}
+
+/** `2026-11-20 21:00:03`, in the time zone of whoever reads it; the text itself where it is no moment. */
+export function momentOf(iso: string): string {
+  const at = new Date(iso);
+  if (Number.isNaN(at.getTime())) return iso;
+  const two = (number: number): string => String(number).padStart(2, '0');
+  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+}

@@ -1,0 +1,147 @@
+// What all commands of the operator have in common: the flags that say which sidecar, where answers and failures go, and
+// the exit codes. They ask through sdk/ only, as any app does.
+import { readFileSync } from 'node:fs';
+import { formatDuration, parseDuration } from '../config/duration.ts';
+import { Refusal } from '../config/refusal.ts';
+import { ElectordError } from '../errors.ts';
+import {
+  connect,
+  operate,
+  type Client,
+  type ConnectOptions,
+  type Operator,
+} from '../sdk/client.ts';
+import { SidecarRefused, SidecarUnreachable } from '../sdk/errors.ts';
+import { exitCodes } from './exit-codes.ts';
+import { printable } from './table.ts';
+
+/** The sidecar did not do what was asked of it. */
+export const failedCode = 1;
+
+/** The flags of every such command. */
+export interface CommonFlags {
+  readonly url?: string;
+  readonly election?: string;
+  readonly tokenFile?: string;
+  readonly json?: true;
+}
+
+/** An argument that cannot be used. */
+export class UnusableArgument extends ElectordError {
+  override readonly name = 'UnusableArgument';
+  readonly code = 'unusable_argument';
+}
+
+/** Where a command writes. Lines, each with its end. */
+export const say = (text: string): void => void process.stdout.write(`${text}\n`);
+export const complain = (text: string): void => void process.stderr.write(`electord: ${text}\n`);
+export const sayJson = (body: unknown): void => say(JSON.stringify(body, bigintsAsText));
+
+/** Tokens are texts in JSON, as they are on the wire. */
+const bigintsAsText = (_: string, value: unknown): unknown =>
+  typeof value === 'bigint' ? value.toString() : value;
+
+/** Milliseconds of a flag such as `30s`. */
+export function durationOf(flag: string, text: string): number {
+  const ms = parseDuration(text);
+  if (!(ms instanceof Refusal)) return ms;
+  throw new UnusableArgument(`${flag} ${JSON.stringify(text)} ${ms.problem}`);
+}
+
+/** The duration of a flag as the sidecar reads it, or nothing. */
+export const durationText = (flag: string, text: string | undefined): string | undefined =>
+  text === undefined ? undefined : formatDuration(durationOf(flag, text));
+
+function tokenOf({ tokenFile }: CommonFlags): string | undefined {
+  const path = tokenFile ?? process.env['ELECTORD_TOKEN_FILE'];
+  if (path === undefined || path === '') {
+    const { ELECTORD_TOKEN: token } = process.env;
+    return token === '' ? undefined : token;
+  }
+  try {
+    return readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+  } catch (failure) {
+    const { code = 'unreadable' } = failure as NodeJS.ErrnoException;
+    throw new UnusableArgument(`the token cannot be read from ${path}: ${code}`);
+  }
+}
+
+function optionsOf(flags: CommonFlags): ConnectOptions {
+  const { url, election } = flags;
+  const token = tokenOf(flags);
+  return {
+    ...(url === undefined ? {} : { url }),
+    ...(election === undefined ? {} : { election }),
+    ...(token === undefined ? {} : { token }),
+  };
+}
+
+/** What went wrong, as a sentence; `--json` gives the sidecar's own problem where there is one. */
+function told(failure: ElectordError, flags: CommonFlags): void {
+  if (flags.json !== true) {
+    complain(printable(failure.message));
+    return;
+  }
+  const { code, message } = failure;
+  const problem = failure instanceof SidecarRefused ? failure.problem : { code, detail: message };
+  process.stderr.write(`${JSON.stringify(problem)}\n`);
+}
+
+function exitCodeOf(failure: ElectordError): number {
+  const { code } = failure;
+  const usage = code === 'unusable_argument' || code === 'unusable_option';
+  return usage ? exitCodes.usage : failedCode;
+}
+
+/** Runs a command; a failure that is no bug becomes a sentence and an exit code. */
+export async function guarded(flags: CommonFlags, run: () => Promise<number>): Promise<number> {
+  // `electord history | head`: whoever reads has read enough.
+  process.stdout.on('error', () => process.exit(exitCodes.clean));
+  try {
+    return await run();
+  } catch (failure) {
+    if (!(failure instanceof ElectordError)) throw failure;
+    told(failure, flags);
+    return exitCodeOf(failure);
+  }
+}
+
+/** Runs a command that asks the operator's side of the sidecar. */
+export function withOperator(
+  flags: CommonFlags,
+  run: (operator: Operator) => Promise<number>,
+): Promise<number> {
+  return guarded(flags, async () => {
+    const operator = operate(optionsOf(flags));
+    try {
+      return await run(operator);
+    } finally {
+      operator.close();
+    }
+  });
+}
+
+/** Runs a command that follows who leads. */
+export function withClient(
+  flags: CommonFlags,
+  run: (client: Client, operator: Operator) => Promise<number>,
+): Promise<number> {
+  return withOperator(flags, async (operator) => {
+    const client = connect(optionsOf(flags));
+    try {
+      return await run(client, operator);
+    } finally {
+      await client.close();
+    }
+  });
+}
+
+/** Whether to colour: on a terminal, unless NO_COLOR is set to anything. */
+export const mayColour = ({ isTTY }: { readonly isTTY?: boolean }): boolean =>
+  isTTY === true && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
+
+/** A refusal that time will not heal, such as for an election that is not there. */
+export const isFinal = (failure: unknown): boolean =>
+  failure instanceof ElectordError &&
+  !(failure instanceof SidecarUnreachable) &&
+  !(failure instanceof SidecarRefused && failure.problem.status >= 500);

@@ -1,0 +1,225 @@
+// `electord status`: one look at a sidecar and its election, or, with --watch, a look that stays true: redrawn on a
+// terminal, a line for each change elsewhere.
+import type {
+  Client,
+  InstanceStatus,
+  LeaderAnswer,
+  MembersAnswer,
+  Operator,
+} from '../sdk/client.ts';
+import { SidecarRefused } from '../sdk/errors.ts';
+import { ElectordError } from '../errors.ts';
+import {
+  isFinal,
+  mayColour,
+  say,
+  sayJson,
+  UnusableArgument,
+  withClient,
+  withOperator,
+  type CommonFlags,
+} from './operator.ts';
+import { OperatorScreen } from './operator-screen.ts';
+import { elapsed, momentOf } from './operator-times.ts';
+import { line, rendered, table, type Cell, type Emphasis, type Line } from './table.ts';
+import { exitCodes } from './exit-codes.ts';
+
+export interface StatusFlags extends CommonFlags {
+  readonly watch?: true;
+}
+
+/** What moves by itself, such as the lease, is redrawn this often; a change of leadership at once. */
+const redrawEveryMs = 500;
+
+/** Resolves with the exit code. */
+export function status(flags: StatusFlags): Promise<number> {
+  if (flags.watch === true)
+    return withClient(flags, (client, operator) => watch(client, operator, flags));
+  return withOperator(flags, async (operator) => {
+    const picture = await look(operator, flags);
+    if (flags.json === true) sayJson(picture.json);
+    else for (const each of picture.lines) say(rendered(each, mayColour(process.stdout)));
+    return exitCodes.clean;
+  });
+}
+
+interface Picture {
+  readonly json: object;
+  readonly lines: readonly Line[];
+}
+
+/** The one election, or the list of all where there are several and none was named. */
+async function look(operator: Operator, { election }: CommonFlags): Promise<Picture> {
+  try {
+    const [own, members] = await Promise.all([operator.status(), operator.members()]);
+    return { json: { ...own, members: members.members }, lines: pictureOf(own, members) };
+  } catch (failure) {
+    const several = failure instanceof SidecarRefused && failure.code === 'election_required';
+    if (!several || election !== undefined) throw failure;
+    const elections = await operator.elections();
+    return { json: { elections }, lines: listOf(elections) };
+  }
+}
+
+function emphasisOf(role: string): Emphasis | undefined {
+  if (role === 'leader') return 'good';
+  return role === 'unknown' ? 'bad' : undefined;
+}
+
+const cell = (text: string, emphasis?: Emphasis): Cell =>
+  emphasis === undefined ? text : { text, emphasis };
+const heading = (...titles: readonly string[]): readonly Cell[] =>
+  titles.map((title) => cell(title, 'dim'));
+
+function leaderText({ leader }: LeaderAnswer): Cell {
+  if (leader === null) return cell('nobody is known to lead', 'bad');
+  const { id, address, since } = leader;
+  const at = address === null ? '' : `, ${address}`;
+  const ledMs = Date.now() - Date.parse(since);
+  return cell(`${id} since ${momentOf(since)} (${elapsed(Math.max(0, ledMs))})${at}`, 'strong');
+}
+
+function leaseText({ lease }: InstanceStatus): Cell {
+  if (lease === null) return cell('none', 'bad');
+  return `${elapsed(lease.remainingMs)} left of ${elapsed(lease.ttlMs)}`;
+}
+
+function roleText({ id, role, obstacle, steppingDown, stopping }: InstanceStatus): Cell {
+  const notes = [
+    obstacle === null ? null : `does not campaign: ${obstacle.replaceAll('_', ' ')}`,
+    steppingDown ? 'stepping down' : null,
+    stopping ? 'stopping' : null,
+  ].filter((note) => note !== null);
+  return cell([`${id} is ${role}`, ...notes].join(', '), emphasisOf(role));
+}
+
+function pictureOf(own: InstanceStatus, { members }: MembersAnswer): readonly Line[] {
+  const { contactAgeMs } = own.etcd;
+  const facts: (readonly Cell[])[] = [
+    [cell('election', 'dim'), cell(own.election, 'strong')],
+    [cell('leader', 'dim'), leaderText(own)],
+    [cell('token', 'dim'), own.leader?.fencingToken ?? '-'],
+    [cell('sidecar', 'dim'), roleText(own)],
+    [cell('lease', 'dim'), leaseText(own)],
+    [
+      cell('etcd', 'dim'),
+      contactAgeMs === null
+        ? cell('has not answered yet', 'bad')
+        : cell(`asked ${elapsed(contactAgeMs)} ago`, contactAgeMs < own.ttlMs ? undefined : 'bad'),
+    ],
+  ];
+  if (own.control !== null) facts.push([cell('paused', 'dim'), pausedText(own.control)]);
+  const rows = members.map((member): readonly Cell[] => [
+    member.place === null ? '-' : String(member.place),
+    cell(`${member.id}${member.self ? ' *' : ''}`, member.role === 'leader' ? 'strong' : undefined),
+    cell(member.role, emphasisOf(member.role)),
+    String(member.priority),
+    member.native
+      ? cell(member.healthy ? 'healthy' : 'unhealthy', member.healthy ? 'good' : 'bad')
+      : '-',
+    member.address ?? '-',
+    member.version ?? (member.native ? '-' : 'another program'),
+  ]);
+  const columns = heading('PLACE', 'MEMBER', 'ROLE', 'PRIORITY', 'HEALTH', 'ADDRESS', 'VERSION');
+  return [...table(facts), line(), ...table([columns, ...rows])];
+}
+
+function pausedText({ by, until, reason }: NonNullable<InstanceStatus['control']>): Cell {
+  const parts = [
+    until === null ? null : `until ${momentOf(until)}`,
+    by === null ? null : `by ${by}`,
+    reason,
+  ].filter((part) => part !== null);
+  return cell(parts.join(', '), 'bad');
+}
+
+function listOf(elections: readonly LeaderAnswer[]): readonly Line[] {
+  const rows = elections.map((one): readonly Cell[] => [
+    one.election,
+    cell(one.role, emphasisOf(one.role)),
+    one.leader === null ? cell('-', 'bad') : one.leader.id,
+    one.leader?.fencingToken ?? '-',
+    one.isLeader ? elapsed(one.validForMs) : '-',
+  ]);
+  return table([heading('ELECTION', 'ROLE', 'LEADER', 'TOKEN', 'VALID FOR'), ...rows]);
+}
+
+/** Ends with SIGINT or SIGTERM, or where the sidecar refuses for good. */
+async function watch(client: Client, operator: Operator, flags: StatusFlags): Promise<number> {
+  const redraws = flags.json !== true && OperatorScreen.fits(process.stdout);
+  const screen = redraws ? new OperatorScreen(process.stdout) : null;
+  let last: readonly Line[] = [];
+  const show = async (): Promise<void> => {
+    try {
+      const picture = await look(operator, flags);
+      if (screen !== null) screen.show((last = picture.lines));
+      else if ('elections' in picture.json) {
+        throw new UnusableArgument('there are several elections: name the one with --election');
+      } else if (flags.json === true) sayJson(picture.json);
+      else say(changeOf(client));
+    } catch (failure) {
+      if (!(failure instanceof ElectordError) || isFinal(failure)) throw failure;
+      // The picture stays, and says itself that it is out of date.
+      const stale = line({ text: `OUT OF DATE: ${failure.message}`, emphasis: 'bad' });
+      if (screen !== null) screen.show([stale, line(), ...last]);
+      else if (flags.json === true) sayJson({ error: failure.code, detail: failure.message });
+      else say(`${momentOf(new Date().toISOString())}  ${failure.message}`);
+    }
+  };
+  try {
+    await untilEnded(client, show, screen === null ? null : redrawEveryMs);
+  } finally {
+    screen?.close();
+  }
+  return exitCodes.clean;
+}
+
+function changeOf(client: Client): string {
+  const { leader, role, id } = client.leadership();
+  const who =
+    leader === null
+      ? 'nobody is known to lead'
+      : `${leader.id} leads, token ${leader.fencingToken}`;
+  const text = `${momentOf(new Date().toISOString())}  ${who}; ${id ?? 'the sidecar'} is ${role}`;
+  return rendered(line(text), false);
+}
+
+/** Calls `show` now, after each change, and every so often; one call at a time, and none is lost. */
+function untilEnded(
+  client: Client,
+  show: () => Promise<void>,
+  everyMs: number | null,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let showing = false;
+    let again = false;
+    const end = (settle: () => void): void => {
+      clearInterval(timer);
+      unsubscribe();
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, stop);
+      settle();
+    };
+    const stop = (): void => end(resolve);
+    const run = async (): Promise<void> => {
+      again = showing;
+      if (showing) return;
+      showing = true;
+      try {
+        await show();
+      } catch (failure) {
+        end(() => reject(failure instanceof Error ? failure : new Error(String(failure))));
+        return;
+      }
+      showing = false;
+      if (again) void run();
+    };
+    const unsubscribe = client.onChange(() => void run());
+    const timer = everyMs === null ? undefined : setInterval(() => void run(), everyMs);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
+    // A first answer that tells anything is a change, which has been shown already.
+    const first = (): void => {
+      if (client.leadership().role === 'unknown') void run();
+    };
+    client.ready().then(first, first);
+  });
+}

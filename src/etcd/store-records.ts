@@ -1,0 +1,123 @@
+// The layout of `state/…` and `journal/…`, and what stands in them. A value of the state is the bare bytes, so that
+// other programs can read and write it; what we know of it stands beside it under `KEY#meta`, written in the same
+// transaction. Nothing here talks to etcd.
+import { createHash } from 'node:crypto';
+import type { IKeyValue } from 'etcd3';
+import { fencingToken, memberId, revision, type FencingToken } from '../core/model.ts';
+import type { JournalEntry, NewEntry } from '../ports.ts';
+import type { ElectionKeys } from './keys.ts';
+
+const formatVersion = 1;
+
+const rootOf = ({ candidates }: ElectionKeys): string => candidates.slice(0, -'candidates/'.length);
+
+/** `#` is not allowed in the key of a caller: nobody can name the record beside another value. */
+export const stateKey = (keys: ElectionKeys, key: string): string => `${rootOf(keys)}state/${key}`;
+export const metaKey = (keys: ElectionKeys, key: string): string => `${stateKey(keys, key)}#meta`;
+
+export interface JournalKeys {
+  readonly head: string;
+  readonly entries: string;
+}
+export const journalKeys = (keys: ElectionKeys): JournalKeys => ({
+  head: `${rootOf(keys)}journal/head`,
+  entries: `${rootOf(keys)}journal/entries/`,
+});
+
+/** Nineteen digits: the order of the keys is the order of the numbers. */
+export const entryKey = (keys: ElectionKeys, seq: number): string =>
+  journalKeys(keys).entries + String(seq).padStart(19, '0');
+
+export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+/** Where it is remembered that an idempotency key was used; hashed, since it may hold anything. */
+export const idempotencyRecordKey = (keys: ElectionKeys, idempotencyKey: string): string =>
+  `${rootOf(keys)}journal/keys/${sha256(idempotencyKey)}`;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function fieldsIn(text: string): Fields | null {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    return typeof parsed === 'object' && parsed !== null ? (parsed as Fields) : null;
+  } catch {
+    return null;
+  }
+}
+
+const textIn = (fields: Fields | null, name: string): string | null => {
+  const value = fields?.[name];
+  return typeof value === 'string' ? value : null;
+};
+
+const wholeIn = (fields: Fields | null, name: string): number => {
+  const value = fields?.[name];
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : 0;
+};
+
+function tokenIn(fields: Fields | null): FencingToken | null {
+  const text = textIn(fields, 'token');
+  return text !== null && /^\d{1,19}$/.test(text) ? fencingToken(revision(BigInt(text))) : null;
+}
+
+const encode = (fields: Fields): Buffer =>
+  Buffer.from(JSON.stringify({ v: formatVersion, ...fields }));
+
+/** `write` names the one request that wrote a value: its own retry recognises it. */
+export interface Meta {
+  readonly contentType: string | null;
+  readonly token: FencingToken | null;
+  readonly write: string | null;
+}
+
+export const encodeMeta = (contentType: string, token: FencingToken, write: string): Buffer =>
+  encode({ contentType, token: token.toString(), write });
+
+/** What is known of a value; nothing where another program has written it since. */
+export function decodeMeta(value: IKeyValue, meta: IKeyValue | null): Meta {
+  const own = meta !== null && meta.mod_revision === value.mod_revision;
+  const fields = own ? fieldsIn(meta.value.toString('utf8')) : null;
+  return {
+    contentType: textIn(fields, 'contentType'),
+    token: tokenIn(fields),
+    write: textIn(fields, 'write'),
+  };
+}
+
+export const encodeHead = (seq: number): Buffer => encode({ seq });
+export const decodeHead = (kv: IKeyValue | null): number =>
+  kv === null ? 0 : wholeIn(fieldsIn(kv.value.toString('utf8')), 'seq');
+
+/** One line of ours, then the JSON of the entry as it was sent. */
+export function encodeEntry(
+  { at, by, json }: NewEntry,
+  seq: number,
+  token: FencingToken,
+  write: string,
+): Buffer {
+  const line = encode({ seq, token: token.toString(), at, by, write });
+  return Buffer.concat([line, Buffer.from(`\n${json}`)]);
+}
+
+/** An entry, and which request wrote it. */
+export function decodeEntry(kv: IKeyValue): JournalEntry & { readonly write: string | null } {
+  const text = kv.value.toString('utf8');
+  const end = text.indexOf('\n');
+  const fields = fieldsIn(end < 0 ? '' : text.slice(0, end));
+  return {
+    seq: Number(kv.key.toString('utf8').slice(-19)),
+    token: tokenIn(fields) ?? fencingToken(revision(0n)),
+    at: textIn(fields, 'at') ?? '',
+    by: memberId(textIn(fields, 'by') ?? ''),
+    json: end < 0 ? 'null' : text.slice(end + 1),
+    write: textIn(fields, 'write'),
+  };
+}
+
+/** Which entry an idempotency key was used for, and what that one said. */
+export const encodeUse = (seq: number, json: string): Buffer =>
+  encode({ seq, digest: sha256(json) });
+export function decodeUse(kv: IKeyValue): { readonly seq: number; readonly digest: string | null } {
+  const fields = fieldsIn(kv.value.toString('utf8'));
+  return { seq: wholeIn(fields, 'seq'), digest: textIn(fields, 'digest') };
+}

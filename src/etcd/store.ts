@@ -1,0 +1,313 @@
+// The fenced store on etcd: state and journal that only the leader of a term writes. Every write is one transaction
+// guarded by its term and by what was read before it, and carries a name of its own: a copy of it that arrives late or
+// twice (requests are hedged) changes nothing, and the answer says what became of it, or that this is not known.
+import { randomUUID } from 'node:crypto';
+import type { IKeyValue, ITxnRequest, ITxnResponse } from 'etcd3';
+import type { ElectionName, LeaseId, Millis, Revision } from '../core/model.ts';
+import { ElectordError, FencedOut, LeaseLost, Refused, Unreachable } from '../errors.ts';
+import type {
+  AppendOutcome,
+  FencedStore,
+  JournalEntry,
+  JournalPage,
+  NewEntry,
+  Precondition,
+  RemoveOutcome,
+  StoredValue,
+  WriteOutcome,
+  Writer,
+} from '../ports.ts';
+import { revisionFromDecimal, type ElectionKeys } from './keys.ts';
+import { newLeaseId } from './lease-id.ts';
+import { decodeEntry, decodeHead, decodeMeta, decodeUse, sha256 } from './store-records.ts';
+import {
+  appendTransaction,
+  beforeAppending,
+  found,
+  inspectTransaction,
+  modOf,
+  pageTransaction,
+  readTransaction,
+  removeTransaction,
+  writeTransaction,
+  type Use,
+} from './store-transactions.ts';
+
+/** What the store needs of the connection to etcd. */
+export interface StoreAccess {
+  /** Sends a transaction, perhaps more than once; `sent` says how often, to wherever. */
+  readonly transact: (
+    operation: string,
+    request: ITxnRequest,
+  ) => Promise<{ readonly value: ITxnResponse; readonly sent: number }>;
+  readonly grant: (leaseId: LeaseId, ttlMs: number) => Promise<unknown>;
+  readonly keysOf: (election: ElectionName) => ElectionKeys;
+  readonly now: () => Millis;
+}
+
+/** Races are only lost to other programs, since our own writes stand in line: so many in a row are no accident. */
+const attemptsAtMost = 32;
+/** Writes that wait for the one before them; some seconds' worth. */
+const inLineAtMost = 1024;
+/** An idempotency key is remembered for a day at least: one lease serves those of an hour. */
+const rememberedMs = 25 * 3_600_000;
+const sameLeaseMs = 3_600_000;
+/** A read of this many entries is small but for large entries; then it is made again with fewer. */
+const entriesPerRead = 64;
+/** A page ends with the entry that passes this. */
+const pageBytes = 8 * 1024 * 1024;
+
+const permits = (precondition: Precondition, there: Revision | null): boolean => {
+  if (precondition === null) return true;
+  if (precondition === 'nothing') return there === null;
+  if (precondition === 'anything') return there !== null;
+  return there !== null && precondition.includes(there);
+};
+
+const over = ({ token }: Writer): FencedOut =>
+  new FencedOut(`term ${token.toString()} does not lead any more`);
+const unknownOutcome = (): Unreachable =>
+  new Unreachable('whether the write was made is not known: read before writing again');
+const tooManyRaces = (): Refused => new Refused('others kept changing what was to be written');
+
+export class EtcdFencedStore implements FencedStore {
+  readonly #access: StoreAccess;
+  readonly #lines = new Map<string, { last: Promise<unknown>; length: number }>();
+  #memory: { readonly leaseId: LeaseId; readonly until: Millis } | null = null;
+
+  constructor(access: StoreAccess) {
+    this.#access = access;
+  }
+
+  async read(election: ElectionName, key: string): Promise<StoredValue | null> {
+    const request = readTransaction(this.#access.keysOf(election), key);
+    const { value: answer } = await this.#access.transact('state', request);
+    const value = found(answer, 0);
+    if (value === null) return null;
+    const { contentType, token } = decodeMeta(value, found(answer, 1));
+    const at = revisionFromDecimal(value.mod_revision);
+    return { bytes: value.value, contentType, revision: at, writtenIn: token };
+  }
+
+  write(
+    writer: Writer,
+    key: string,
+    value: Parameters<FencedStore['write']>[2],
+    precondition: Precondition,
+  ): Promise<WriteOutcome> {
+    const write = randomUUID();
+    return this.#inLine(`${writer.election} state ${key}`, () =>
+      repeated(() => this.#tryToWrite(writer, { key, ...value, write }, precondition)),
+    );
+  }
+
+  remove(writer: Writer, key: string, precondition: Precondition): Promise<RemoveOutcome> {
+    return this.#inLine(`${writer.election} state ${key}`, () =>
+      repeated(() => this.#tryToRemove(writer, key, precondition)),
+    );
+  }
+
+  append(writer: Writer, entry: NewEntry): Promise<AppendOutcome> {
+    const write = randomUUID();
+    return this.#inLine(`${writer.election} journal`, () =>
+      repeated(() => this.#tryToAppend(writer, entry, write)),
+    );
+  }
+
+  async journal(election: ElectionName, after: number, limit: number): Promise<JournalPage> {
+    const entries: JournalEntry[] = [];
+    let bytes = 0;
+    for (;;) {
+      const from = entries.at(-1)?.seq ?? after;
+      const wanted = Math.min(limit - entries.length, entriesPerRead);
+      const { head, kvs } = await this.#readEntries(election, from, wanted);
+      const last = decodeHead(head);
+      for (const kv of kvs) {
+        entries.push(decodeEntry(kv));
+        bytes += kv.value.length;
+        if (bytes >= pageBytes) return { entries, last };
+      }
+      const more = kvs.length > 0 && (entries.at(-1)?.seq ?? last) < last;
+      if (!more || entries.length >= limit) return { entries, last };
+    }
+  }
+
+  /** Null: the race was lost to somebody else, so that it is worth another attempt. */
+  async #tryToWrite(
+    writer: Writer,
+    value: {
+      readonly key: string;
+      readonly bytes: Uint8Array;
+      readonly contentType: string;
+      readonly write: string;
+    },
+    precondition: Precondition,
+  ): Promise<WriteOutcome | null> {
+    const keys = this.#access.keysOf(writer.election);
+    const was = await this.#inspect(writer, value.key);
+    if (!permits(precondition, was)) return { kind: 'conflict', revision: was };
+    const request = writeTransaction(keys, writer, { ...value, was });
+    const { value: answer, sent } = await this.#access.transact('state', request);
+    if (answer.succeeded) {
+      const written = found(answer, 2);
+      if (written === null) throw new Refused('a value is not there that was just written');
+      return { kind: 'written', revision: revisionFromDecimal(written.mod_revision) };
+    }
+    const there = found(answer, 1);
+    if (there !== null && decodeMeta(there, found(answer, 2)).write === value.write) {
+      return { kind: 'written', revision: revisionFromDecimal(there.mod_revision) };
+    }
+    return refused(writer, answer, { was, there, sent });
+  }
+
+  async #tryToRemove(
+    writer: Writer,
+    key: string,
+    precondition: Precondition,
+  ): Promise<RemoveOutcome | null> {
+    const was = await this.#inspect(writer, key);
+    if (!permits(precondition, was)) return { kind: 'conflict', revision: was };
+    if (was === null) return { kind: 'absent' };
+    const request = removeTransaction(this.#access.keysOf(writer.election), writer, key, was);
+    const { value: answer, sent } = await this.#access.transact('state', request);
+    if (answer.succeeded) return { kind: 'removed' };
+    const there = found(answer, 1);
+    // An earlier copy of this request has removed it, or somebody else has: it is gone either way.
+    if (sent > 1 && there === null) return { kind: 'removed' };
+    return refused(writer, answer, { was, there, sent });
+  }
+
+  /** What is under a key, for a term that leads. */
+  async #inspect(writer: Writer, key: string): Promise<Revision | null> {
+    const request = inspectTransaction(this.#access.keysOf(writer.election), writer, key);
+    const { value: answer } = await this.#access.transact('state', request);
+    if (!answer.succeeded) throw over(writer);
+    return modOf(found(answer, 0));
+  }
+
+  async #tryToAppend(
+    writer: Writer,
+    entry: NewEntry,
+    write: string,
+  ): Promise<AppendOutcome | null> {
+    const keys = this.#access.keysOf(writer.election);
+    const use = await this.#useOf(entry.idempotencyKey);
+    const { transact } = this.#access;
+    const { value: before } = await transact('journal', beforeAppending(keys, writer, use));
+    if (!before.succeeded) throw over(writer);
+    const used = use === null ? null : found(before, 1);
+    if (used !== null) return repetition(used, entry);
+    const head = found(before, 0);
+    const seq = decodeHead(head) + 1;
+    const request = { seq, head: modOf(head), entry, write, use };
+    const answer = await this.#forgettingLeases(async () => {
+      const { value } = await transact('journal', appendTransaction(keys, writer, request));
+      return value;
+    });
+    if (answer === null) return null;
+    if (answer.succeeded) return { kind: 'appended', seq, replayed: false };
+    // Entries stay: this one tells for certain whether an earlier copy of this request wrote it.
+    const there = found(answer, 1);
+    if (there !== null && decodeEntry(there).write === write) {
+      return { kind: 'appended', seq, replayed: false };
+    }
+    const usedNow = use === null ? null : found(answer, 2);
+    if (usedNow !== null) return repetition(usedNow, entry);
+    if (!stands(writer, answer)) throw over(writer);
+    return null;
+  }
+
+  /** The lease that idempotency keys are remembered under is granted when one is needed. */
+  async #useOf(key: string | null): Promise<Use | null> {
+    if (key === null) return null;
+    const now = this.#access.now();
+    if (this.#memory === null || now >= this.#memory.until) {
+      const leaseId = newLeaseId();
+      await this.#access.grant(leaseId, rememberedMs);
+      this.#memory = { leaseId, until: now + sameLeaseMs };
+    }
+    return { key, leaseId: this.#memory.leaseId };
+  }
+
+  /** Null where somebody revoked that lease: etcd then refuses the whole transaction, and another one serves. */
+  async #forgettingLeases<Value>(run: () => Promise<Value>): Promise<Value | null> {
+    try {
+      return await run();
+    } catch (failure) {
+      if (!(failure instanceof LeaseLost)) throw failure;
+      this.#memory = null;
+      return null;
+    }
+  }
+
+  /** Fewer entries at a time, where so many do not fit into an answer. */
+  async #readEntries(
+    election: ElectionName,
+    after: number,
+    wanted: number,
+  ): Promise<{ readonly head: IKeyValue | null; readonly kvs: readonly IKeyValue[] }> {
+    const keys = this.#access.keysOf(election);
+    for (let limit = wanted; ; limit = Math.ceil(limit / 4)) {
+      try {
+        const request = pageTransaction(keys, after, limit);
+        const { value: answer } = await this.#access.transact('journal', request);
+        const kvs = answer.responses[1]?.response_range.kvs ?? [];
+        return { head: found(answer, 0), kvs };
+      } catch (failure) {
+        const tooLarge =
+          failure instanceof ElectordError && /larger than max/.test(failure.message);
+        if (!tooLarge || limit === 1) throw failure;
+      }
+    }
+  }
+
+  /** One after the other, where the next would only lose a race against the one before it. */
+  async #inLine<Value>(name: string, run: () => Promise<Value>): Promise<Value> {
+    const line = this.#lines.get(name) ?? { last: Promise.resolve(), length: 0 };
+    if (line.length >= inLineAtMost) throw new Refused('too many writes are waiting');
+    this.#lines.set(name, line);
+    line.length += 1;
+    const mine = line.last.then(run);
+    line.last = mine.catch(() => undefined);
+    try {
+      return await mine;
+    } finally {
+      line.length -= 1;
+      if (line.length === 0) this.#lines.delete(name);
+    }
+  }
+}
+
+async function repeated<Value>(attempt: () => Promise<Value | null>): Promise<Value> {
+  for (let count = 0; count < attemptsAtMost; count += 1) {
+    const outcome = await attempt();
+    if (outcome !== null) return outcome;
+  }
+  throw tooManyRaces();
+}
+
+/** Whether the key of the term was there when a transaction was refused; it is the first answer. */
+function stands({ token }: Writer, answer: ITxnResponse): boolean {
+  const own = found(answer, 0);
+  return own !== null && BigInt(own.create_revision) === BigInt(token);
+}
+
+/**
+ * A write that was refused, and is not there now. If it was sent once, it was not made. If copies of it were sent, one
+ * may have been made and written over since, unless the value is still the one from before.
+ */
+function refused(
+  writer: Writer,
+  answer: ITxnResponse,
+  { was, there, sent }: { was: Revision | null; there: IKeyValue | null; sent: number },
+): null {
+  if (sent > 1 && modOf(there) !== was) throw unknownOutcome();
+  if (!stands(writer, answer)) throw over(writer);
+  return null;
+}
+
+function repetition(used: IKeyValue, { json }: NewEntry): AppendOutcome {
+  const { seq, digest } = decodeUse(used);
+  const same = digest === sha256(json);
+  return same ? { kind: 'appended', seq, replayed: true } : { kind: 'reused', seq };
+}

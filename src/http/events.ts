@@ -1,0 +1,215 @@
+// `/events`: every change of leadership, pushed. Each client has a bound on what it may leave unread and is dropped past
+// it, so that one that reads too slowly costs the others nothing; and changes are sent in slices between turns of the
+// loop, so that a thousand clients delay no hand-over. What is sent is true when it is sent, as with any answer.
+import type { ServerResponse } from 'node:http';
+import type { LeadershipEvent } from '../contract.ts';
+import type { Cause, ElectionName, Millis } from '../core/model.ts';
+import type { Report } from '../core/report.ts';
+import { leaderAnswer } from './answers.ts';
+import type { Events, Inputs } from './inputs.ts';
+
+export interface EventLimits {
+  /** A comment this often shows clients, and what is between, that the stream lives. */
+  readonly keepAliveMs: number;
+  /** A client that has left more than this unread when something new is to be sent is dropped. */
+  readonly unsentBytes: number;
+  /** A client that has taken nothing for so long, although there was something to take, is dropped. */
+  readonly stuckMs: number;
+  readonly clients: number;
+}
+
+const standardEventLimits: EventLimits = {
+  keepAliveMs: 15_000,
+  unsentBytes: 65_536,
+  stuckMs: 10_000,
+  clients: 4096,
+};
+
+/** What a client is told to wait before it comes back: soon, since what it knows grows old. */
+const retryMs = 1000;
+/** So many clients get their events within one turn of the loop: some two milliseconds. */
+const clientsPerTurn = 100;
+/** A flood beyond this loses its oldest changes; newer ones of the same elections follow them. */
+const pendingAtMost = 16_384;
+
+type Sources = Pick<Inputs, 'elections' | 'clock' | 'wallNow'>;
+
+/** A change to be told; null is a comment. */
+type Happening = {
+  readonly election: ElectionName;
+  readonly report: Report;
+  readonly at: Millis;
+  readonly cause: Cause;
+} | null;
+
+interface Client {
+  readonly response: ServerResponse;
+  readonly elections: ReadonlySet<ElectionName> | null;
+  /** How many writes have not reached the network yet, and since when nothing has moved. */
+  unsent: number;
+  since: Millis;
+}
+
+const comment = ': \n\n';
+
+class EventStreams implements Events {
+  readonly #sources: Sources;
+  readonly #limits: EventLimits;
+  readonly #clients = new Set<Client>();
+  readonly #causes = new Map<ElectionName, Cause>();
+  readonly #unsubscribe: () => void;
+  readonly #keepAlive: NodeJS.Timeout;
+  #pending: Happening[] = [];
+  #sending = false;
+  #closed = false;
+
+  constructor(sources: Sources, limits: EventLimits) {
+    this.#sources = sources;
+    this.#limits = limits;
+    this.#unsubscribe = sources.elections.subscribe((notice) => {
+      if (notice.kind !== 'changed') return;
+      const { election, report, cause } = notice;
+      this.#causes.set(election, cause);
+      this.#tell({ election, report, cause, at: sources.clock.now() });
+    });
+    this.#keepAlive = setInterval(() => this.#tell(null), limits.keepAliveMs);
+    this.#keepAlive.unref();
+  }
+
+  open(response: ServerResponse, elections: ReadonlySet<ElectionName> | null): void {
+    const client = { response, elections, unsent: 0, since: this.#sources.clock.now() };
+    response.on('close', () => this.#clients.delete(client));
+    // A broken connection is closed as well; nobody is left to be told.
+    response.on('error', () => undefined);
+    this.#clients.add(client);
+    this.#write(client, `retry: ${retryMs}\n${this.#state(elections)}`);
+    if (this.#closed) this.#end(client);
+  }
+
+  isFull(): boolean {
+    return this.#clients.size >= this.#limits.clients;
+  }
+
+  count(): number {
+    return this.#clients.size;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#unsubscribe();
+    clearInterval(this.#keepAlive);
+    this.#pending = [];
+    for (const client of this.#clients) {
+      this.#write(client, this.#state(client.elections));
+      this.#end(client);
+    }
+  }
+
+  #end(client: Client): void {
+    this.#clients.delete(client);
+    client.response.end();
+  }
+
+  /** What is so now, with the cause of the last change. */
+  #state(elections: ReadonlySet<ElectionName> | null): string {
+    const names = [...(elections ?? this.#sources.elections.names)];
+    return names
+      .map((name) => {
+        const report = this.#sources.elections.report(name);
+        return this.#frame(report, this.#causes.get(name) ?? 'unknown');
+      })
+      .join('');
+  }
+
+  #frame(report: Report, reason: Cause): string {
+    const data: LeadershipEvent = { ...leaderAnswer(report, this.#sources), reason };
+    const id = report.revision === null ? '' : `id: ${report.revision.toString()}\n`;
+    return `event: leadership\n${id}data: ${JSON.stringify(data)}\n\n`;
+  }
+
+  /** Not at once: the notice comes from the middle of an election's step. */
+  #tell(happening: Happening): void {
+    if (this.#closed || this.#clients.size === 0) return;
+    this.#pending.push(happening);
+    if (this.#pending.length > pendingAtMost) this.#pending.shift();
+    if (this.#sending) return;
+    this.#sending = true;
+    setImmediate(() => this.#send());
+  }
+
+  #send(): void {
+    const happenings = this.#pending;
+    this.#pending = [];
+    const clients = [...this.#clients];
+    let next = 0;
+    const slice = (): void => {
+      if (this.#closed) return;
+      // Made anew for every slice: what was true for the last one may not be so any more.
+      const frames = happenings.map((happening) => this.#present(happening));
+      for (const client of clients.slice(next, next + clientsPerTurn)) {
+        const own = framesFor(client.elections, frames);
+        if (own !== '' && this.#clients.has(client)) this.#write(client, own);
+      }
+      next += clientsPerTurn;
+      if (next < clients.length) setImmediate(slice);
+      else if (this.#pending.length > 0) setImmediate(() => this.#send());
+      else this.#sending = false;
+    };
+    slice();
+  }
+
+  #present(happening: Happening): Frame {
+    if (happening === null) return { election: null, text: () => comment };
+    const { election, cause } = happening;
+    let text: string | null = null;
+    return {
+      election,
+      text: () => (text ??= this.#frame(this.#stillTrue(happening), cause)),
+    };
+  }
+
+  /** The report of the change; the present one where a claim in it has ended or its knowledge is too old. */
+  #stillTrue({ election, report, at }: NonNullable<Happening>): Report {
+    const { elections, clock } = this.#sources;
+    const ageMs = (report.observedAgeMs ?? 0) + clock.now() - at;
+    const present = elections.report(election);
+    const claims = report.token !== null && report.token !== present.token;
+    if (claims || ageMs >= elections.ttlMs()) return present;
+    return { ...report, observedAgeMs: report.observedAgeMs === null ? null : ageMs };
+  }
+
+  #write(client: Client, text: string): void {
+    const { response } = client;
+    const now = this.#sources.clock.now();
+    const stuck = client.unsent > 0 && now - client.since > this.#limits.stuckMs;
+    if (stuck || response.writableLength > this.#limits.unsentBytes) {
+      this.#clients.delete(client);
+      response.destroy();
+      return;
+    }
+    if (client.unsent === 0) client.since = now;
+    client.unsent += 1;
+    response.write(text, () => {
+      client.unsent -= 1;
+      client.since = this.#sources.clock.now();
+    });
+  }
+}
+
+interface Frame {
+  /** Null: for everybody. */
+  readonly election: ElectionName | null;
+  /** Made for the first client that gets it. */
+  readonly text: () => string;
+}
+
+const framesFor = (elections: ReadonlySet<ElectionName> | null, frames: readonly Frame[]): string =>
+  frames
+    .filter(({ election }) => elections === null || election === null || elections.has(election))
+    .map(({ text }) => text())
+    .join('');
+
+/** One for all listeners; follows the elections from now on, until it is closed. */
+export const createEvents = (sources: Sources, limits: Partial<EventLimits> = {}): Events =>
+  new EventStreams(sources, { ...standardEventLimits, ...limits });

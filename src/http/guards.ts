@@ -1,0 +1,49 @@
+// Who may use what only the local listener serves: not a page of another origin in a browser on this machine, be it by a
+// plain request or by a name that it made resolve to this address; and for what writes, only who knows the token.
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { isIP } from 'node:net';
+import type { Asked } from './exchange.ts';
+import type { LocalInputs } from './inputs.ts';
+import { quoted, Refusal } from './problems.ts';
+
+type Headers = Pick<Asked, 'header'>;
+
+/** `host` of a `Host` header: without port and brackets, in lower case. */
+function hostNameOf(host: string): string {
+  const bare = host.startsWith('[') ? host.slice(1, host.indexOf(']')) : host.split(':')[0];
+  return (bare ?? '').toLowerCase();
+}
+
+const isLocalName = (name: string): boolean =>
+  isIP(name) !== 0 || name === 'localhost' || name.endsWith('.localhost');
+
+/** Programs send neither of these headers; browsers send them with everything that could do harm. */
+export function refuseForeignPages({ header }: Headers, { checksHost }: LocalInputs): void {
+  const host = header('host');
+  // An address cannot be made to point elsewhere; a name of somebody else's domain can.
+  if (checksHost && host !== undefined && host !== '' && !isLocalName(hostNameOf(host))) {
+    const detail = `${quoted(host)} is neither an address nor localhost`;
+    throw new Refusal(403, 'forbidden_host', detail);
+  }
+  const origin = header('origin');
+  const sameOrigin = origin === `http://${host ?? ''}` || origin === `https://${host ?? ''}`;
+  const site = header('sec-fetch-site');
+  const sameSite = site === undefined || site === 'same-origin' || site === 'none';
+  if ((origin === undefined || sameOrigin) && sameSite) return;
+  const from = origin === undefined ? 'another site' : quoted(origin);
+  throw new Refusal(403, 'forbidden_origin', `the request comes from a page of ${from}`);
+}
+
+const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest();
+
+/** Compares in constant time; refuses with 401. Nothing is required where no token is configured. */
+export function requireToken({ header }: Headers, { token }: LocalInputs): void {
+  const wanted = token();
+  if (wanted === null) return;
+  const [, given] = /^Bearer +(\S+) *$/i.exec(header('authorization') ?? '') ?? [];
+  if (given !== undefined && timingSafeEqual(digestOf(given), digestOf(wanted))) return;
+  const wrong = given !== undefined;
+  const challenge = `Bearer realm="electord"${wrong ? ', error="invalid_token"' : ''}`;
+  const detail = wrong ? 'the bearer token is wrong' : 'send Authorization: Bearer TOKEN';
+  throw new Refusal(401, 'unauthorized', detail, { headers: { 'WWW-Authenticate': challenge } });
+}

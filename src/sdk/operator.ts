@@ -1,0 +1,121 @@
+// The operator's side of a sidecar: what it says of itself and the election, and the verbs that change who leads. Every
+// command of the command line asks through this.
+import type {
+  HistoryAnswer,
+  LeaderAnswer,
+  MembersAnswer,
+  PauseAnswer,
+  PauseRequest,
+  StepDownRequest,
+  SwitchoverBody,
+  VerbAnswer,
+} from '../contract.ts';
+import { UnusableAnswer } from './errors.ts';
+import { leaderAnswerIn } from './knowledge.ts';
+import type { Transport } from './transport.ts';
+
+/** `GET /status`, as far as clients may rely on it. Times in milliseconds or ISO 8601. */
+export interface InstanceStatus extends LeaderAnswer {
+  /** What keeps this instance from campaigning, null where nothing does. */
+  readonly obstacle: string | null;
+  readonly steppingDown: boolean;
+  readonly stopping: boolean;
+  readonly ttlMs: number;
+  readonly lease: {
+    readonly id: string;
+    readonly ttlMs: number;
+    readonly remainingMs: number;
+  } | null;
+  readonly etcd: { readonly contactAgeMs: number | null };
+  /** Present while the election is paused. */
+  readonly control: {
+    readonly paused: true;
+    readonly reason: string | null;
+    readonly by: string | null;
+    readonly until: string | null;
+  } | null;
+  readonly version: string;
+}
+
+/** What a sidecar that works always answers sooner than. */
+const answerWithinMs = 5000;
+/** A verb ends when the hand-over does: the longest --grace (ten minutes) and the longest TTL behind it, and some more. */
+const verbWithinMs = 21 * 60_000;
+
+export class Operator {
+  readonly #transport: Transport;
+  readonly #base: string;
+
+  constructor(parts: { readonly transport: Transport; readonly election: string | null }) {
+    const { election } = parts;
+    this.#transport = parts.transport;
+    this.#base = election === null ? '' : `/elections/${encodeURIComponent(election)}`;
+  }
+
+  /** The sidecar's own state. All methods reject with SidecarUnreachable, SidecarRefused or UnusableAnswer. */
+  async status(): Promise<InstanceStatus> {
+    const status = await this.#get('/status', 'ttlMs');
+    leaderAnswerIn(status);
+    return status as InstanceStatus;
+  }
+
+  async members(): Promise<MembersAnswer> {
+    return (await this.#get('/members', 'members')) as MembersAnswer;
+  }
+
+  /** The terms remembered, newest first, at most a hundred. */
+  async history(): Promise<HistoryAnswer> {
+    return (await this.#get('/history', 'terms')) as HistoryAnswer;
+  }
+
+  /** All elections that the sidecar stands in, whichever was named. */
+  async elections(): Promise<readonly LeaderAnswer[]> {
+    const { body } = await this.#transport.ask({ path: '/elections', withinMs: answerWithinMs });
+    const { elections } = checked(body, 'elections') as { elections: readonly unknown[] };
+    return elections.map(leaderAnswerIn);
+  }
+
+  /** Ends the term of this sidecar. Refused (409) where it does not lead. */
+  async stepDown(request: StepDownRequest = {}): Promise<VerbAnswer> {
+    return (await this.#post('/step-down', request)) as VerbAnswer;
+  }
+
+  /** Hands leadership over to a named member, whichever sidecar is asked. */
+  async switchover(request: SwitchoverBody): Promise<VerbAnswer> {
+    return (await this.#post('/switchover', request)) as VerbAnswer;
+  }
+
+  /** From now on nobody campaigns; the leader stays. Ends by itself. */
+  async pause(request: PauseRequest = {}): Promise<PauseAnswer> {
+    return (await this.#post('/pause', request)) as PauseAnswer;
+  }
+
+  async resume(): Promise<PauseAnswer> {
+    return (await this.#post('/resume', {})) as PauseAnswer;
+  }
+
+  /** Ends the connections. */
+  close(): void {
+    this.#transport.close();
+  }
+
+  async #get(path: string, member: string): Promise<unknown> {
+    const question = { path: this.#base + path, withinMs: answerWithinMs };
+    return checked((await this.#transport.ask(question)).body, member);
+  }
+
+  async #post(path: string, body: object): Promise<unknown> {
+    const question = {
+      method: 'POST',
+      path: this.#base + path,
+      body,
+      withinMs: verbWithinMs,
+    } as const;
+    return checked((await this.#transport.ask(question)).body, 'detail');
+  }
+}
+
+function checked(body: unknown, member: string): unknown {
+  if (typeof body === 'object' && body !== null && member in body) return body;
+  throw new UnusableAnswer(`what the sidecar answered has no ${member}`);
+}

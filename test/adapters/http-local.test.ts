@@ -1,0 +1,541 @@
+// What only the local listener serves, on real sockets: who is let in, what is wrong with a body, and what the verbs and the
+// app's API make of their requests. Elections, coordinator and store are stand-ins; with real ones: test/e2e.
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  electionName,
+  memberId,
+  revision,
+  type Control,
+  type Snapshot,
+  type TermRecord,
+} from '../../src/core/model.ts';
+import { FencedOut, Unreachable } from '../../src/errors.ts';
+import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
+import type { Listening } from '../../src/http/listen.ts';
+import type { FencedStore } from '../../src/ports.ts';
+import { candidate, FakeElections, member, token } from './http-fake-elections.ts';
+import { inputsOf, localOf, posting, serveOn, type Ask } from './http-serving.ts';
+
+const opened: Listening[] = [];
+afterEach(async () => {
+  for (const one of opened.splice(0)) await one.close();
+});
+
+async function serve(
+  elections: FakeElections,
+  local: Partial<LocalInputs> = {},
+  more: Partial<Inputs> = {},
+): Promise<Ask> {
+  const served = await serveOn(inputsOf(elections, more), localOf(local));
+  opened.push(served.listening);
+  return served.ask;
+}
+
+function leading(): FakeElections {
+  const fake = new FakeElections(['orders']);
+  fake.held = { leaseId: '1267' as never, ttlMs: 5000, remainingMs: 4000 };
+  fake.know({ candidates: [candidate('orders-0', 4711n)], claimUntil: 1_004_000 });
+  return fake;
+}
+
+/** A store that takes everything and keeps what it was asked for. */
+function noting(): { store: FencedStore; asked: unknown[][] } {
+  const asked: unknown[][] = [];
+  const note =
+    <Value>(name: string, value: Value) =>
+    (...given: unknown[]): Promise<Value> => {
+      asked.push([name, ...given]);
+      return Promise.resolve(value);
+    };
+  return {
+    asked,
+    store: {
+      read: note('read', null),
+      write: note('write', { kind: 'written', revision: revision(9n) }),
+      remove: note('remove', { kind: 'removed' }),
+      append: note('append', { kind: 'appended', seq: 7, replayed: false }),
+      journal: note('journal', { entries: [], last: 0 }),
+    },
+  };
+}
+
+const writes = [
+  ['POST', '/step-down'],
+  ['POST', '/switchover'],
+  ['POST', '/pause'],
+  ['POST', '/resume'],
+  ['POST', '/journal'],
+  ['PUT', '/state/k'],
+  ['DELETE', '/state/k'],
+] as const;
+
+describe('who is let in', () => {
+  it('needs the token for every verb that writes, where one is configured', async () => {
+    let secret: string | null = 'correct horse';
+    const ask = await serve(leading(), { token: () => secret, store: noting().store });
+    for (const [method, path] of writes) {
+      for (const headers of [
+        {},
+        { authorization: 'Bearer wrong' },
+        { authorization: 'Basic Y29ycmVjdCBob3JzZQ==' },
+        { authorization: 'Bearer correct' },
+      ]) {
+        const answer = await ask(path, { method, headers });
+        expect(answer, path).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
+        expect(answer.headers['www-authenticate']).toMatch(/^Bearer realm="electord"/);
+        expect(answer.text).not.toContain('horse');
+      }
+    }
+    secret = 'staple';
+    const headers = { authorization: 'bearer staple' };
+    expect((await ask('/state/k', { method: 'PUT', headers, body: 'x' })).status).toBe(200);
+    expect((await ask('/journal')).status).toBe(200);
+    secret = null;
+    expect((await ask('/state/k', { method: 'PUT', body: 'x' })).status).toBe(200);
+  });
+
+  it('is no page of another origin, and no name that points here', async () => {
+    const { store, asked } = noting();
+    const ask = await serve(leading(), { store });
+    const put = (headers: Record<string, string>) =>
+      ask('/state/k', { method: 'PUT', body: 'x', headers });
+    for (const headers of [
+      { origin: 'https://evil.example' },
+      { origin: 'null' },
+      { origin: 'http://127.0.0.1:1' },
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+    ]) {
+      expect(await put(headers as Record<string, string>)).toMatchObject({
+        status: 403,
+        body: { code: 'forbidden_origin' },
+      });
+    }
+    for (const host of ['evil.example', 'evil.example:4041', '127.0.0.1.evil.example']) {
+      expect(await put({ host })).toMatchObject({ status: 403, body: { code: 'forbidden_host' } });
+      const held = await ask('/leader?hold=1s', { headers: { host } });
+      expect(held).toMatchObject({ status: 403, body: { code: 'forbidden_host' } });
+    }
+    expect(asked).toEqual([]);
+    for (const host of ['localhost:4041', 'a.localhost', '[::1]:4041', '10.1.2.3']) {
+      expect((await put({ host })).status, host).toBe(200);
+    }
+    const same = { host: 'localhost:4041', origin: 'http://localhost:4041' };
+    expect((await put({ ...same, 'sec-fetch-site': 'same-origin' })).status).toBe(200);
+    // Where the listener is not on loopback, it may well have a name: there the token protects.
+    const named = await serve(leading(), { store, checksHost: false });
+    const headers = { host: 'electord.example' };
+    expect((await named('/state/k', { method: 'PUT', body: 'x', headers })).status).toBe(200);
+  });
+
+  it('is nobody on the public listener', async () => {
+    const served = await serveOn(inputsOf(leading()));
+    opened.push(served.listening);
+    for (const [method, path] of [...writes, ['GET', '/fence/1'], ['GET', '/state/k']] as const) {
+      for (const place of ['', '/elections/orders']) {
+        const answer = await served.ask(place + path, { method });
+        expect(answer, path).toMatchObject({ status: 404, body: { code: 'local_only' } });
+      }
+    }
+    const held = await served.ask('/leader?hold=1s');
+    expect(held).toMatchObject({ status: 403, body: { code: 'local_only' } });
+  });
+});
+
+describe('a body', () => {
+  it('is refused with everything that is wrong in it', async () => {
+    const ask = await serve(leading());
+    const wrong = { reason: 7, notFor: '1.5s', notfor: '1s' };
+    const answer = await ask('/step-down', posting(wrong));
+    expect(answer.status).toBe(422);
+    expect(answer.body).toMatchObject({
+      code: 'invalid_body',
+      faults: [
+        { field: 'notfor', problem: 'is not one of reason, notFor' },
+        { field: 'reason', problem: 'is not a text' },
+        { field: 'notFor', problem: 'is not a duration such as 500ms, 5s, 2m or 1h' },
+      ],
+    });
+    const cases: readonly (readonly [string, unknown, string])[] = [
+      ['/switchover', {}, 'to'],
+      ['/switchover', { to: '' }, 'to'],
+      ['/pause', { for: '25h' }, 'for'],
+      ['/pause', { for: '1s' }, 'for'],
+      ['/pause', { reason: 'x'.repeat(501) }, 'reason'],
+      ['/pause', { reason: 'two\nlines' }, 'reason'],
+      ['/resume', { why: 'x' }, 'why'],
+      ['/step-down', { notFor: 5 }, 'notFor'],
+    ];
+    for (const [path, body, field] of cases) {
+      expect(await ask(path, posting(body)), JSON.stringify(body)).toMatchObject({
+        status: 422,
+        body: { code: 'invalid_body', faults: [{ field }] },
+      });
+    }
+    expect((await ask('/step-down', posting([]))).status).toBe(422);
+    const broken = await ask('/step-down', { ...posting(0), body: '{"reason":' });
+    expect(broken).toMatchObject({ status: 400, body: { code: 'malformed_request' } });
+  });
+
+  it('is JSON where it is read, and no larger than it may be', async () => {
+    const { store, asked } = noting();
+    const ask = await serve(leading(), { store });
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data']) {
+      for (const path of ['/step-down', '/journal']) {
+        const question = { method: 'POST', headers: { 'content-type': type }, body: '{}' };
+        expect(await ask(path, question)).toMatchObject({
+          status: 415,
+          body: { code: 'unsupported_media_type' },
+        });
+      }
+    }
+    const most = Buffer.alloc(1_048_576, 0x20);
+    expect((await ask('/state/k', { method: 'PUT', body: most })).status).toBe(200);
+    const more = Buffer.alloc(1_048_577, 0x20);
+    for (const [method, path] of [
+      ['PUT', '/state/k'],
+      ['POST', '/journal'],
+      ['POST', '/pause'],
+    ]) {
+      const headers = { 'content-type': 'application/json' };
+      expect(await ask(path!, { method: method!, headers, body: more })).toMatchObject({
+        status: 413,
+        body: { code: 'body_too_large' },
+      });
+    }
+    expect(asked.length).toBe(1);
+  });
+});
+
+describe('a hold', () => {
+  it('is bounded, told as what was promised, and only given to GET', async () => {
+    const fake = leading();
+    const ask = await serve(fake, { maxHoldMs: 800 });
+    expect(await ask('/leader?hold=500ms')).toMatchObject({
+      status: 200,
+      body: { isLeader: true, heldForMs: 500 },
+    });
+    expect((await ask('/elections/orders/leader?hold=1m')).body['heldForMs']).toBe(800);
+    for (const method of ['HEAD', 'OPTIONS']) {
+      expect((await ask('/leader?hold=500ms', { method })).status).toBe(200);
+    }
+    expect(fake.holds.map(({ holdMs }) => holdMs)).toEqual([500, 800]);
+    for (const wrong of ['', '5', '-1s', '1.5s', 'long']) {
+      expect(await ask(`/leader?hold=${wrong}`)).toMatchObject({
+        status: 400,
+        body: { code: 'invalid_parameter' },
+      });
+    }
+    fake.know({ candidates: [candidate('orders-1', 5000n)] });
+    expect(await ask('/leader?hold=500ms')).toMatchObject({
+      status: 503,
+      body: { isLeader: false, heldForMs: 0 },
+    });
+    expect((await ask('/leader')).body).not.toHaveProperty('heldForMs');
+  });
+});
+
+describe('step-down', () => {
+  it('asks the elector, and answers 200 with who leads then', async () => {
+    const fake = leading();
+    const ask = await serve(fake);
+    fake.onStepDown = () => {
+      fake.know({ candidates: [candidate('orders-1', 4800n)] });
+      fake.emitChange('resigned');
+    };
+    const answer = await ask('/step-down', posting({ reason: 'because', notFor: '30s' }));
+    expect(answer).toMatchObject({
+      status: 200,
+      headers: { 'x-electord-role': 'follower' },
+      body: { done: true, leader: { id: 'orders-1', fencingToken: '4800' } },
+    });
+    const request = {
+      cause: 'resigned',
+      to: null,
+      reason: 'because',
+      actor: 'operator via orders-0',
+      notForMs: 30_000,
+    };
+    expect(fake.stepDowns).toEqual([['orders', request]]);
+  });
+
+  it('answers 202 where it takes longer than it should, and takes no body for the defaults', async () => {
+    const fake = leading();
+    const ask = await serve(fake, { graceMs: -2000, maxHoldMs: 50 });
+    const answer = await ask('/step-down', { method: 'POST' });
+    expect(answer).toMatchObject({ status: 202, body: { done: false } });
+    expect(fake.stepDowns[0]![1]).toMatchObject({ notForMs: 0, reason: null });
+  });
+
+  it('is refused to whoever does not lead', async () => {
+    const fake = leading();
+    fake.know({ candidates: [candidate('orders-1', 4800n)] });
+    const ask = await serve(fake);
+    expect(await ask('/step-down', posting({}))).toMatchObject({
+      status: 409,
+      body: { code: 'not_leader', leader: { id: 'orders-1', url: 'http://orders-1:4040' } },
+    });
+    expect(fake.stepDowns).toEqual([]);
+  });
+});
+
+describe('switchover', () => {
+  const snapshot = (more: Partial<Snapshot>): Snapshot => ({
+    revision: revision(99n),
+    candidates: [],
+    members: [],
+    handover: null,
+    control: null,
+    switchover: null,
+    latestTerm: null,
+    ...more,
+  });
+  const seeing = (more: Partial<Snapshot>): Partial<LocalInputs> => ({
+    graceMs: -2000,
+    maxHoldMs: 50,
+    coordinator: {
+      ...localOf().coordinator,
+      observe: () => Promise.resolve({ value: [snapshot(more)], sentAt: 0 }),
+      requestSwitchover: () => Promise.resolve(),
+    },
+  });
+  const candidates = [candidate('orders-1', 10n), candidate('orders-0', 11n)];
+  const paused: Control = { paused: true, reason: null, by: null, until: null };
+
+  it('names the reason for which it cannot be', async () => {
+    const foreign = { native: false, url: null };
+    const cases: readonly (readonly [string, Partial<Snapshot>])[] = [
+      ['no_leader', {}],
+      ['paused', { candidates, control: paused }],
+      ['already_leader', { candidates: [candidate('x', 10n)] }],
+      ['unknown_member', { candidates }],
+      ['never_leads', { candidates, members: [member('x', 5n, { priority: -1 })] }],
+      ['app_unhealthy', { candidates, members: [member('x', 5n, { healthy: false })] }],
+      ['not_a_candidate', { candidates, members: [member('x', 5n)] }],
+      ['not_settled', { candidates: [...candidates, candidate('x', 12n), candidate('x', 13n)] }],
+      ['foreign_candidate', { candidates: [...candidates, candidate('x', 12n, foreign)] }],
+      [
+        'foreign_candidate',
+        { candidates: [...candidates, candidate('go', 12n, foreign), candidate('x', 13n)] },
+      ],
+      ['foreign_candidate', { candidates: [candidate('go', 9n, foreign), candidate('x', 13n)] }],
+    ];
+    for (const [code, more] of cases) {
+      const ask = await serve(leading(), seeing(more));
+      const answer = await ask('/switchover', posting({ to: 'x' }));
+      expect(answer, code).toMatchObject({ status: 409, body: { code } });
+    }
+  });
+
+  it('says 504 and who leads, where the one named does not', async () => {
+    const fake = new FakeElections(['orders']);
+    fake.know({ candidates });
+    const ask = await serve(fake, seeing({ candidates }));
+    const answer = await ask('/switchover', posting({ to: 'orders-0' }));
+    expect(answer).toMatchObject({
+      status: 504,
+      body: { code: 'not_switched_over', leader: { id: 'orders-1' } },
+    });
+    expect(fake.stepDowns).toEqual([]);
+  });
+
+  it('is carried out by the elector of the leader itself', async () => {
+    const fake = leading();
+    const queue = [candidate('orders-0', 4711n), candidate('orders-2', 4712n)];
+    const ask = await serve(fake, seeing({ candidates: queue }));
+    fake.onStepDown = () => fake.know({ candidates: [candidate('orders-2', 4712n)] });
+    const answer = await ask('/switchover', posting({ to: 'orders-2', reason: 'why' }));
+    expect(answer).toMatchObject({ status: 200, body: { done: true, fencingToken: '4712' } });
+    const asked = { cause: 'switchover', to: 'orders-2', reason: 'why', notForMs: 0 };
+    expect(fake.stepDowns).toMatchObject([['orders', asked]]);
+  });
+});
+
+describe('the app’s API', () => {
+  it('passes bytes, conditions and the term on', async () => {
+    const { store, asked } = noting();
+    const ask = await serve(leading(), { store });
+    const writer = { election: 'orders', leaseId: '1267', token: token(4711n) };
+    const put = (headers: Record<string, string>) =>
+      ask('/state/a%2Fb/c.d', { method: 'PUT', body: Buffer.from([1, 255]), headers });
+    const answer = await put({});
+    expect(answer).toMatchObject({ status: 200, headers: { etag: '"9"' } });
+    await put({ 'if-none-match': '*', 'content-type': 'image/x' });
+    await put({ 'if-match': '*' });
+    await put({ 'if-match': '"12", W/"13", "abc","14"' });
+    await ask('/state/a', { method: 'DELETE' });
+    const bytes = Buffer.from([1, 255]);
+    const plain = { bytes, contentType: 'application/octet-stream' };
+    expect(asked).toEqual([
+      ['write', writer, 'a/b/c.d', plain, null],
+      ['write', writer, 'a/b/c.d', { bytes, contentType: 'image/x' }, 'nothing'],
+      ['write', writer, 'a/b/c.d', plain, 'anything'],
+      ['write', writer, 'a/b/c.d', plain, [12n, 14n]],
+      ['remove', writer, 'a', null],
+    ]);
+    for (const path of ['/state/a%00', '/state/..%2Fx', '/state/a//b', '/state/ä', '/state/%23']) {
+      const wrong = await ask(encodeURI(path).replaceAll('%25', '%'), { method: 'PUT', body: 'x' });
+      expect(wrong, path).toMatchObject({ status: 400, body: { code: 'invalid_parameter' } });
+    }
+    expect((await put({ 'if-none-match': '"1"' })).status).toBe(400);
+  });
+
+  it('writes for the term that is named, and for none but that', async () => {
+    const { store, asked } = noting();
+    const fake = leading();
+    const ask = await serve(fake, { store });
+    const put = (named: string) =>
+      ask('/state/k', { method: 'PUT', headers: { 'x-electord-fencing-token': named }, body: 'x' });
+    expect((await put('4711')).status).toBe(200);
+    expect(await put('4710')).toMatchObject({ status: 409, body: { code: 'fenced_out' } });
+    expect(await put('x')).toMatchObject({ status: 400, body: { code: 'invalid_parameter' } });
+    // While the app stops, what it writes for its own term is left to etcd to judge.
+    fake.know({ claimUntil: 0, steppingDown: true });
+    expect((await put('4711')).status).toBe(200);
+    expect(asked.length).toBe(2);
+    // Whoever only waits has a key too, but no term.
+    fake.know({ steppingDown: false });
+    expect(await put('4711')).toMatchObject({ status: 409, body: { code: 'not_leader' } });
+    const unnamed = await ask('/state/k', { method: 'PUT', body: 'x' });
+    expect(unnamed).toMatchObject({ status: 409, body: { code: 'not_leader' } });
+  });
+
+  it('tells a stale term, a lost race and an etcd that is away apart', async () => {
+    const { store } = noting();
+    const failing = (failure: Error): FencedStore => ({
+      ...store,
+      write: () => Promise.reject(failure),
+    });
+    const cases: readonly (readonly [FencedStore, number, string])[] = [
+      [failing(new FencedOut('over')), 409, 'fenced_out'],
+      [failing(new Unreachable('silent')), 503, 'etcd_unreachable'],
+      [
+        {
+          ...store,
+          write: () => Promise.resolve({ kind: 'conflict', revision: revision(8n) }),
+        },
+        412,
+        'precondition_failed',
+      ],
+    ];
+    for (const [broken, status, code] of cases) {
+      const ask = await serve(leading(), { store: broken });
+      const answer = await ask('/state/k', { method: 'PUT', body: 'x' });
+      expect(answer, code).toMatchObject({ status, body: { code } });
+    }
+  });
+
+  it('serves what is stored as it is, and 304 to whoever has it', async () => {
+    const stored = {
+      bytes: Buffer.from('<script>'),
+      contentType: 'text/html',
+      revision: revision(12n),
+      writtenIn: token(4n),
+    };
+    const store = { ...noting().store, read: () => Promise.resolve(stored) };
+    const ask = await serve(leading(), { store });
+    const read = await ask('/state/k');
+    expect(read).toMatchObject({
+      status: 200,
+      text: '<script>',
+      headers: { etag: '"12"', 'x-electord-fencing-token': '4', 'content-type': 'text/html' },
+    });
+    expect(read.headers['content-security-policy']).toBe('sandbox');
+    expect((await ask('/state/k', { method: 'HEAD' })).headers['content-length']).toBe('8');
+    const known = await ask('/state/k', { headers: { 'if-none-match': '"12"' } });
+    expect(known).toMatchObject({ status: 304, text: '' });
+    const other = await ask('/state/k', { headers: { 'if-none-match': '"11"' } });
+    expect(other.status).toBe(200);
+  });
+
+  it('numbers the journal and says where', async () => {
+    const { store, asked } = noting();
+    const ask = await serve(leading(), { store });
+    const big = '{"n":90071992547409931}';
+    const question = {
+      method: 'POST',
+      headers: { 'content-type': 'application/json; charset=utf-8', 'idempotency-key': 'x' },
+      body: big,
+    };
+    const answer = await ask('/elections/orders/journal', question);
+    expect(answer).toMatchObject({
+      status: 201,
+      headers: { location: '/elections/orders/journal?after=6&limit=1' },
+      body: { seq: 7, replayed: false },
+    });
+    expect(asked[0]![2]).toMatchObject({ json: big, idempotencyKey: 'x', by: 'orders-0' });
+    await ask('/journal');
+    await ask('/journal?after=7&limit=1000');
+    expect(asked.slice(1)).toEqual([
+      ['journal', 'orders', 0, 100],
+      ['journal', 'orders', 7, 1000],
+    ]);
+    for (const wrong of ['limit=0', 'limit=1001', 'limit=x', 'after=-1', 'after=1.5']) {
+      expect((await ask(`/journal?${wrong}`)).status, wrong).toBe(400);
+    }
+  });
+
+  it('asks etcd about a fencing token, and takes nothing else for one', async () => {
+    const coordinator = {
+      ...localOf().coordinator,
+      isCurrent: (_: unknown, asked: bigint) => Promise.resolve(asked === 4711n),
+    };
+    const ask = await serve(leading(), { coordinator });
+    expect(await ask('/fence/4711')).toMatchObject({ status: 200, body: { current: true } });
+    expect(await ask('/fence/4710')).toMatchObject({ status: 409, body: { current: false } });
+    for (const wrong of ['0x1', '-1', '04711', '9223372036854775808', 'x', '4711%20']) {
+      expect((await ask(`/fence/${wrong}`)).status, wrong).toBe(400);
+    }
+  });
+});
+
+describe('the history', () => {
+  it('fills in what a vanished leader could not say, and marks it', async () => {
+    const term = (value: bigint, more: Partial<TermRecord>): TermRecord => ({
+      token: token(value),
+      leader: memberId(`orders-${value}`),
+      address: null,
+      from: `from-${value}`,
+      to: null,
+      cause: null,
+      reason: null,
+      actor: null,
+      leaderlessMs: null,
+      ...more,
+    });
+    const terms = [
+      term(30n, { leaderlessMs: 2100 }),
+      term(20n, {}),
+      term(10n, { to: 'to-10', cause: 'resigned', reason: 'why', actor: 'who' }),
+    ];
+    const history = (election: string) =>
+      Promise.resolve(election === electionName('orders') ? terms : []);
+    const ask = await serve(leading(), {}, { history });
+    const { body } = await ask('/history');
+    const open = { reason: null, actor: null, address: null };
+    expect(body).toEqual({
+      election: 'orders',
+      terms: [
+        {
+          ...{ fencingToken: '30', leader: 'orders-30', from: 'from-30', to: null, cause: null },
+          ...{ ...open, leaderlessMs: 2100, endDerived: false },
+        },
+        {
+          ...{ fencingToken: '20', leader: 'orders-20', from: 'from-20', to: 'from-30' },
+          ...{ ...open, cause: 'lease_expired', leaderlessMs: null, endDerived: true },
+        },
+        {
+          ...{ fencingToken: '10', leader: 'orders-10', from: 'from-10', to: 'to-10' },
+          ...{ cause: 'resigned', reason: 'why', actor: 'who', address: null },
+          ...{ leaderlessMs: null, endDerived: false },
+        },
+      ],
+    });
+    const silent = () => Promise.reject(new Unreachable('no answer'));
+    const away = await serve(leading(), {}, { history: silent });
+    expect(await away('/history')).toMatchObject({
+      status: 503,
+      body: { code: 'etcd_unreachable' },
+    });
+  });
+});
