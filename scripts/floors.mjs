@@ -29,7 +29,7 @@ export const floors = {
       from: { path: `^src/${folder}/` },
       to: {
         path: '^src/',
-        pathNot: `^src/(${folder}/|core/|(ports|contract|errors|policies)\\.ts$)`,
+        pathNot: `^src/(${folder}/|core/|(ports|contract|errors|policies|clock)\\.ts$)`,
       },
     })),
     {

@@ -78,6 +78,7 @@ function buildProgram() {
   }
   say('building dist/electord.js');
   run(process.execPath, [join(root, 'scripts/build.mjs')], 'the build');
+  run(process.execPath, [join(root, 'scripts/build-client.mjs'), '--no-types'], 'the build');
   mkdirSync(dirname(buildStamp), { recursive: true });
   writeFileSync(buildStamp, JSON.stringify({ sources, program: hashOf([program]) }));
 }

@@ -1,13 +1,12 @@
 // The command line: which command with which flags. The flags of settings come from the one table of settings; only
-// commander is asked to take arguments apart.
+// commander is asked to take arguments apart. What serves is loaded only to serve: a script that asks for the status
+// should not wait for etcd's client.
 import { Command, CommanderError, Option } from 'commander';
 import { settings } from '../config/settings.ts';
 import { version } from '../version.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Flags } from './load.ts';
 import { addOperatorCommands } from './operator-commands.ts';
-import { run } from './run.ts';
-import { serve } from './serve.ts';
 
 type Action = () => Promise<number>;
 
@@ -39,14 +38,16 @@ function build(choose: (action: Action) => void): Command {
     .command('serve', { isDefault: true })
     .description('run one sidecar in the foreground (the default)')
     .allowExcessArguments(false)
-    .action((flags: Flags) => choose(() => serve(flags)));
+    .action((flags: Flags) => choose(async () => (await import('./serve.ts')).serve(flags)));
   addSettings(serving);
   const running = program
     .command('run')
     .description('run a command while this instance leads, and end with it')
     .argument('<command...>', 'the command and its arguments, best after --')
     .passThroughOptions()
-    .action((command: string[], flags: Flags) => choose(() => run(flags, command)));
+    .action((command: string[], flags: Flags) =>
+      choose(async () => (await import('./run.ts')).run(flags, command)),
+    );
   addSettings(running);
   addOperatorCommands(program, choose);
   program

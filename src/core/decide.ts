@@ -160,7 +160,8 @@ function decideLeading(
   if (now >= bound - ground.timing.stopLeadMs) {
     return stepDown(election, own, endingOf(term, now, 'etcd_unreachable'), now, bound);
   }
-  if (now < candidacy.holdUntil) return null;
+  // A hold is a promise to the app; an app that is gone has no use for it.
+  if (now < candidacy.holdUntil && candidacy.asked?.cause !== 'app_exited') return null;
   const ending = voluntaryEnding(election, candidacy, ground, now);
   return ending === null ? null : stepDown(election, own, ending, now, now + ground.timing.graceMs);
 }

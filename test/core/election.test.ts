@@ -240,6 +240,11 @@ describe('stepping down', () => {
     expect(story.election.candidacy.kind).toBe('releasing');
   });
 
+  it('does not hold for an app that is gone', () => {
+    const story = leading().at(50, { kind: 'hold', until: 550 });
+    expect(story.at(100, stepDown({ cause: 'app_exited' })).claim).toBeNull();
+  });
+
   it('grants no further hold once it was asked to leave', () => {
     const story = leading().at(50, { kind: 'hold', until: 550 }).at(100, stepDown());
     expect(heldForMs(story.election, story.ground, 100)).toBe(450);

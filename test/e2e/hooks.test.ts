@@ -8,7 +8,11 @@ import { membersOf, untilGone } from '../harness/process-groups.ts';
 import { monotonicMs, type LogLine, type Sidecar } from '../harness/sidecar.ts';
 import { eventually, within } from '../harness/wait.ts';
 import { Probe, staleClaims } from './claims.ts';
-import { agreement, failoverWithinMs, openStage, ttlMs, type Stage } from './stage.ts';
+import { agreement, failoverWithinMs, openStage, type Stage } from './stage.ts';
+
+/** With a wide margin, so that a busy machine that is late with a kill is not late for the lease. */
+const ttlMs = 4000;
+const timing = [`--ttl=${ttlMs}ms`, '--margin=1s'];
 
 let stage: Stage;
 let folder: string;
@@ -38,9 +42,9 @@ async function two(
   election: string,
   args: readonly string[],
 ): Promise<{ first: Sidecar; second: Sidecar }> {
-  const first = await stage.sidecar({ election, id: 'a', args });
-  await first.waitFor(({ isLeader }) => isLeader, 10_000);
-  const second = await stage.sidecar({ election, id: 'b' });
+  const first = await stage.sidecar({ election, id: 'a', args: [...timing, ...args] });
+  await first.waitFor(({ isLeader }) => isLeader, 30_000);
+  const second = await stage.sidecar({ election, id: 'b', args: timing });
   await agreement([first, second]);
   return { first, second };
 }
@@ -50,9 +54,9 @@ const saying = (text: string) => (line: LogLine) => String(line['msg']).includes
 const leaseOf = async (sidecar: Sidecar): Promise<string> =>
   (await sidecar.get<{ lease: { id: string } }>('/status')).body.lease.id;
 
-test('a planned hand-over waits for a 2 s hook, keeps the lease alive, and leaves no gap', async () => {
-  // As long as the TTL: without renewals the lease would not last.
-  const hook = `exec:echo $ELECTORD_CAUSE $ELECTORD_MUST_STOP_IN_MS > ${file('told')}; sleep 2`;
+test('a planned hand-over waits for a long hook, keeps the lease alive, and leaves no gap', async () => {
+  // Longer than the TTL: without renewals the lease would not last.
+  const hook = `exec:echo $ELECTORD_CAUSE $ELECTORD_MUST_STOP_IN_MS > ${file('told')}; sleep 5`;
   const { first, second } = await two('planned', [`--on-step-down=${hook}`]);
   const lease = await leaseOf(first);
   const probe = new Probe([first, second]);
@@ -64,15 +68,15 @@ test('a planned hand-over waits for a 2 s hook, keeps the lease alive, and leave
   });
   // While the hook runs nobody leads, and the lease with its key lives on.
   const during: boolean[] = [];
-  while (monotonicMs() - stoppedAt < 1800) {
+  while (monotonicMs() - stoppedAt < 4500) {
     during.push((await stage.leases()).includes(lease));
     expect((await second.get('/leader')).status).toBe(503);
   }
   expect(during.length).toBeGreaterThan(5);
   expect(during).not.toContain(false);
-  const next = await second.waitFor(({ isLeader }) => isLeader, 5000);
-  expect(next.receivedAt - stoppedAt).toBeGreaterThan(2000);
-  expect(next.receivedAt - stoppedAt).toBeLessThan(4000);
+  const next = await second.waitFor(({ isLeader }) => isLeader, 10_000);
+  expect(next.receivedAt - stoppedAt).toBeGreaterThan(5000);
+  expect(next.receivedAt - stoppedAt).toBeLessThan(8000);
   const released = await first.waitForLog(saying('gave the leadership of planned back'), 5000);
   const leads = await second.waitForLog(saying('leads planned'), 5000);
   // A few milliseconds on a quiet machine, and sometimes less than none: the successor sees the release first.
@@ -92,7 +96,7 @@ test.each([
   const stoppedAt = monotonicMs();
   first.signal('SIGTERM');
   const next = await second.waitFor(({ isLeader }) => isLeader, 5000);
-  expect(next.receivedAt - stoppedAt).toBeLessThan(1000);
+  expect(next.receivedAt - stoppedAt).toBeLessThan(3000);
   expect(await first.waitForLog(saying('hook'), 5000)).toMatchObject({
     level: 'warn',
     hook: 'step-down',
@@ -143,10 +147,10 @@ test('a hook does not outlive a killed sidecar, nor one that stands still', asyn
   await untilGone(group, 2000);
   await second.waitFor(({ isLeader }) => isLeader, failoverWithinMs(ttlMs));
   rmSync(file('group'));
-  const third = await stage.sidecar({ election: 'still', id: 'c', args: hooks });
+  const third = await stage.sidecar({ election: 'still', id: 'c', args: [...timing, ...hooks] });
   const other = await groupIn('group');
   third.signal('SIGSTOP');
-  await untilGone(other, ttlMs + 500);
+  await untilGone(other, 2 * ttlMs);
   expect(membersOf(other)).toEqual([]);
   third.signal('SIGCONT');
 });
@@ -156,7 +160,7 @@ test('without etcd the hook has what time the lease leaves, and is killed with i
   const frozenAt = monotonicMs();
   for (const node of stage.cluster.nodes) node.freeze();
   const group = await groupIn('group');
-  await untilGone(group, ttlMs);
+  await untilGone(group, 2 * ttlMs);
   // The last renewal was sent before the freeze: the lease lasts no longer than that.
   expect(monotonicMs() - frozenAt).toBeLessThan(ttlMs);
   for (const node of stage.cluster.nodes) node.thaw();
