@@ -1,0 +1,210 @@
+// One run: sets the scene, lets faults happen one after another in an order that follows from the seed, and hands
+// everything that was seen to the judge. What it started is gone at its end, however it ends.
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { etcdBinaries, projectFolder } from '../harness/binaries.ts';
+import type { EtcdSeries } from '../harness/binaries.ts';
+import { monotonicMs } from '../harness/sidecar.ts';
+import { Random } from '../sim/random.ts';
+import type { Answer } from './answer-line.ts';
+import { EtcdHosts } from './etcd-hosts.ts';
+import { prepareFirewalls } from './firewall.ts';
+import { Laboratory } from './hosts.ts';
+import { judge } from './judge.ts';
+import type { Law, Verdict } from './judge.ts';
+import { etcdFaults } from './kinds-of-etcd-faults.ts';
+import { sidecarFaults } from './kinds-of-sidecar-faults.ts';
+import { buildPrograms } from './programs.ts';
+import { Course, hold } from './scene.ts';
+import type { FaultKind, FaultRecord, Scene } from './scene.ts';
+import { SidecarHosts } from './sidecar-hosts.ts';
+import type { Contestants } from './sidecar-hosts.ts';
+
+/** Every kind of fault. */
+export const faultKinds: readonly FaultKind[] = [...sidecarFaults, ...etcdFaults];
+
+/** What to do. */
+export interface RunOptions {
+  readonly seed: number;
+  /** No fault begins later than this; 0 for each kind once. */
+  readonly seconds: number;
+  readonly ttlMs: number;
+  /** As the flag has it. */
+  readonly takeoverDelay: string;
+  readonly make: Contestants['make'];
+  /** Another build of ours than the project's, null for that. */
+  readonly program: string | null;
+  readonly etcd: EtcdSeries;
+  /** Only these, in this order where each happens once; all of them where it is empty. */
+  readonly only: readonly string[];
+  readonly watchLatencyMs: number;
+  readonly availabilityBoundMs: number;
+  /** Gets a line for each fault. */
+  readonly log: (line: string) => void;
+}
+
+/** What came of it. */
+export interface RunResult {
+  readonly options: RunOptions;
+  readonly law: Law;
+  readonly startedAt: number;
+  readonly endedAt: number;
+  readonly answers: readonly Answer[];
+  readonly faults: readonly FaultRecord[];
+  readonly verdict: Verdict;
+  /** Why it ended before its time, null where it did not. */
+  readonly failure: Error | null;
+  /** Which build of ours was judged. */
+  readonly electordDigest: string;
+  readonly logFolder: string;
+}
+
+/** Where runs leave their reports. */
+export const reportFolder = join(projectFolder, '.cache', 'faults');
+
+/** How long a sound cluster may take to agree again: generous, because being late is judged apart. */
+const settleWithinMs = 30_000;
+
+function lawOf({ ttlMs, takeoverDelay, make, ...rest }: RunOptions): Law {
+  const takeoverDelayMs =
+    takeoverDelay === 'auto' ? ttlMs : Number.parseFloat(takeoverDelay) * 1000;
+  // The program's own default for the margin.
+  const marginMs = make === 'electord' ? Math.max(250, ttlMs / 20) : 0;
+  const { availabilityBoundMs, watchLatencyMs } = rest;
+  return {
+    ...{ ttlMs, takeoverDelayMs, availabilityBoundMs, watchLatencyMs },
+    mostValidForMs: ttlMs - marginMs,
+  };
+}
+
+/** @throws Error when a name is none of a kind of fault. */
+function kindsFor({ only, make }: RunOptions): readonly FaultKind[] {
+  const unknown = only.filter((name) => !faultKinds.some((kind) => kind.name === name));
+  if (unknown.length > 0) throw new Error(`no such kind of fault: ${unknown.join(', ')}`);
+  const wanted =
+    only.length === 0
+      ? faultKinds
+      : only.map((name) => faultKinds.find((kind) => kind.name === name)!);
+  return wanted.filter(({ onlyElectord }) => make === 'electord' || onlyElectord !== true);
+}
+
+/** Every kind once in each round, in an order of chance; once in the given order where no time is given. */
+function* order(options: RunOptions, random: Random): Generator<FaultKind> {
+  const kinds = kindsFor(options);
+  if (options.seconds === 0) yield* kinds;
+  else for (;;) yield* random.shuffle(kinds);
+}
+
+async function oneFault(kind: FaultKind, scene: Scene, random: Random): Promise<FaultRecord> {
+  const { sidecars } = scene;
+  await sidecars.agreement(settleWithinMs);
+  // Not always at the same moment between two renewals.
+  await hold(random.between(50, 1000));
+  const course = new Course();
+  await kind.run(scene, random, course);
+  const { target, startedAt, healedAt, effects, plannedEnds, administered } = course;
+  await settle(scene, healedAt);
+  const revokedByEtcd = revokedAfter(course.exLeaderBackAt, sidecars);
+  return {
+    ...{ kind: kind.name, leaderDue: kind.leaderDue, target, startedAt, healedAt },
+    ...{ settledAt: monotonicMs(), effect: effects.join('; ') },
+    ...{ plannedEnds, administered, revokedByEtcd },
+  };
+}
+
+/** A deposed leader of etcd looks for expired leases every 500 ms; the rest is for a busy machine. */
+const revokesWithinMs = 2000;
+
+/** The terms whose keys went just after a stopped leader of etcd had come back. */
+function revokedAfter(backAt: number | null, { members }: SidecarHosts): readonly bigint[] {
+  if (backAt === null) return [];
+  return members
+    .flatMap(({ keysLost }) => keysLost)
+    .filter(({ at }) => at >= backAt && at <= backAt + revokesWithinMs)
+    .map(({ token }) => token);
+}
+
+/** Waits until all agree; peers of another make that do not manage it are started anew. */
+async function settle({ sidecars, contestants }: Scene, since: number): Promise<void> {
+  try {
+    await sidecars.agreement(settleWithinMs, since);
+  } catch (error) {
+    if (contestants.make === 'electord') throw error;
+    for (const sidecar of sidecars.members) await sidecar.end('SIGKILL');
+    await sidecars.restore();
+    await sidecars.agreement(settleWithinMs);
+  }
+}
+
+/** What a run leaves behind. */
+interface Happened {
+  readonly faults: readonly FaultRecord[];
+  readonly failure: Error | null;
+}
+
+async function happen(scene: Scene, options: RunOptions): Promise<Happened> {
+  const faults: FaultRecord[] = [];
+  const until = monotonicMs() + options.seconds * 1000;
+  let kindNow = '';
+  try {
+    for (const kind of order(options, new Random(options.seed, 'order'))) {
+      if (options.seconds > 0 && monotonicMs() >= until) break;
+      kindNow = kind.name;
+      // A fault does not depend on what others drew before it: it is the same in a run of its kind alone.
+      const before = faults.filter((fault) => fault.kind === kind.name).length;
+      const random = new Random(options.seed, `${kind.name} ${before}`);
+      const record = await oneFault(kind, scene, random);
+      faults.push(record);
+      const lasted = Math.round(record.settledAt - record.startedAt);
+      options.log(
+        `${faults.length} ${kind.name}: ${record.target}; ${lasted} ms; ${record.effect}`,
+      );
+    }
+    await scene.sidecars.agreement(settleWithinMs);
+    return { faults, failure: null };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { faults, failure: new Error(`${kindNow}: ${reason}`, { cause: error }) };
+  }
+}
+
+/**
+ * Does it.
+ *
+ * @throws NoNamespacesError where the machine does not allow it; Error when the scene cannot be set.
+ */
+export async function runFaults(options: RunOptions): Promise<RunResult> {
+  kindsFor(options);
+  const logFolder = join(reportFolder, `${options.make}-${options.seed}`);
+  await rm(logFolder, { recursive: true, force: true });
+  await prepareFirewalls();
+  const binaries = (await etcdBinaries())[options.etcd];
+  const programs = await buildPrograms(options.program);
+  const laboratory = await Laboratory.open();
+  const closing: (() => Promise<void>)[] = [];
+  try {
+    const etcd = await EtcdHosts.open(laboratory, binaries);
+    closing.push(() => etcd.close());
+    const { make, ttlMs, takeoverDelay } = options;
+    const { endpoints } = etcd;
+    const contestants = { make, ttlMs, takeoverDelay, endpoints, programs, logFolder };
+    const sidecars = await SidecarHosts.open(laboratory, contestants);
+    closing.push(() => sidecars.close());
+    const scene = { laboratory, etcd, sidecars, contestants };
+    const startedAt = monotonicMs();
+    const { faults, failure } = await happen(scene, options);
+    const endedAt = monotonicMs();
+    const law = lawOf(options);
+    const answers = sidecars.answers();
+    const verdict = judge(answers, faults, law);
+    const { electordDigest } = programs;
+    return {
+      ...{ options, law, startedAt, endedAt, answers, faults, verdict, failure },
+      ...{ electordDigest, logFolder },
+    };
+  } finally {
+    for (const close of closing.reverse()) await close();
+    laboratory.remove();
+    programs.remove();
+  }
+}

@@ -1,0 +1,287 @@
+// The three sidecars (or peers of another make), each on a host of its own with a probe beside it, and all that the
+// probes have seen. The last of the sidecars runs on a wall clock that can be stepped.
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ChildExit, GuardedChild } from '../../src/cli/dev/etcd-child.ts';
+import { monotonicMs } from '../harness/sidecar.ts';
+import { eventually } from '../harness/wait.ts';
+import { parseAnswer } from './answer-line.ts';
+import type { Answer } from './answer-line.ts';
+import { Firewall } from './firewall.ts';
+import { startOn } from './hosts.ts';
+import type { Host, Laboratory } from './hosts.ts';
+import { sidecarLocalPort, sidecarPort } from './ports.ts';
+import { isStopped } from './process-state.ts';
+import type { Programs } from './programs.ts';
+import { SteppedClock } from './stepped-clock.ts';
+
+/** The election that all of them stand in. */
+export const electionName = 'faults';
+
+/** What stands in the election. */
+export interface Contestants {
+  readonly make: 'electord' | 'etcd3';
+  readonly ttlMs: number;
+  /** As the flag has it; `0s` is the program's own default. */
+  readonly takeoverDelay: string;
+  readonly endpoints: readonly string[];
+  readonly programs: Programs;
+  /** Gets a file with the output of each. */
+  readonly logFolder: string;
+}
+
+/** Where the candidates have their keys. */
+export const candidatesPrefix = (make: Contestants['make']): string =>
+  make === 'electord' ? `/electord/${electionName}/candidates/` : `election/${electionName}/`;
+
+/** An answer is news for this long: longer than a busy machine takes to get to the next one. */
+const newsMs = 400;
+
+/** Nothing of this process's own settings for Node and electord. */
+function plainEnvironment(): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([name]) => !/^(ELECTORD_|NODE_)/.test(name));
+  return Object.fromEntries(own);
+}
+
+/** One sidecar with its host and its probe. */
+export class SidecarHost {
+  readonly host: Host;
+  readonly firewall: Firewall;
+  /** Null where the wall clock is the machine's own. */
+  readonly clock: SteppedClock | null;
+  /** Everything that its probe has seen, in the order of arrival. */
+  readonly answers: Answer[] = [];
+  /** Terms that it gave up because its key was gone, by its own log, and when that was read. */
+  readonly keysLost: { readonly token: bigint; readonly at: number }[] = [];
+  readonly #contestants: Contestants;
+  readonly #logFile: string;
+  #child: GuardedChild | undefined;
+  #probe: GuardedChild | undefined;
+  /** Why the probe cannot be believed any more, null while it can. */
+  #fault: unknown = null;
+
+  constructor(
+    host: Host,
+    contestants: Contestants,
+    options: { readonly firewall: Firewall; readonly clock: SteppedClock | null },
+  ) {
+    this.host = host;
+    this.firewall = options.firewall;
+    this.clock = options.clock;
+    this.#contestants = contestants;
+    this.#logFile = join(contestants.logFolder, `${host.name}.log`);
+  }
+
+  get name(): string {
+    return this.host.name;
+  }
+
+  get address(): string {
+    return this.host.address;
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  /** Whether its process runs, stopped or not. */
+  isRunning(): boolean {
+    return this.#child !== undefined && this.#child.exit() === null;
+  }
+
+  /** Starts it; resolves before it answers. */
+  async start(): Promise<void> {
+    this.#note(`--- started at ${monotonicMs().toFixed(3)}`);
+    this.#child = await startOn(this.host, process.execPath, this.#arguments(), {
+      env: { ...plainEnvironment(), ...this.clock?.environment },
+      onLine: (line) => {
+        const at = monotonicMs();
+        this.#note(`${at.toFixed(3)} ${line}`);
+        const lost = /"term":"(\d+)".*"msg":"no longer leads [^"]*: key_deleted"/.exec(line)?.[1];
+        if (lost !== undefined) this.keysLost.push({ token: BigInt(lost), at });
+      },
+    });
+  }
+
+  /** Starts the probe, which goes on whether the sidecar runs or not. */
+  async startProbe(): Promise<void> {
+    const url = `http://127.0.0.1:${sidecarPort}/leader`;
+    this.#probe = await startOn(
+      this.host,
+      process.execPath,
+      [this.#contestants.programs.probe, url],
+      {
+        env: plainEnvironment(),
+        onLine: (line, stream) => {
+          if (stream === 'stderr') this.#fault ??= new Error(`the probe of ${this.name}: ${line}`);
+          else this.answers.push(parseAnswer(this.name, line));
+        },
+      },
+    );
+    void this.#probe.exited.then(() => {
+      if (!this.#closing) this.#fault ??= new Error(`the probe of ${this.name} has ended`);
+    });
+  }
+
+  /** @throws Error when the probe has failed: a run without eyes proves nothing. */
+  assertProbed(): void {
+    if (this.#fault !== null) throw this.#fault as Error;
+  }
+
+  /** SIGKILL or SIGTERM; resolves when it is gone. */
+  async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<ChildExit> {
+    this.#note(`--- ${signal} at ${monotonicMs().toFixed(3)}`);
+    this.#child?.signal(signal);
+    return this.#child?.exited ?? { code: null, signal: null };
+  }
+
+  /** SIGSTOP; resolves once every thread has stopped. */
+  async freeze(): Promise<void> {
+    this.#note(`--- SIGSTOP at ${monotonicMs().toFixed(3)}`);
+    this.#child?.signal('SIGSTOP');
+    await eventually(() => isStopped(this.pid), { withinMs: 5000, what: `${this.name} stopped` });
+  }
+
+  thaw(): void {
+    this.#note(`--- SIGCONT at ${monotonicMs().toFixed(3)}`);
+    this.#child?.signal('SIGCONT');
+  }
+
+  /** Its newest answer; null when that is too old to be news, or was asked for before `since`. */
+  news(since = 0): Answer | null {
+    const newest = this.answers.at(-1);
+    const oldest = Math.max(since, monotonicMs() - newsMs);
+    return newest !== undefined && newest.sentAt >= oldest ? newest : null;
+  }
+
+  /** Ends both; SIGKILL, because nothing is to be learned any more. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    for (const child of [this.#probe, this.#child]) {
+      child?.signal('SIGKILL');
+      await child?.exited;
+    }
+  }
+
+  #closing = false;
+
+  #arguments(): readonly string[] {
+    const { make, ttlMs, takeoverDelay, endpoints, programs } = this.#contestants;
+    if (make === 'etcd3') {
+      const settings = [this.name, electionName, String(ttlMs / 1000), String(sidecarPort)];
+      return [programs.peer, ...settings, ...endpoints];
+    }
+    return [
+      programs.electord,
+      'serve',
+      `--election=${electionName}`,
+      `--id=${this.name}`,
+      `--etcd=${endpoints.join(',')}`,
+      `--ttl=${ttlMs}ms`,
+      `--takeover-delay=${takeoverDelay}`,
+      `--listen=0.0.0.0:${sidecarPort}`,
+      `--local-listen=127.0.0.1:${sidecarLocalPort}`,
+      '--log-level=debug',
+    ];
+  }
+
+  #note(line: string): void {
+    appendFileSync(this.#logFile, `${line}\n`);
+  }
+}
+
+/** All of them. */
+export class SidecarHosts {
+  readonly members: readonly SidecarHost[];
+  readonly #contestants: Contestants;
+
+  private constructor(members: readonly SidecarHost[], contestants: Contestants) {
+    this.members = members;
+    this.#contestants = contestants;
+  }
+
+  /** Starts three, and a probe for each. */
+  static async open(laboratory: Laboratory, contestants: Contestants): Promise<SidecarHosts> {
+    mkdirSync(contestants.logFolder, { recursive: true });
+    const members: SidecarHost[] = [];
+    for (const [index, name] of ['a', 'b', 'c'].entries()) {
+      const host = await laboratory.addHost(name, 2, index + 1);
+      const clock =
+        name === 'c' && contestants.make === 'electord'
+          ? await SteppedClock.open(join(laboratory.folder, 'clock-of-c'))
+          : null;
+      const firewall = new Firewall(host, laboratory.folder);
+      members.push(new SidecarHost(host, contestants, { firewall, clock }));
+    }
+    const all = new SidecarHosts(members, contestants);
+    for (const member of members) {
+      await member.start();
+      await member.startProbe();
+    }
+    return all;
+  }
+
+  /** Everything that all probes have seen, in the order of arrival. */
+  answers(): readonly Answer[] {
+    return this.members
+      .flatMap(({ answers }) => answers)
+      .sort((one, other) => one.receivedAt - other.receivedAt);
+  }
+
+  /** Who claims to lead now, with its newest term; null where nobody does, or two do. */
+  leader(since = 0): { readonly sidecar: SidecarHost; readonly token: bigint } | null {
+    const claiming = this.members.flatMap((sidecar) => {
+      const token = sidecar.news(since)?.claims ?? null;
+      return token === null ? [] : [{ sidecar, token }];
+    });
+    return claiming.length === 1 ? claiming[0]! : null;
+  }
+
+  /**
+   * Waits until one leads and, as far as this make can tell, all name it and its term, in answers that
+   * were asked for after `since`.
+   *
+   * @throws Error with what each of them says.
+   */
+  async agreement(
+    withinMs: number,
+    since = 0,
+  ): Promise<{ readonly sidecar: SidecarHost; readonly token: bigint }> {
+    return eventually(
+      () => {
+        for (const member of this.members) member.assertProbed();
+        const leader = this.leader(since);
+        if (leader === null) throw new Error(this.describe());
+        if (this.#contestants.make !== 'electord') return leader;
+        const agreed = this.members.every((one) => one.news(since)?.names === leader.token);
+        if (!agreed) throw new Error(this.describe());
+        return leader;
+      },
+      { withinMs, what: 'one leader that all sidecars name' },
+    );
+  }
+
+  /** What each says now, for messages. */
+  describe(): string {
+    const says = this.members.map((member) => {
+      const news = member.news();
+      if (news === null) return `${member.name} is silent`;
+      return `${member.name} claims ${String(news.claims)}, names ${String(news.names)}`;
+    });
+    return says.join('; ');
+  }
+
+  /** Everything runs and nothing is cut. */
+  async restore(): Promise<void> {
+    for (const member of this.members) {
+      member.thaw();
+      member.clock?.step(0);
+      await member.firewall.clear();
+      if (!member.isRunning()) await member.start();
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.close()));
+  }
+}

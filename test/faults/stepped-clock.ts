@@ -1,0 +1,43 @@
+// A wall clock for one process that can be stepped while it runs, by Debian's libfaketime. The monotonic clock is left
+// alone, as it is when an administrator or NTP sets the time.
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { debianPackages } from '../harness/debian-package.ts';
+
+/** The clock of one process. */
+export class SteppedClock {
+  /** What makes a process use it. */
+  readonly environment: NodeJS.ProcessEnv;
+  readonly #file: string;
+
+  private constructor(file: string, library: string) {
+    this.#file = file;
+    this.environment = {
+      LD_PRELOAD: library,
+      FAKETIME_TIMESTAMP_FILE: file,
+      FAKETIME_NO_CACHE: '1',
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+      // The older name of the same, for older libraries.
+      DONT_FAKE_MONOTONIC: '1',
+    };
+    this.step(0);
+  }
+
+  /** Fetches the library where it is not in the cache; `file` is where the time is kept. */
+  static async open(file: string): Promise<SteppedClock> {
+    const packages = await debianPackages(
+      ['libfaketime', 'faketime'],
+      ['usr/bin/faketime', '--version'],
+    );
+    const folders = (packages.env['LD_LIBRARY_PATH'] ?? '').split(':');
+    const libraries = folders.map((folder) => join(folder, 'faketime', 'libfaketimeMT.so.1'));
+    const library = libraries.find((one) => existsSync(one));
+    if (library === undefined) throw new Error(`no libfaketimeMT.so.1 in ${packages.root}`);
+    return new SteppedClock(file, library);
+  }
+
+  /** Sets it to this many seconds ahead of the machine's own; negative: behind. */
+  step(seconds: number): void {
+    writeFileSync(this.#file, `${seconds < 0 ? '' : '+'}${seconds}\n`);
+  }
+}
