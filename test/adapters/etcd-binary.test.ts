@@ -400,5 +400,7 @@ exec '${etcd}' "$@"
     const url = line.toString().trim();
     if (how === 'SIGKILL') parent.kill('SIGKILL');
     await eventually(async () => !(await isServing(url)), { withinMs: 10_000, what: 'its end' });
+    expect(await isServing(url)).toBe(false);
+    expect(await isServing(url)).toBe(false);
   });
 });

@@ -154,11 +154,13 @@ describe('logNotices', () => {
 
   it('tells of the lease and, to who wants to know, of renewals', () => {
     const lease = { kind: 'lease', leaseId: leaseId('abc'), ttlMs: 5000 } as const;
-    const levels = (['granted', 'lapsed', 'recovered', 'lost', 'revoking'] as const).map((state) => {
-      const line = one({ ...lease, state });
-      expect(line).toMatchObject({ id: 'orders-0', leaseId: 'abc', ttlMs: 5000 });
-      return line['level'];
-    });
+    const levels = (['granted', 'lapsed', 'recovered', 'lost', 'revoking'] as const).map(
+      (state) => {
+        const line = one({ ...lease, state });
+        expect(line).toMatchObject({ id: 'orders-0', leaseId: 'abc', ttlMs: 5000 });
+        return line['level'];
+      },
+    );
     expect(levels).toEqual(['info', 'warn', 'info', 'warn', 'info']);
     const renewal = { kind: 'renewal', durationMs: 2.4 } as const;
     expect(one({ ...renewal, result: 'ok' })).toMatchObject({ level: 'trace', durationMs: 2 });

@@ -14,6 +14,7 @@ beforeAll(async () => {
 afterEach(() => stage.clear());
 afterAll(() => stage.end());
 
+/** As in keys: hexadecimal without leading zeros. */
 const leaseOf = async (sidecar: Sidecar): Promise<string> =>
   (await sidecar.get<{ lease: { id: string } }>('/status')).body.lease.id;
 

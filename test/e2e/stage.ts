@@ -107,7 +107,9 @@ export class Stage {
   /** The ids of all leases, in hexadecimal. */
   async leases(): Promise<readonly string[]> {
     const text = await this.cluster.etcdctl(['lease', 'list']);
-    return text.split('\n').filter((line) => /^[0-9a-f]+$/.test(line));
+    // etcdctl pads with zeros, keys do not.
+    const ids = text.split('\n').filter((line) => /^[0-9a-f]+$/.test(line));
+    return ids.map((id) => id.replace(/^0+/, ''));
   }
 
   /** Ends every process of the test, the followers first so that nobody is elected on the way. */

@@ -43,9 +43,9 @@ function patching(patches: readonly Patch[]): Plugin {
   }
   return {
     name: 'patching',
-    setup({ onLoad, onEnd }) {
+    setup(plugin) {
       const seen = new Set<string>();
-      onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+      plugin.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
         const here = files.get(path);
         if (here === undefined) return undefined;
         seen.add(path);
@@ -53,7 +53,7 @@ function patching(patches: readonly Patch[]): Plugin {
         for (const patch of here) contents = patched(contents, patch);
         return { contents, loader: 'ts' };
       });
-      onEnd(() => {
+      plugin.onEnd(() => {
         for (const path of files.keys()) {
           if (!seen.has(path)) throw new Error(`a mutation changes ${path}, which is not used`);
         }

@@ -1,6 +1,13 @@
 // The promises of the contract, judged from outside with true time and with what etcd really holds. Nothing in here
 // looks into the core: it asks what an HTTP client, a child or etcdctl could ask, at every moment that matters.
-import type { ElectionName, FencingToken } from '../../src/core/model.ts';
+import {
+  fencingToken,
+  type Candidate,
+  type ElectionName,
+  type FencingToken,
+  type Handover,
+  type LeaseId,
+} from '../../src/core/model.ts';
 import type { Report } from '../../src/core/report.ts';
 import type { Notice } from '../../src/ports.ts';
 import type { KeyLife, ModelEtcd } from './model-etcd.ts';
@@ -15,6 +22,7 @@ export type Promised =
   | 'leadership never outlives the confirmation'
   | 'only the first in the queue leads'
   | 'tokens rise'
+  | 'a term that has ended stays ended'
   | 'gained and lost alternate'
   | 'a named successor is the successor'
   | 'holds are kept'
@@ -54,7 +62,14 @@ export class Checkers {
   readonly #believedUntil = new Map<FencingToken, number>();
   readonly #holds = new Map<FencingToken, Hold>();
   /** By election: who was named by the holder of a term, and is first in the queue since. */
-  readonly #named = new Map<ElectionName, { readonly after: FencingToken; readonly next: FencingToken }>();
+  readonly #named = new Map<
+    ElectionName,
+    { readonly after: FencingToken; readonly next: FencingToken }
+  >();
+  /** By term: the newest revision that its leader had been told of when it ended it. */
+  readonly #knownAtEnd = new Map<FencingToken, bigint>();
+  /** The leases that their holders were told are no more. */
+  readonly #lostLeases = new Set<LeaseId>();
   claims = 0;
   answers = 0;
 
@@ -63,15 +78,25 @@ export class Checkers {
     options.etcd.listeners.push({
       keyGone: (life) => this.#keyGone(life),
       handedOver: (election, handover, before) => {
-        const successor = before.find(({ id }) => id === handover.to);
-        const [first] = options.etcd.snapshot(election).candidates;
-        if (handover.to === null || successor === undefined || successor === before[0]) return;
-        const what = `${handover.from} handed ${election} to ${handover.to}, but ${first?.id ?? 'nobody'} is first`;
-        if (first?.id !== handover.to) return this.#violated('a named successor is the successor', what);
-        const next = successor.createRevision as bigint as FencingToken;
-        this.#named.set(election, { after: handover.token, next });
+        this.#handedOver(election, handover, before);
       },
     });
+  }
+
+  /** Whoever was named, and known as a candidate to the leader when it ended its term, is next. */
+  #handedOver(election: ElectionName, handover: Handover, before: readonly Candidate[]): void {
+    const { to, from, token } = handover;
+    const known = this.#knownAtEnd.get(token) ?? 0n;
+    const successor = before.find(({ id }) => id === to);
+    if (successor === undefined || successor === before[0]) return;
+    if (successor.createRevision > known) return;
+    const [first] = this.#options.etcd.snapshot(election).candidates;
+    // A candidate that was restarted may have two keys; either is it.
+    if (first?.id !== to) {
+      const what = `${from} handed ${election} to ${to}, but ${first?.id ?? 'nobody'} is first`;
+      return this.#violated('a named successor is the successor', what);
+    }
+    this.#named.set(election, { after: token, next: fencingToken(first.createRevision) });
   }
 
   /** By election: the newest term that anybody claimed; nobody has led before. */
@@ -85,6 +110,7 @@ export class Checkers {
     if (life === null || !life.process.isRunning()) return null;
     const report = life.elector.report(election);
     this.answers += 1;
+    this.#resumed(sidecar, life, report);
     if (report.token !== null) this.#claimed(sidecar, life, report, report.token);
     if (report.leader !== null) this.#named_(sidecar, life, report);
     this.#childOf(sidecar, life, election);
@@ -94,7 +120,8 @@ export class Checkers {
   /** A client was promised a hold. */
   held(token: FencingToken, untilMs: number): void {
     const before = this.#holds.get(token);
-    if (before === undefined || before.untilMs < untilMs) this.#holds.set(token, { token, untilMs });
+    if (before === undefined || before.untilMs < untilMs)
+      this.#holds.set(token, { token, untilMs });
   }
 
   notice(sidecar: SimSidecar, life: Life, notice: Notice): void {
@@ -120,7 +147,13 @@ export class Checkers {
         this.#violated('gained and lost alternate', what);
       }
       life.announced.delete(election);
+      this.#knownAtEnd.set(token, life.told.revisions.get(election) ?? 0n);
     }
+  }
+
+  /** etcd has told the holder of a lease that it is no more, whether or not that is so. */
+  lostLease(leaseId: LeaseId): void {
+    this.#lostLeases.add(leaseId);
   }
 
   fatal(sidecar: SimSidecar, failure: unknown): void {
@@ -134,6 +167,20 @@ export class Checkers {
 
   restless(election: ElectionName, what: string): void {
     this.#violated('leadership is stable once nothing is wrong', `${election}: ${what}`);
+  }
+
+  /** Who has said that it does not lead any more does not take that back: only a new term makes it a leader. */
+  #resumed(sidecar: SimSidecar, life: Life, { election, token }: Report): void {
+    const before = life.claimed.get(election);
+    if (token === null && before !== undefined) {
+      life.claimed.delete(election);
+      life.unclaimed.add(before);
+    }
+    if (token === null) return;
+    life.claimed.set(election, token);
+    if (!life.unclaimed.has(token)) return;
+    const what = `${sidecar.id} claims term ${token} of ${election} again`;
+    this.#violated('a term that has ended stays ended', what);
   }
 
   #claimed(sidecar: SimSidecar, life: Life, report: Report, token: FencingToken): void {
@@ -177,7 +224,7 @@ export class Checkers {
    */
   #mayNotKnow(life: Life, { end, goneAt, goneRevision, leaseId, election }: KeyLife): boolean {
     if (end !== 'wrongly revoked' && end !== 'deleted by hand') return false;
-    if (life.told.lostLeases.has(leaseId)) return false;
+    if (this.#lostLeases.has(leaseId)) return false;
     const seen = life.told.revisions.get(election) ?? 0n;
     if (seen >= (goneRevision ?? 0n)) return false;
     return this.#options.now() < (goneAt ?? 0) + this.#options.setup.ttlMs;
@@ -193,7 +240,8 @@ export class Checkers {
     }
     if (token === newest) return;
     // A takeover delay of one TTL leaves no exception at all.
-    if (this.#options.setup.takeoverDelayMs === 0 && this.#mayNotKnow(life, key)) return;
+    const { takeoverDelayMs, ttlMs } = this.#options.setup;
+    if (takeoverDelayMs < ttlMs && this.#mayNotKnow(life, key)) return;
     const what = `${who} after ${newest} was claimed`;
     this.#violated('no older term is claimed after a newer one', what);
   }
@@ -258,7 +306,7 @@ export class Checkers {
     }
     const sidecar = sidecars().find(({ id }) => id === key.id);
     const hold = this.#holds.get(token);
-    const lostBefore = sidecar?.life?.told.lostLeases.has(key.leaseId) ?? false;
+    const lostBefore = this.#lostLeases.has(key.leaseId);
     const voluntary = end === 'released' || (end === 'revoked' && !lostBefore);
     if (voluntary && hold !== undefined && now() < hold.untilMs) {
       const what = `term ${token} was held until ${Math.round(hold.untilMs)}, and ${end}`;

@@ -1,13 +1,88 @@
+// npm run sim: many schedules on two threads; each one that breaks a promise is made small and told as a story.
+//
+//   npm run sim -- --schedules 2000 --seed 1     seeds 1 to 2000
+//   npm run sim -- --replay 17                   one schedule, told from its beginning to its end
+//   npm run sim -- --only pause,cut              nothing else befalls anybody
+import { parseArgs } from 'node:util';
 import { buildSimulation } from './bundle.ts';
-import { discard, simulate } from './runner.ts';
-import { mutations } from './mutations.ts';
-const only = process.argv[2];
-for (const m of mutations) {
-  if (only && !m.name.includes(only)) continue;
-  try {
-  const file = await buildSimulation('m', m.patches);
-  const t = await simulate({ file, firstSeed: 1, count: 2000, stopAtFirst: true, focus: m.focus ?? {}, budgetMs: 30000 });
-  console.log(m.name, '|', t.schedules, Math.round(t.tookMs), 'ms', t.broken[0]?.seed, t.broken[0]?.violation.promise, t.broken[0]?.violation.what);
-  await discard(file);
-  } catch (e) { console.log(m.name, String(e)); }
+import { discard, simulate, type Tally } from './runner.ts';
+import { scheduleMs, scheduleOf, type Focus, type Happening, type Schedule } from './schedule.ts';
+import { shrink } from './shrink.ts';
+import { runSchedule } from './world.ts';
+
+/** So many failing schedules are told; of the others, the seeds must do. */
+const mostTold = 3;
+
+const { values } = parseArgs({
+  options: {
+    schedules: { type: 'string', default: '2000' },
+    seed: { type: 'string', default: '1' },
+    threads: { type: 'string', default: '2' },
+    replay: { type: 'string' },
+    only: { type: 'string' },
+    'takeover-delay-ms': { type: 'string' },
+  },
+});
+
+const focusOf = (): Focus => {
+  const delay = values['takeover-delay-ms'];
+  return {
+    ...(values.only === undefined ? {} : { kinds: values.only.split(',') as Happening['kind'][] }),
+    ...(delay === undefined ? {} : { setup: { takeoverDelayMs: Number(delay) } }),
+  };
+};
+
+function tellSetup({ seed, setup }: Schedule): void {
+  const { ttlMs, marginMs, takeoverDelayMs, graceMs, etcdMembers, elections } = setup;
+  const rates = setup.sidecars.map(({ rate }) => rate.toFixed(4)).join(' ');
+  console.log(
+    `seed ${seed}: TTL ${ttlMs} ms, margin ${marginMs}, takeover delay ${takeoverDelayMs}, grace ${graceMs}, ` +
+      `${etcdMembers} etcd, ${elections} election(s), clocks ${rates}` +
+      (setup.app === null ? '' : ', with an app'),
+  );
 }
+
+async function tell(schedule: Schedule): Promise<void> {
+  tellSetup(schedule);
+  const { transcript } = await runSchedule(schedule, { transcript: true });
+  console.log(transcript.join('\n'));
+}
+
+function summarise(tally: Tally): void {
+  const { schedules, answers, claims, terms, broken, tookMs } = tally;
+  const perMinute = Math.round((schedules * 60_000) / tookMs);
+  console.log(
+    `${schedules} schedules of ${scheduleMs / 1000} simulated seconds in ${(tookMs / 1000).toFixed(1)} s ` +
+      `(${perMinute} a minute): ${terms} terms, ${claims} claims among ${answers} answers, ` +
+      `${broken.length} broken promises`,
+  );
+}
+
+async function runMany(): Promise<void> {
+  const file = await buildSimulation('main');
+  const [firstSeed, count, threads] = [values.seed, values.schedules, values.threads].map(Number);
+  try {
+    const wanted = {
+      file,
+      firstSeed: firstSeed!,
+      count: count!,
+      threads: threads!,
+      focus: focusOf(),
+    };
+    const tally = await simulate(wanted);
+    summarise(tally);
+    for (const { seed, violation } of tally.broken) {
+      console.log(`seed ${seed}: ${violation.promise}: ${violation.what}`);
+    }
+    for (const { seed, violation } of tally.broken.slice(0, mostTold)) {
+      console.log(`\nseed ${seed}, made small:`);
+      await tell((await shrink(scheduleOf(seed, focusOf()), violation)).schedule);
+    }
+    if (tally.broken.length > 0) process.exitCode = 1;
+  } finally {
+    await discard(file);
+  }
+}
+
+if (values.replay === undefined) await runMany();
+else await tell(scheduleOf(Number(values.replay), focusOf()));

@@ -187,7 +187,9 @@ export class ModelEtcd {
   ): void {
     const state = this.#state(election);
     const { candidates } = state;
-    const index = candidates.findIndex(({ createRevision }) => createRevision === own.createRevision);
+    const index = candidates.findIndex(
+      ({ createRevision }) => createRevision === own.createRevision,
+    );
     const candidate = candidates[index];
     if (candidate === undefined) throw new FencedOut(`term ${own.createRevision} is over`);
     const proclaimed = { ...candidate, since };
@@ -326,7 +328,9 @@ export class ModelEtcd {
     const state = this.#state(election);
     const others = state.terms.filter(({ token }) => token !== term.token);
     const isNew = others.length === state.terms.length;
-    state.terms = isNew ? [...others, term] : state.terms.map((old) => (old.token === term.token ? term : old));
+    state.terms = isNew
+      ? [...others, term]
+      : state.terms.map((old) => (old.token === term.token ? term : old));
   }
 
   #addCandidate(election: ElectionName, about: Omit<Candidate, 'createRevision'>): void {
@@ -388,7 +392,10 @@ export class ModelEtcd {
       const change = { revision, candidates: [], removedCandidates: gone.map(({ key }) => key) };
       if (control) state.control = state.controlLease = null;
       if (switchover) state.switchover = state.switchoverLease = null;
-      const records = { ...(control && { control: null }), ...(switchover && { switchover: null }) };
+      const records = {
+        ...(control && { control: null }),
+        ...(switchover && { switchover: null }),
+      };
       this.#tell(election, { ...change, ...records });
     }
     for (const candidate of buried) this.#bury(candidate, end);

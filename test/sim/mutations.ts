@@ -109,14 +109,20 @@ export const mutations: readonly Mutation[] = [
         put: "const until = reliableUntil(session.kind === 'lapsed' ? now : event.sentAt,",
       },
     ],
-    focus: { kinds: ['pause', 'cut', 'slow'] },
+    focus: {
+      kinds: ['slow', 'etcd without leader'],
+      setup: {
+        etcdMembers: 1,
+        weather: { leastMs: 1, mostMs: 20, lossChance: 0.1, spikeChance: 0.3, spikeMs: 4000 },
+      },
+    },
   },
   {
     name: 'a lost lease is not believed',
     patches: [
       {
         file: core('session'),
-        find: 'const { generation, leaseId } = session.lease; return { session: { kind: \'absent\'',
+        find: "const { generation, leaseId } = session.lease; return { session: { kind: 'absent'",
         put: "const { generation, leaseId } = session.lease; if (generation > 0) return unchanged(session); return { session: { kind: 'absent'",
       },
     ],
@@ -124,8 +130,13 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'the key is released before the app has stopped',
-    patches: [{ file: core('decide'), find: 'quiesced: !election.quiesces', put: 'quiesced: true' }],
-    focus: { kinds: ['step down', 'terminate'], setup: { app: { mostStopMs: 500, stopLeadMs: 0 } } },
+    patches: [
+      { file: core('decide'), find: 'quiesced: !election.quiesces', put: 'quiesced: true' },
+    ],
+    focus: {
+      kinds: ['step down', 'terminate'],
+      setup: { app: { mostStopMs: 500, stopLeadMs: 0 } },
+    },
   },
   {
     name: 'the app is not cut off when time is up',
@@ -144,7 +155,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'the key is released before the hold is over',
     patches: [
-      { file: core('decide'), find: 'if (now < candidacy.holdUntil) return null;', put: '' },
+      { file: core('decide'), find: 'if (now < candidacy.holdUntil &&', put: 'if (now < 0 &&' },
     ],
     focus: { kinds: ['hold', 'step down'] },
   },
@@ -169,8 +180,8 @@ export const mutations: readonly Mutation[] = [
     patches: [
       {
         file: core('election'),
-        find: "if (election.candidacy.kind !== 'leading') return null; const validUntil",
-        put: "if (election.candidacy.kind === 'steppingDown') return { token: election.candidacy.ending.term.token, since: now, validUntil: now + 1 }; if (election.candidacy.kind !== 'leading') return null; const validUntil",
+        find: "const { candidacy } = election; if (candidacy.kind !== 'leading') return null; if",
+        put: "const { candidacy } = election; if (candidacy.kind === 'steppingDown') return { token: candidacy.ending.term.token, since: now, validUntil: now + 1 }; if (candidacy.kind !== 'leading') return null; if",
       },
     ],
     focus: { kinds: ['step down'], setup: { app: { mostStopMs: 500, stopLeadMs: 0 } } },
@@ -178,7 +189,10 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'the takeover delay is ignored',
     patches: [{ file: core('candidacy'), find: 'predecessor.clean ||', put: 'predecessor ||' }],
-    focus: { kinds: ['revoke wrongly', 'delete key', 'lag watch', 'mute watch'], setup: { takeoverDelayMs: 3000 } },
+    focus: {
+      kinds: ['revoke wrongly', 'delete key', 'lag watch', 'mute watch'],
+      setup: { takeoverDelayMs: 10_000 },
+    },
   },
   {
     name: 'a named successor is not',
@@ -247,7 +261,11 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a handover is not guarded',
     patches: [
-      { file: 'test/sim/model-etcd.ts', find: 'if (!guarded) {', put: 'if (!guarded && now < 0) {' },
+      {
+        file: 'test/sim/model-etcd.ts',
+        find: 'if (!guarded) {',
+        put: 'if (!guarded && now < 0) {',
+      },
       {
         file: 'test/sim/model-etcd.ts',
         find: 'const guarded =',

@@ -5,9 +5,6 @@ import type { Clock } from '../../src/ports.ts';
 import type { Random } from './random.ts';
 import type { Planned, Scheduler } from './scheduler.ts';
 
-/** How late a timer may be: Node rounds up to whole milliseconds, and the loop is busy. */
-const timerLateByMs = 3;
-
 /** The wall clock of every process when its world begins; it decides nothing. */
 const wallStart = Date.parse('2026-11-20T21:00:00.000Z');
 
@@ -20,18 +17,27 @@ export class Process implements Clock {
   readonly #startedAt: number;
   readonly #offset: number;
   readonly #afterTurn: () => void;
+  /** How late a timer may be: Node rounds up to whole milliseconds, and the loop is busy. */
+  readonly #timerLateByMs: number;
   #paused = false;
   /** What a pause has held back and what has not yet been handed over since. */
   #backlog: (() => void)[] = [];
   #handingOver = 0;
+  #resumedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(scheduler: Scheduler, random: Random, rate: number, afterTurn: () => void) {
+  constructor(
+    scheduler: Scheduler,
+    random: Random,
+    { rate, timerLateByMs }: { readonly rate: number; readonly timerLateByMs: number },
+    afterTurn: () => void,
+  ) {
     this.#scheduler = scheduler;
     this.#random = random;
     this.rate = rate;
     this.#startedAt = scheduler.now;
     this.#offset = random.between(0, 1e6);
     this.#afterTurn = afterTurn;
+    this.#timerLateByMs = timerLateByMs;
   }
 
   now(): Millis {
@@ -39,7 +45,7 @@ export class Process implements Clock {
   }
 
   at(at: Millis, run: () => void): () => void {
-    const lateMs = this.#random.next() * timerLateByMs;
+    const lateMs = this.#random.next() * this.#timerLateByMs;
     return this.timer(at - this.now() + lateMs, run);
   }
 
@@ -77,9 +83,10 @@ export class Process implements Clock {
     this.#afterTurn();
   }
 
-  /** Paused, or still catching up with what a pause held back. */
+  /** Paused, or still catching up with what a pause held back, timers included. */
   isBehind(): boolean {
-    return this.#paused || this.#handingOver > 0;
+    if (this.#paused || this.#handingOver > 0) return true;
+    return this.#scheduler.now < this.#resumedAt + 2 * this.#timerLateByMs;
   }
 
   isRunning(): boolean {
@@ -94,6 +101,7 @@ export class Process implements Clock {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
+    this.#resumedAt = this.#scheduler.now;
     const backlog = this.#random.shuffle(this.#backlog);
     this.#backlog = [];
     this.#handingOver += backlog.length;

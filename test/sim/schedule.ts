@@ -24,6 +24,7 @@ export interface Setup {
   /** A guarded app beside each sidecar, null where there is none. */
   readonly app: { readonly mostStopMs: number; readonly stopLeadMs: number } | null;
   readonly weather: Weather;
+  readonly timerLateByMs: number;
 }
 
 /** Whom something befalls: a sidecar by number, or whoever leads an election at that moment. */
@@ -31,7 +32,11 @@ export type Target = number | 'leader';
 
 /** One fault or request, and when. `forMs` is how long it lasts; `of` is an election by number. */
 export type Happening = { readonly atMs: number } & (
-  | { readonly kind: 'pause' | 'crash' | 'terminate'; readonly whom: Target; readonly forMs: number }
+  | {
+      readonly kind: 'pause' | 'crash' | 'terminate';
+      readonly whom: Target;
+      readonly forMs: number;
+    }
   | {
       readonly kind: 'cut';
       readonly whom: Target;
@@ -198,6 +203,7 @@ function setupOf(random: Random): Setup {
     graceMs: random.pick([200, 1000, 2000]),
     app,
     weather: weatherOf(random),
+    timerLateByMs: 3,
   };
 }
 
@@ -289,7 +295,10 @@ function happening(
   const { ttlMs, etcdMembers } = setup;
   const atMs = random.between(500, calmAtMs - 200);
   /** Short against the TTL, about as long, or much longer; over when the calm begins. */
-  const forMs = Math.min(ttlMs * random.pick([0.1, 0.3, 0.7, 1, 1.3, 2.5]) * random.between(0.8, 1.2), calmAtMs - atMs);
+  const forMs = Math.min(
+    ttlMs * random.pick([0.1, 0.3, 0.7, 1, 1.3, 2.5]) * random.between(0.8, 1.2),
+    calmAtMs - atMs,
+  );
   const whom: Target = random.chance(0.6) ? 'leader' : random.below(setup.sidecars.length);
   const of = random.below(setup.elections);
   switch (kind) {
@@ -306,7 +315,11 @@ function happening(
     case 'freeze member':
       return { atMs, kind, member: random.below(etcdMembers), forMs };
     case 'etcd without leader':
-      return { atMs, kind, forMs: random.chance(0.8) ? Math.min(forMs, random.between(300, 1800)) : forMs };
+      return {
+        atMs,
+        kind,
+        forMs: random.chance(0.8) ? Math.min(forMs, random.between(300, 1800)) : forMs,
+      };
     case 'delete key':
       return { atMs, kind, whom, of };
     case 'pause election':
@@ -320,7 +333,13 @@ function happening(
     case 'ask for switchover':
       return { atMs, kind, of, to: random.below(setup.sidecars.length), forMs };
     case 'hold':
-      return { atMs, kind, whom: 'leader', of, holdMs: random.between(50, Math.min(1000, ttlMs / 2)) };
+      return {
+        atMs,
+        kind,
+        whom: 'leader',
+        of,
+        holdMs: random.between(50, Math.min(1000, ttlMs / 2)),
+      };
     case 'compact':
       return { atMs, kind };
     case 'break watch':

@@ -31,6 +31,9 @@ const isBefore = (a: Event, b: Event): boolean =>
  */
 const turnsPerAnswer = 4;
 
+/** Awaited, it lets whoever waits go first. */
+const nextTurn = Promise.resolve();
+
 /** The true time of a simulated world, in milliseconds from its beginning. */
 export class Scheduler {
   now = 0;
@@ -75,7 +78,7 @@ export class Scheduler {
       run();
       if (this.#settled) {
         this.#settled = false;
-        for (let turn = 0; turn < turnsPerAnswer; turn += 1) await null;
+        for (let turn = 0; turn < turnsPerAnswer; turn += 1) await nextTurn;
       }
       this.afterEach();
     }

@@ -15,7 +15,14 @@ import type {
 } from '../../src/core/model.ts';
 import { LeaseLost, Unreachable, type ElectordError } from '../../src/errors.ts';
 import { requestBounds, watchProbe, type RequestBounds } from '../../src/policies.ts';
-import type { Answer, Coordinator, Joined, Release, TermBeginning, WatchNotice } from '../../src/ports.ts';
+import type {
+  Answer,
+  Coordinator,
+  Joined,
+  Release,
+  TermBeginning,
+  WatchNotice,
+} from '../../src/ports.ts';
 import type { ModelEtcd } from './model-etcd.ts';
 import type { Network, Outcome, Side } from './network.ts';
 import type { Process } from './process.ts';
@@ -26,8 +33,6 @@ import type { Scheduler } from './scheduler.ts';
 export interface Told {
   /** The newest revision of each election that it has been told of. */
   readonly revisions: Map<ElectionName, bigint>;
-  /** The leases that it has been told are no more. */
-  readonly lostLeases: Set<LeaseId>;
   /** When the newest answered linearizable read of each election was sent, by the process's clock. */
   readonly confirmedAt: Map<ElectionName, Millis>;
   /** When the newest answered renewal or grant of each lease was sent, and the TTL that it granted. */
@@ -36,7 +41,6 @@ export interface Told {
 
 export const toldNothing = (): Told => ({
   revisions: new Map(),
-  lostLeases: new Set(),
   confirmedAt: new Map(),
   renewedAt: new Map(),
 });
@@ -49,6 +53,8 @@ export interface SimCoordinatorOptions {
   readonly process: Process;
   readonly ttlMs: number;
   readonly told: Told;
+  /** The process is told that a lease is no more. */
+  readonly leaseLost: (leaseId: LeaseId) => void;
   /** What was asked and how it ended, for the transcript. */
   readonly trace: ((what: string) => void) | null;
 }
@@ -59,6 +65,7 @@ export class SimCoordinator implements Coordinator {
   readonly options: SimCoordinatorOptions;
   readonly bounds: RequestBounds;
   readonly probe: ReturnType<typeof watchProbe>;
+  readonly #failing = new Map<string, string>();
   /** The member that answered last. */
   preferred = 0;
 
@@ -89,19 +96,21 @@ export class SimCoordinator implements Coordinator {
   renew(leaseId: LeaseId): Promise<Answer<number>> {
     const { etcd } = this.options;
     return this.#promise<number>((ended) => {
-      this.request<number>('renew', () => etcd.renew(leaseId), (outcome) => {
-        if (outcome.ok) this.#toldOfRenewal(leaseId, outcome.value);
-        else this.#toldOfFailure(leaseId, outcome.error);
-        ended(outcome);
-      });
+      this.request<number>(
+        'renew',
+        () => etcd.renew(leaseId),
+        (outcome) => {
+          if (outcome.ok) this.#toldOfRenewal(leaseId, outcome.value);
+          else this.#toldOfFailure(leaseId, outcome.error);
+          ended(outcome);
+        },
+      );
     });
   }
 
   async revoke(leaseId: LeaseId): Promise<void> {
     const { etcd } = this.options;
-    await this.#promise<void>((ended) => {
-      this.request<void>('revoke', () => etcd.revoke(leaseId), ended);
-    });
+    await this.#command('revoke', () => etcd.revoke(leaseId));
   }
 
   join(
@@ -128,19 +137,12 @@ export class SimCoordinator implements Coordinator {
 
   async release(request: Release): Promise<void> {
     const { etcd } = this.options;
-    await this.#promise<void>((ended) => {
-      this.request<void>('release', () => etcd.release(request), ended);
-    });
+    await this.#command('release', () => etcd.release(request));
   }
 
   async enroll(election: ElectionName, member: Member): Promise<void> {
     const { etcd } = this.options;
-    await this.#promise<void>((ended) => {
-      this.request<void>('enroll', () => etcd.enroll(election, member), (outcome) => {
-        if (!outcome.ok) this.#toldOfFailure(member.leaseId, outcome.error);
-        ended(outcome);
-      });
-    });
+    await this.#command('enroll', () => etcd.enroll(election, member), member.leaseId);
   }
 
   async proclaim(
@@ -150,9 +152,7 @@ export class SimCoordinator implements Coordinator {
     began: TermBeginning,
   ): Promise<void> {
     const { etcd } = this.options;
-    await this.#promise<void>((ended) => {
-      this.request<void>('proclaim', () => etcd.proclaim(election, own, me, began), ended);
-    });
+    await this.#command('proclaim', () => etcd.proclaim(election, own, me, began));
   }
 
   async pause(election: ElectionName, control: Control, forMs: number): Promise<void> {
@@ -162,9 +162,7 @@ export class SimCoordinator implements Coordinator {
 
   async resume(election: ElectionName): Promise<void> {
     const { etcd } = this.options;
-    await this.#promise<void>((ended) => {
-      this.request<void>('control', () => etcd.putControl(election, null), ended);
-    });
+    await this.#command('control', () => etcd.putControl(election, null));
   }
 
   async requestSwitchover(
@@ -195,9 +193,7 @@ export class SimCoordinator implements Coordinator {
   async #putForAWhile(forMs: number, put: (lease: LeaseId) => void): Promise<void> {
     const lease = asLeaseId(`e${this.options.side.random.below(0xffffffff).toString(16)}`);
     await this.grant(lease, forMs);
-    await this.#promise<void>((ended) => {
-      this.request<void>('control', () => put(lease), ended);
-    });
+    await this.#command('control', () => put(lease));
   }
 
   watch(elections: readonly ElectionName[], listener: (notice: WatchNotice) => void): () => void {
@@ -244,11 +240,36 @@ export class SimCoordinator implements Coordinator {
 
   /** Runs one request against the members of etcd, hedged, until one answers or all have failed. */
   request<Value>(operation: string, execute: () => Value, ended: Ended<Value>): void {
-    const { process, trace } = this.options;
+    const { process } = this.options;
     new HedgedRequest<Value>(this, operation, execute, (outcome) => {
-      if (trace !== null && !outcome.ok) trace(`${operation}: ${outcome.error.message}`);
+      this.#trace(operation, outcome.ok ? null : outcome.error.message);
       if (process.alive) ended(outcome);
     }).startNext();
+  }
+
+  /** A request whose answer is only that it was carried out; `leaseId` is what it hangs on. */
+  async #command(operation: string, execute: () => void, leaseId?: LeaseId): Promise<void> {
+    const attempt = (): null => {
+      execute();
+      return null;
+    };
+    await this.#promise<null>((ended) => {
+      this.request<null>(operation, attempt, (outcome) => {
+        if (!outcome.ok && leaseId !== undefined) this.#toldOfFailure(leaseId, outcome.error);
+        ended(outcome);
+      });
+    });
+  }
+
+  /** A failure is told once, until it is another one or over. */
+  #trace(operation: string, failure: string | null): void {
+    const { trace } = this.options;
+    if (trace === null) return;
+    if (failure !== null && this.#failing.get(operation) !== failure) {
+      trace(`${operation}: ${failure}`);
+    }
+    if (failure === null) this.#failing.delete(operation);
+    else this.#failing.set(operation, failure);
   }
 
   #promise<Value>(run: (ended: Ended<Value>) => void): Promise<Answer<Value>> {
@@ -268,7 +289,7 @@ export class SimCoordinator implements Coordinator {
   }
 
   #toldOfFailure(leaseId: LeaseId, error: ElectordError): void {
-    if (error instanceof LeaseLost) this.options.told.lostLeases.add(leaseId);
+    if (error instanceof LeaseLost) this.options.leaseLost(leaseId);
   }
 }
 

@@ -23,6 +23,7 @@ export interface Surroundings {
   readonly elections: readonly ElectionName[];
   readonly notice: (sidecar: SimSidecar, notice: Notice) => void;
   readonly fatal: (sidecar: SimSidecar, failure: unknown) => void;
+  readonly leaseLost: (leaseId: LeaseId) => void;
   readonly turned: (sidecar: SimSidecar) => void;
   readonly trace: ((who: string, what: string) => void) | null;
 }
@@ -36,6 +37,9 @@ export interface Life {
   readonly told: Told;
   /** By election: the term that was announced as begun and not as ended. */
   readonly announced: Map<ElectionName, FencingToken>;
+  /** By election: the term that was claimed when it was last asked; and the terms that it ceased to claim. */
+  readonly claimed: Map<ElectionName, FencingToken>;
+  readonly unclaimed: Set<FencingToken>;
 }
 
 export class SimSidecar {
@@ -63,7 +67,10 @@ export class SimSidecar {
     const { ttlMs, marginMs, takeoverDelayMs, graceMs } = setup;
     const { rate, priority } = setup.sidecars[this.index]!;
     const random = this.#random;
-    const process = new Process(scheduler, random, rate, () => this.#world.turned(this));
+    const { timerLateByMs } = setup;
+    const process = new Process(scheduler, random, { rate, timerLateByMs }, () =>
+      this.#world.turned(this),
+    );
     const told = toldNothing();
     const coordinator = new SimCoordinator({
       scheduler,
@@ -73,6 +80,7 @@ export class SimSidecar {
       process,
       ttlMs,
       told,
+      leaseLost: this.#world.leaseLost,
       trace: trace === null ? null : (what) => trace(this.id, what),
     });
     const app =
@@ -90,7 +98,8 @@ export class SimSidecar {
       newLeaseId: () => this.#newLeaseId(),
       onFatal: (failure) => this.#world.fatal(this, failure),
     });
-    this.life = { process, elector, coordinator, app, told, announced: new Map() };
+    const seen = { announced: new Map(), claimed: new Map(), unclaimed: new Set<FencingToken>() };
+    this.life = { process, elector, coordinator, app, told, ...seen };
     this.stopping = false;
     elector.subscribe((notice) => this.#world.notice(this, notice));
     process.deliver(() => elector.start());

@@ -1,6 +1,12 @@
 // One simulated world from its beginning to its end: etcd, the network, the sidecars, whatever befalls them, clients
 // that ask all the time, and the judges. The same schedule gives the same world, to the last bit.
-import { electionName, fencingToken, leaseId, memberId, type ElectionName } from '../../src/core/model.ts';
+import {
+  electionName,
+  fencingToken,
+  leaseId,
+  memberId,
+  type ElectionName,
+} from '../../src/core/model.ts';
 import type { Notice } from '../../src/ports.ts';
 import { Checkers, type Violation } from './checkers.ts';
 import { ModelEtcd } from './model-etcd.ts';
@@ -67,6 +73,7 @@ class World {
       elections: this.#elections,
       notice: (sidecar, notice) => this.#notice(sidecar, notice),
       fatal: (sidecar, failure) => this.#checkers.fatal(sidecar, failure),
+      leaseLost: (lease) => this.#checkers.lostLease(lease),
       turned: (sidecar) => this.#touched.add(sidecar),
       trace: transcript ? (who, what) => this.#say(who, what) : null,
     };
@@ -138,9 +145,19 @@ class World {
   #mustBeLed(): void {
     this.#settled = true;
     for (const election of this.#elections) {
-      const led = this.#sidecars.some(({ life }) => life?.elector.report(election).token != null);
-      if (!led) this.#checkers.leaderless(election, this.#schedule.leaderByMs - this.#schedule.calmAtMs);
+      const reports = this.#sidecars.flatMap(({ life }) => life?.elector.report(election) ?? []);
+      const led = reports.some(({ token }) => token !== null);
+      // Leadership may just be going back to a candidate of higher priority.
+      const moving = this.#isRanked() && reports.some(({ steppingDown }) => steppingDown);
+      if (led || moving) continue;
+      this.#checkers.leaderless(election, this.#schedule.leaderByMs - this.#schedule.calmAtMs);
+      this.#checkers.leaderless(election, this.#schedule.leaderByMs - this.#schedule.calmAtMs);
     }
+  }
+
+  /** Where priorities differ leadership may move of itself, long after the last fault. */
+  #isRanked(): boolean {
+    return this.#schedule.setup.sidecars.some(({ priority }) => priority > 0);
   }
 
   // What happens to whom.
@@ -246,8 +263,8 @@ class World {
       case 'step down': {
         const { to, notForMs } = happening;
         const election = this.#elections[happening.of]!;
-        const successor = to === null ? null : this.#sidecars[to]!.id;
-        if (successor === sidecar.id) return;
+        const successor = to === null ? null : this.#sidecars[to]?.id;
+        if (successor === sidecar.id || successor === undefined) return;
         return sidecar.ask((elector) => {
           const cause = successor === null ? 'resigned' : 'switchover';
           elector.stepDown(election, { cause, to: successor, reason: null, actor: null, notForMs });
@@ -301,7 +318,9 @@ class World {
     const [leader] = this.#etcd.snapshot(election).candidates;
     if (leader === undefined) return;
     const token = fencingToken(leader.createRevision);
-    const about = { to: this.#sidecars[to]!.id, reason: null, actor: null };
+    const successor = this.#sidecars[to]?.id;
+    if (successor === undefined) return;
+    const about = { to: successor, reason: null, actor: null };
     this.#etcd.putSwitchover(election, { token, ...about });
     this.#scheduler.after(forMs, () => this.#etcd.putSwitchover(election, null));
   }
@@ -333,8 +352,7 @@ class World {
       this.#askEverybody = true;
     }
     if (this.#settled && (notice.kind === 'elected' || notice.kind === 'ended')) {
-      const ranked = this.#schedule.setup.sidecars.some(({ priority }) => priority > 0);
-      if (ranked) return;
+      if (this.#isRanked()) return;
       const what = `${sidecar.id} ${notice.kind}, term ${notice.token}, long after the last fault`;
       this.#checkers.restless(notice.election, what);
     }

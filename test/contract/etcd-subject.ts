@@ -1,0 +1,53 @@
+// Real etcd as a subject of the contract: the production coordinator, and etcdctl for what an administrator does.
+import { SystemClock } from '../../src/clock.ts';
+import { EtcdCoordinator } from '../../src/etcd/coordinator.ts';
+import { newLeaseId } from '../../src/etcd/lease-id.ts';
+import type { EtcdSeries } from '../harness/binaries.ts';
+import { startEtcdCluster } from '../harness/etcd.ts';
+import { eventually, within } from '../harness/wait.ts';
+import type { Subject } from './subject.ts';
+
+const prefix = '/contract';
+const withinMs = 15_000;
+
+export async function etcdSubject(version: EtcdSeries): Promise<Subject> {
+  const cluster = await startEtcdCluster({ size: 1, version });
+  const clock = new SystemClock();
+  const coordinator = new EtcdCoordinator({
+    endpoints: cluster.endpoints,
+    prefix,
+    // Bounds every request by two seconds, which a busy machine may need.
+    ttlMs: 8000,
+    clock,
+    observer: { requested: () => undefined },
+    tls: () => ({ ca: null, certificate: null, key: null }),
+    login: () => null,
+  });
+  const compact = async (): Promise<void> => {
+    const answer = await cluster.etcdctl(['get', 'nothing', '--write-out=json']);
+    const { header } = JSON.parse(answer) as { header: { revision: number } };
+    await cluster.etcdctl(['compaction', String(header.revision)]);
+  };
+  return {
+    coordinator,
+    now: () => clock.now(),
+    newLease: newLeaseId,
+    run: (work) => within(work, { withinMs, what: 'an answer' }),
+    until: async (check, what) => {
+      await eventually(check, { withinMs, what });
+    },
+    putForeign: async (election, lease, value) => {
+      const key = `${prefix}/${election}/candidates/${lease}`;
+      await cluster.etcdctl(['put', `--lease=${lease}`, key, value]);
+    },
+    deleteCandidate: async (election, lease) => {
+      await cluster.etcdctl(['del', `${prefix}/${election}/candidates/${lease}`]);
+    },
+    compact,
+    interrupt: () => coordinator.reset(),
+    stop: async () => {
+      coordinator.close();
+      await cluster.stop();
+    },
+  };
+}

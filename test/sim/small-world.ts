@@ -1,0 +1,578 @@
+// A tiny abstract world around the production machines: a few candidates, an etcd that is a queue with leases, and
+// messages that may arrive in any order, late or never. It makes no choices: it lists what can happen next. Clocks run
+// at one rate here; what differing rates do is the simulation's business.
+import { newElection, type Election, type ElectionEvent } from '../../src/core/candidacy.ts';
+import { claimOf, stepElection, wakeElectionAt } from '../../src/core/election.ts';
+import {
+  electionName,
+  leaseId as asLeaseId,
+  memberId,
+  revision as asRevision,
+  type Candidate,
+  type Change,
+  type FencingToken,
+  type Handover,
+  type LeaseId,
+  type Revision,
+  type Snapshot,
+} from '../../src/core/model.ts';
+import {
+  heldLease,
+  newSession,
+  stepSession,
+  wakeSessionAt,
+  type Session,
+  type SessionEvent,
+} from '../../src/core/session.ts';
+import type { Timing } from '../../src/core/timing.ts';
+
+/** The machines under search: those of production, or mutated ones. */
+export interface Machines {
+  readonly stepSession: typeof stepSession;
+  readonly stepElection: typeof stepElection;
+  readonly claimOf: typeof claimOf;
+}
+export const production: Machines = { stepSession, stepElection, claimOf };
+
+type Ask =
+  | {
+      readonly kind: 'grant' | 'renew' | 'revoke';
+      readonly lease: LeaseId;
+      readonly generation: number;
+    }
+  | { readonly kind: 'observe' }
+  | { readonly kind: 'join'; readonly lease: LeaseId; readonly generation: number }
+  | {
+      readonly kind: 'release';
+      readonly lease: LeaseId;
+      readonly createRevision: Revision;
+      readonly handover: Handover | null;
+      readonly bypassed: readonly Candidate[];
+    };
+
+type Answer =
+  | { readonly kind: 'granted' }
+  | { readonly kind: 'lost' }
+  | { readonly kind: 'done' }
+  | { readonly kind: 'refused' }
+  | {
+      readonly kind: 'seen';
+      readonly snapshot: Snapshot;
+      readonly createRevision: Revision | null;
+    };
+
+/** A request on its way; `answer` is null until etcd has carried it out; nobody waits for one that was given up. */
+interface Request {
+  readonly ask: Ask;
+  readonly sentAt: number;
+  readonly answer: Answer | null;
+  readonly givenUp: boolean;
+}
+
+interface Node {
+  readonly session: Session;
+  readonly election: Election;
+  readonly requests: readonly Request[];
+  /** How many entries of etcd's history its watch has been told. */
+  readonly told: number;
+  readonly leases: number;
+}
+
+interface Etcd {
+  readonly revision: Revision;
+  readonly queue: readonly Candidate[];
+  readonly leases: readonly { readonly lease: LeaseId; readonly expiresAt: number }[];
+  readonly handover: Handover | null;
+  readonly history: readonly Change[];
+}
+
+export interface SmallWorld {
+  readonly now: number;
+  readonly etcd: Etcd;
+  readonly nodes: readonly Node[];
+  /** The newest term that anybody has claimed. */
+  readonly newest: FencingToken | null;
+  /** How many more times somebody outside may interfere. */
+  readonly interferences: number;
+}
+
+export interface Step {
+  readonly what: string;
+  readonly next: () => SmallWorld;
+}
+
+/** Rounds come every 800 ms; a lease that is not renewed ends between 4 s and the next check. */
+export const timing: Timing = {
+  ttlMs: 4000,
+  marginMs: 500,
+  takeoverDelayMs: 0,
+  graceMs: 300,
+  stopLeadMs: 0,
+};
+const mostRequests = 4;
+
+const nameOf = (index: number): string => String.fromCharCode(65 + index);
+
+export class Rules {
+  readonly #machines: Machines;
+  readonly #timing: Timing;
+
+  constructor(machines: Machines = production, adjusted: Partial<Timing> = {}) {
+    this.#machines = machines;
+    this.#timing = { ...timing, ...adjusted };
+  }
+
+  /** Nobody has done anything yet. */
+  beginning(count: number, interferences: number): SmallWorld {
+    const nodes = Array.from({ length: count }, (_, index) => this.#newNode(index, 0, 0, 0));
+    const none = { queue: [], leases: [], handover: null, history: [] };
+    const etcd = { revision: asRevision(1n), ...none };
+    return { now: 0, etcd, nodes, newest: null, interferences };
+  }
+
+  /** All is done as it comes, without delay, until nothing is left to do: the first leads, the others wait. */
+  settled(count: number, interferences: number): SmallWorld {
+    let world = this.beginning(count, interferences);
+    for (let index = 0; index < count; index += 1) {
+      world = this.#tick(world, index);
+      for (let rest = this.#quietSteps(world)[0]; rest !== undefined;) {
+        world = rest.next();
+        rest = this.#quietSteps(world)[0];
+      }
+    }
+    return world;
+  }
+
+  /** Everything that can happen next. */
+  steps(world: SmallWorld): readonly Step[] {
+    const { nodes } = world;
+    return [
+      ...nodes.flatMap((node, index) => [
+        ...this.#messages(world, node, index),
+        ...this.#due(world, node, index),
+        ...(world.interferences > 0 ? this.#interferences(world, node, index) : []),
+      ]),
+      ...this.#expiries(world),
+      ...this.#passing(world),
+    ];
+  }
+
+  /** What is wrong with a world, or null: at most one claims, on the first key there is, and never an older term. */
+  wrongWith(world: SmallWorld): string | null {
+    const claims = this.#claims(world);
+    if (claims.length > 1) return `${claims.map(({ who }) => who).join(' and ')} lead at once`;
+    const [claim] = claims;
+    if (claim === undefined) return null;
+    const first = world.etcd.queue[0];
+    if ((first?.createRevision as bigint | undefined) !== claim.token) {
+      return `${claim.who} leads without the first key`;
+    }
+    return world.newest !== null && claim.token < world.newest
+      ? `${claim.who} leads an older term`
+      : null;
+  }
+
+  #claims({ nodes, now }: SmallWorld): { readonly who: string; readonly token: FencingToken }[] {
+    return nodes.flatMap(({ election, session }, index) => {
+      const ground = { held: heldLease(session), timing: this.#timing };
+      const claim = this.#machines.claimOf(election, ground, now);
+      return claim === null ? [] : [{ who: nameOf(index), token: claim.token }];
+    });
+  }
+
+  #newNode(index: number, now: number, told: number, leases: number): Node {
+    const me = { id: memberId(nameOf(index)), address: null, url: null, priority: 0, version: '' };
+    const standing = { quiesces: false, appHealthy: true, whenAllUnhealthy: 'none' as const };
+    const election = newElection(electionName('e'), me, standing, now);
+    return { session: newSession(now), election, requests: [], told, leases };
+  }
+
+  // What can happen.
+
+  #messages(world: SmallWorld, node: Node, index: number): Step[] {
+    const steps = node.requests.flatMap((request, place) => {
+      const { ask, answer, givenUp } = request;
+      const what = `${nameOf(index)}'s ${ask.kind}`;
+      if (answer === null) {
+        const arrives = { what: `${what} arrives`, next: () => this.#arrive(world, index, place) };
+        const waits = !givenUp && (ask.kind === 'join' || ask.kind === 'release');
+        const gives = {
+          what: `${what} is given up`,
+          next: () => this.#giveUp(world, index, place),
+        };
+        return waits ? [arrives, gives] : [arrives];
+      }
+      return [{ what: `${what} is answered`, next: () => this.#answer(world, index, place) }];
+    });
+    if (node.told < world.etcd.history.length) {
+      steps.push({ what: `${nameOf(index)} sees a change`, next: () => this.#tell(world, index) });
+    }
+    return steps;
+  }
+
+  #due(world: SmallWorld, node: Node, index: number): Step[] {
+    const due =
+      Math.min(wakeSessionAt(node.session) ?? Infinity, this.#wakeOf(world, node)) <= world.now;
+    const fresh = node.election.queue === null && node.requests.length === 0;
+    return due || fresh
+      ? [{ what: `${nameOf(index)} wakes`, next: () => this.#tick(world, index) }]
+      : [];
+  }
+
+  /** The election's wake is asked as of just before now: what is due now counts. */
+  #wakeOf({ now }: SmallWorld, { session, election }: Node): number {
+    return wakeElectionAt(election, { held: heldLease(session), timing: this.#timing }, now - 1);
+  }
+
+  #interferences(world: SmallWorld, node: Node, index: number): Step[] {
+    const once = { ...world, interferences: world.interferences - 1 };
+    const name = nameOf(index);
+    const crash = {
+      what: `${name} crashes and starts anew`,
+      next: (): SmallWorld => {
+        const fresh = this.#newNode(index, world.now, world.etcd.history.length, node.leases);
+        const orphans = node.requests.map((request) => ({ ...request, givenUp: true }));
+        return this.#put(once, index, {
+          ...fresh,
+          requests: orphans.filter(({ answer }) => answer === null),
+        });
+      },
+    };
+    if (node.election.candidacy.kind !== 'leading') return [crash];
+    const ask = (event: ElectionEvent): SmallWorld => this.#react(once, index, { event });
+    const last = memberId(nameOf(world.nodes.length - 1));
+    const away = {
+      kind: 'stepDown',
+      reason: null,
+      actor: null,
+      standBackUntil: world.now,
+    } as const;
+    return [
+      crash,
+      { what: `${name} steps down`, next: () => ask({ ...away, cause: 'resigned', to: null }) },
+      {
+        what: `${name} hands over to the last`,
+        next: () => ask({ ...away, cause: 'switchover', to: last }),
+      },
+      { what: `${name} stops`, next: () => ask({ kind: 'stop' }) },
+    ];
+  }
+
+  #expiries(world: SmallWorld): Step[] {
+    return world.etcd.leases
+      .filter(({ expiresAt }) => expiresAt <= world.now)
+      .map(({ lease }) => ({
+        what: `lease ${lease} ends`,
+        next: () => ({ ...world, etcd: endLease(world.etcd, lease) }),
+      }));
+  }
+
+  /** Time passes: to the next moment at which anything is due, or at once to the next end of a lease or a claim. */
+  #passing(world: SmallWorld): Step[] {
+    const { now, nodes, etcd } = world;
+    const ends = etcd.leases.map(({ expiresAt }) => expiresAt);
+    const bounds = nodes.flatMap(({ session }) => heldLease(session)?.leadUntil ?? []);
+    const wakes = nodes.flatMap((node) => [
+      wakeSessionAt(node.session) ?? Infinity,
+      wakeElectionAt(node.election, { held: heldLease(node.session), timing: this.#timing }, now),
+    ]);
+    const next = (times: readonly number[]): number =>
+      Math.min(...times.filter((time) => time > now));
+    const moments = new Set([next([...ends, ...bounds, ...wakes]), next(ends), next(bounds)]);
+    return [...moments].filter(Number.isFinite).map((at) => ({
+      what: `time passes: ${at - now} ms`,
+      next: () => this.#noted({ ...world, now: at }),
+    }));
+  }
+
+  /** Messages only, oldest first: the world without accidents. */
+  #quietSteps(world: SmallWorld): Step[] {
+    return world.nodes
+      .flatMap((node, index) => this.#messages(world, node, index))
+      .filter(({ what }) => !what.endsWith('given up'));
+  }
+
+  // How it happens.
+
+  #put(world: SmallWorld, index: number, node: Node): SmallWorld {
+    return { ...world, nodes: world.nodes.with(index, node) };
+  }
+
+  #tick(world: SmallWorld, index: number): SmallWorld {
+    const after = this.#react(world, index, { sessionEvent: { kind: 'tick' } });
+    return this.#react(after, index, { event: { kind: 'tick' } });
+  }
+
+  #tell(world: SmallWorld, index: number): SmallWorld {
+    const node = world.nodes[index]!;
+    const change = world.etcd.history[node.told]!;
+    const told = this.#put(world, index, { ...node, told: node.told + 1 });
+    return this.#react(told, index, { event: { kind: 'changed', change } });
+  }
+
+  /** etcd carries a request out; nobody hears of it yet. */
+  #arrive(world: SmallWorld, index: number, place: number): SmallWorld {
+    const node = world.nodes[index]!;
+    const request = node.requests[place]!;
+    const { etcd, answer } = carryOut(
+      world.etcd,
+      request.ask,
+      nameOf(index),
+      world.now,
+      this.#timing.ttlMs,
+    );
+    const requests = request.givenUp
+      ? node.requests.toSpliced(place, 1)
+      : node.requests.with(place, { ...request, answer });
+    return { ...this.#put(world, index, { ...node, requests }), etcd };
+  }
+
+  #giveUp(world: SmallWorld, index: number, place: number): SmallWorld {
+    const node = world.nodes[index]!;
+    const request = node.requests[place]!;
+    const requests = node.requests.with(place, { ...request, givenUp: true });
+    const without = this.#put(world, index, { ...node, requests });
+    const { ask } = request;
+    if (ask.kind === 'join') {
+      const { generation } = ask;
+      return this.#react(without, index, { event: { kind: 'joinFailed', generation, jitter: 0 } });
+    }
+    if (ask.kind !== 'release') return without;
+    const { createRevision } = ask;
+    const event = { kind: 'releaseFailed', createRevision, jitter: 0 } as const;
+    return this.#react(without, index, { event });
+  }
+
+  #answer(world: SmallWorld, index: number, place: number): SmallWorld {
+    const node = world.nodes[index]!;
+    const request = node.requests[place]!;
+    const requests = node.requests.toSpliced(place, 1);
+    return this.#react(
+      this.#put(world, index, { ...node, requests }),
+      index,
+      this.#mailOf(request),
+    );
+  }
+
+  #mailOf({ ask, answer, sentAt }: Request): Mail {
+    const lost = answer?.kind === 'lost';
+    switch (ask.kind) {
+      case 'grant':
+      case 'renew': {
+        const { generation, lease: leaseId } = ask;
+        if (lost) return { sessionEvent: { kind: 'leaseLost', generation } };
+        const kind = ask.kind === 'grant' ? 'granted' : 'renewed';
+        const { ttlMs } = this.#timing;
+        return { sessionEvent: { kind, generation, leaseId, ttlMs, sentAt } };
+      }
+      case 'revoke':
+        return { sessionEvent: { kind: 'revoked', generation: ask.generation } };
+      case 'observe':
+        return answer?.kind === 'seen'
+          ? { event: { kind: 'observed', snapshot: answer.snapshot, sentAt } }
+          : {};
+      case 'join': {
+        const { generation } = ask;
+        if (answer?.kind === 'seen' && answer.createRevision !== null) {
+          const { snapshot, createRevision } = answer;
+          return { event: { kind: 'joined', generation, createRevision, snapshot, sentAt } };
+        }
+        const event = { kind: 'joinFailed', generation, jitter: 0 } as const;
+        return lost ? { event, sessionEvent: { kind: 'leaseLost', generation } } : { event };
+      }
+      case 'release': {
+        const { createRevision } = ask;
+        return answer?.kind === 'refused'
+          ? { event: { kind: 'releaseFailed', createRevision, jitter: 0 } }
+          : { event: { kind: 'released', createRevision } };
+      }
+    }
+  }
+
+  /** The runtime's part, in small: events to machines, effects to requests. */
+  #react(world: SmallWorld, index: number, { sessionEvent, event }: Mail): SmallWorld {
+    let after = world;
+    if (sessionEvent !== undefined) after = this.#stepSession(after, index, sessionEvent);
+    if (event !== undefined) after = this.#stepElection(after, index, event);
+    return this.#noted(after);
+  }
+
+  #noted(world: SmallWorld): SmallWorld {
+    let { newest } = world;
+    for (const { token } of this.#claims(world))
+      if (newest === null || token > newest) newest = token;
+    // What is claimed now is judged against what was claimed before: see wrongWith.
+    return newest === world.newest ? world : { ...world, newest };
+  }
+
+  #stepSession(world: SmallWorld, index: number, event: SessionEvent): SmallWorld {
+    const node = world.nodes[index]!;
+    const { session, effects } = this.#machines.stepSession(
+      node.session,
+      event,
+      world.now,
+      this.#timing,
+    );
+    let { leases } = node;
+    let { requests } = node;
+    for (const effect of effects) {
+      if (effect.kind === 'grant') leases += 1;
+      const { kind, generation } = effect;
+      const lease = effect.kind === 'grant' ? asLeaseId(`${index + 10}${leases}`) : effect.leaseId;
+      requests = sent(requests, {
+        ask: { kind, lease, generation },
+        sentAt: world.now,
+        answer: null,
+        givenUp: false,
+      });
+    }
+    const after = this.#put(world, index, { ...node, session, requests, leases });
+    if (session.kind === node.session.kind) return after;
+    return this.#stepElection(after, index, { kind: 'tick' });
+  }
+
+  #stepElection(world: SmallWorld, index: number, event: ElectionEvent): SmallWorld {
+    const node = world.nodes[index]!;
+    const ground = { held: heldLease(node.session), timing: this.#timing };
+    const { election, effects } = this.#machines.stepElection(
+      node.election,
+      event,
+      ground,
+      world.now,
+    );
+    let { requests } = node;
+    for (const effect of effects) {
+      const ask = askOf(effect);
+      if (ask !== null)
+        requests = sent(requests, { ask, sentAt: world.now, answer: null, givenUp: false });
+    }
+    return this.#put(world, index, { ...node, election, requests });
+  }
+}
+
+interface Mail {
+  readonly sessionEvent?: SessionEvent;
+  readonly event?: ElectionEvent;
+}
+
+/** Proclamations and member records decide nothing here, and are left out. */
+function askOf(effect: ReturnType<typeof stepElection>['effects'][number]): Ask | null {
+  switch (effect.kind) {
+    case 'observe':
+      return { kind: 'observe' };
+    case 'join':
+      return { kind: 'join', lease: effect.leaseId, generation: effect.generation };
+    case 'release': {
+      const { own, handover, bypassed } = effect;
+      const { leaseId: lease, createRevision } = own;
+      return { kind: 'release', lease, createRevision, handover, bypassed };
+    }
+    case 'enroll':
+    case 'elected':
+    case 'proclaim':
+    case 'ended':
+    case 'cutOff':
+      return null;
+  }
+}
+
+/** A renewal or a read that was asked before and has not come back is taken for lost. */
+function sent(requests: readonly Request[], request: Request): readonly Request[] {
+  const { kind } = request.ask;
+  const others =
+    kind === 'renew' || kind === 'observe'
+      ? requests.filter(({ ask }) => ask.kind !== kind)
+      : requests;
+  return [...others, request].slice(-mostRequests);
+}
+
+// The tiny etcd.
+
+function carryOut(
+  etcd: Etcd,
+  ask: Ask,
+  who: string,
+  now: number,
+  ttlMs: number,
+): { readonly etcd: Etcd; readonly answer: Answer } {
+  const known = 'lease' in ask && etcd.leases.some(({ lease }) => lease === ask.lease);
+  const others = etcd.leases.filter(({ lease }) => !('lease' in ask) || lease !== ask.lease);
+  const renewed =
+    'lease' in ask ? [...others, { lease: ask.lease, expiresAt: now + ttlMs }] : others;
+  switch (ask.kind) {
+    case 'grant':
+      return { etcd: { ...etcd, leases: renewed }, answer: { kind: 'granted' } };
+    case 'renew': {
+      const alive = etcd.leases.some(
+        ({ lease, expiresAt }) => lease === ask.lease && expiresAt > now,
+      );
+      if (!alive) return { etcd, answer: { kind: 'lost' } };
+      return { etcd: { ...etcd, leases: renewed }, answer: { kind: 'granted' } };
+    }
+    case 'revoke':
+      return { etcd: endLease(etcd, ask.lease), answer: { kind: 'done' } };
+    case 'observe':
+      return { etcd, answer: { kind: 'seen', snapshot: snapshotOf(etcd), createRevision: null } };
+    case 'join': {
+      const present = etcd.queue.some(({ leaseId }) => leaseId === ask.lease);
+      if (!present && !known) return { etcd, answer: { kind: 'lost' } };
+      const after = present ? etcd : withCandidate(etcd, ask.lease, who);
+      const own = after.queue.find(({ leaseId }) => leaseId === ask.lease)!;
+      const { createRevision } = own;
+      return { etcd: after, answer: { kind: 'seen', snapshot: snapshotOf(after), createRevision } };
+    }
+    case 'release':
+      return released(etcd, ask);
+  }
+}
+
+const snapshotOf = ({ revision, queue, handover }: Etcd): Snapshot => ({
+  revision,
+  candidates: queue,
+  members: [],
+  handover,
+  control: null,
+  switchover: null,
+  latestTerm: null,
+});
+
+function committed(etcd: Etcd, change: Omit<Change, 'revision'>, after: Partial<Etcd>): Etcd {
+  const revision = asRevision(etcd.revision + 1n);
+  return { ...etcd, ...after, revision, history: [...etcd.history, { ...change, revision }] };
+}
+
+function withCandidate(etcd: Etcd, lease: LeaseId, who: string): Etcd {
+  const about = { address: null, url: null, priority: 0, since: null, native: true };
+  const createRevision = asRevision(etcd.revision + 1n);
+  const candidate = { key: lease, leaseId: lease, createRevision, id: memberId(who), ...about };
+  const change = { candidates: [candidate], removedCandidates: [] };
+  return committed(etcd, change, { queue: [...etcd.queue, candidate] });
+}
+
+function without(etcd: Etcd, keys: readonly string[], handover: Handover | null): Etcd {
+  const queue = etcd.queue.filter(({ key }) => !keys.includes(key));
+  const change = { candidates: [], removedCandidates: keys };
+  return handover === null
+    ? committed(etcd, change, { queue })
+    : committed(etcd, { ...change, handover }, { queue, handover });
+}
+
+function released(
+  etcd: Etcd,
+  { lease, createRevision, handover, bypassed }: Extract<Ask, { kind: 'release' }>,
+): { readonly etcd: Etcd; readonly answer: Answer } {
+  const present = (revision: Revision): boolean =>
+    etcd.queue.some((candidate) => candidate.createRevision === revision);
+  if (!present(createRevision)) return { etcd, answer: { kind: 'done' } };
+  if (!bypassed.every((candidate) => present(candidate.createRevision))) {
+    return { etcd, answer: { kind: 'refused' } };
+  }
+  const keys = [lease, ...bypassed.map(({ key }) => key)];
+  return { etcd: without(etcd, keys, handover), answer: { kind: 'done' } };
+}
+
+function endLease(etcd: Etcd, gone: LeaseId): Etcd {
+  const leases = etcd.leases.filter(({ lease }) => lease !== gone);
+  const keys = etcd.queue.filter(({ leaseId }) => leaseId === gone).map(({ key }) => key);
+  return keys.length === 0 ? { ...etcd, leases } : without({ ...etcd, leases }, keys, null);
+}
