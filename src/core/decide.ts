@@ -132,7 +132,7 @@ function decideWaiting(
   if (now >= boundOf(election, ground)) return null;
   if (eligibleAt(election, ground.timing).some((at) => now < at)) return null;
   const { predecessor } = queue;
-  const leaderlessMs = predecessor === null ? null : now - predecessor.goneAt;
+  const leaderlessMs = predecessor?.seen === true ? now - predecessor.goneAt : null;
   const term = { token, since: now, leaderlessMs };
   const proclaimAt = now + proclaimAfterMs;
   return to(
@@ -321,14 +321,16 @@ function bypassedBy({ queue }: Election, ending: Ending | null): readonly Candid
   return successor < 1 ? [] : queue.candidates.slice(1, successor);
 }
 
-const recordOf = ({ me }: Election, ending: Ending | null): Handover | null =>
+const recordOf = ({ me, queue }: Election, ending: Ending | null): Handover | null =>
   ending === null
     ? null
     : {
         from: me.id,
         token: ending.term.token,
         cause: ending.cause,
-        to: ending.to,
+        // Who is not in the queue any more cannot be the successor.
+        to:
+          queue !== null && ending.to !== null && placeOf(queue, ending.to) > 0 ? ending.to : null,
         reason: ending.reason,
         actor: ending.actor,
       };

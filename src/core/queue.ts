@@ -42,7 +42,9 @@ export const failbackReason = 'a candidate of higher priority is ready';
 export interface Predecessor {
   readonly token: FencingToken;
   readonly clean: boolean;
+  /** When we saw it leave, or (not seen) when we came. */
   readonly goneAt: Millis;
+  readonly seen: boolean;
 }
 
 export const leaderOf = (queue: Queue): Candidate | null => queue.candidates[0] ?? null;
@@ -69,7 +71,7 @@ export function adopt(queue: Queue | null, snapshot: Snapshot, sentAt: Millis, n
     freshAt: Math.max(queue?.freshAt ?? sentAt, sentAt),
     leaderSeenAt: now,
     failbackSeenAt: queue?.failbackSeenAt ?? null,
-    predecessor: predecessorAtJoin(snapshot, now),
+    predecessor: unseenPredecessor(snapshot, now),
   };
   return queue === null ? next : succeed(queue, next, now, 'skipping');
 }
@@ -117,19 +119,27 @@ function succeed(before: Queue, next: Queue, now: Millis, how: 'seamless' | 'ski
   );
   const last = how === 'seamless' ? leader : (ahead.at(-1) ?? leader);
   const token = fencingToken(last.createRevision);
-  const clean = next.handover?.token === token;
+  // Where the successor itself is news, others may have come, led and gone unseen before it.
+  const known =
+    how === 'seamless' ||
+    before.candidates.some(({ createRevision }) => createRevision === successor?.createRevision);
+  const clean = known && next.handover?.token === token;
   const failedBack = clean && next.handover.reason === failbackReason;
   return {
     ...next,
     leaderSeenAt: now,
     failbackSeenAt: failedBack ? now : next.failbackSeenAt,
-    predecessor: { token, clean, goneAt: now },
+    predecessor: { token, clean, goneAt: now, seen: true },
   };
 }
 
-/** A newcomer judges by the records: a recorded term without a record of its clean end has just vanished. */
-function predecessorAtJoin(snapshot: Snapshot, now: Millis): Predecessor | null {
-  if (snapshot.latestTerm === null) return null;
-  const clean = snapshot.handover !== null && snapshot.handover.token >= snapshot.latestTerm;
-  return { token: snapshot.latestTerm, clean, goneAt: now };
-}
+/**
+ * A newcomer cannot know how the last term before it ended: its leader may have had no time to record that it began. So
+ * nobody counts as having resigned whom we did not see resign.
+ */
+const unseenPredecessor = (snapshot: Snapshot, now: Millis): Predecessor => ({
+  token: snapshot.latestTerm ?? fencingToken(snapshot.revision),
+  clean: false,
+  goneAt: now,
+  seen: false,
+});

@@ -202,6 +202,8 @@ export class Elector implements Elections {
 
   #stepSession(event: SessionEvent): void {
     const { clock, timing } = this.#options;
+    // What the clock has ended is ended before an answer can extend the lease: a claim never comes back to life.
+    this.#settleDue();
     const before = this.#session;
     const { session, effects } = stepSession(before, event, clock.now(), timing);
     this.#session = session;
@@ -234,12 +236,15 @@ export class Elector implements Elections {
   }
 
   #tick(): void {
-    this.#mailbox.push({ to: 'session', event: { kind: 'tick' } });
+    this.#post({ to: 'session', event: { kind: 'tick' } });
+  }
+
+  /** Steps every election whose time has come; a bound only moves later, so that none is missed. */
+  #settleDue(): void {
     const now = this.#options.clock.now();
     for (const [name, seat] of this.#seats) {
-      if (seat.wakeAt <= now) this.#mailbox.push({ to: 'election', name, event: { kind: 'tick' } });
+      if (seat.wakeAt <= now) this.#stepElection(name, { kind: 'tick' });
     }
-    this.#drain();
   }
 
   #setTimer(): void {

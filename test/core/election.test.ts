@@ -105,8 +105,7 @@ describe('a predecessor that vanished without resigning', () => {
 
   it('is waited out by a newcomer too', () => {
     const story = new Story(delay).lease(10, lease(4750));
-    const read = { ...snapshot(5, mine(5)), latestTerm: fencingToken(revision(3n)) };
-    expect(story.joined(20, 5, read).claim).toBeNull();
+    expect(story.joined(20, 5, snapshot(5, mine(5))).claim).toBeNull();
     expect(story.tick(2020).claim).toBe(5);
   });
 });

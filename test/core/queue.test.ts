@@ -17,7 +17,7 @@ describe('a queue', () => {
     const left = change(12, { removedCandidates: ['a'], handover: handover('a', 6) });
     const after = apply(queue, left, 200);
     expect(leaderOf(after)?.id).toBe('me');
-    expect(after.predecessor).toEqual({ token: 6n, clean: true, goneAt: 200 });
+    expect(after.predecessor).toEqual({ token: 6n, clean: true, goneAt: 200, seen: true });
     expect(apply(after, left, 300)).toBe(after);
     expect(apply(after, change(11, { candidates: [candidate('z', 5)] }), 300)).toBe(after);
   });
@@ -45,7 +45,7 @@ describe('a queue', () => {
   it('finds a predecessor that vanished without a record', () => {
     const queue = queueOf(candidate('a', 6), mine(8));
     const after = apply(queue, change(12, { removedCandidates: ['a'] }), 200);
-    expect(after.predecessor).toEqual({ token: 6n, clean: false, goneAt: 200 });
+    expect(after.predecessor).toEqual({ token: 6n, clean: false, goneAt: 200, seen: true });
   });
 
   it('judges by the last one ahead where revisions were skipped', () => {
@@ -54,18 +54,12 @@ describe('a queue', () => {
     expect(adopt(queue, skipped, 200, 210).predecessor).toMatchObject({ token: 7n, clean: false });
   });
 
-  it.each([
-    ['nobody ever led', null, null, null],
-    ['the last term ended cleanly', 6, 6, true],
-    ['the last term has no record of its end', 6, 4, false],
-    ['a term, and no record at all', 6, null, false],
-  ])('tells a newcomer: %s', (_what, term, ended, clean) => {
-    const read = {
-      ...snapshot(10, mine(8)),
-      latestTerm: term === null ? null : (BigInt(term) as Snapshot['latestTerm']),
-      handover: ended === null ? null : handover('a', ended),
-    };
-    expect(adopt(null, read, 100, 110).predecessor?.clean ?? null).toBe(clean);
+  it('counts nobody as having resigned whom it did not see resign', () => {
+    const read = { ...snapshot(10, mine(8)), handover: handover('a', 6) };
+    expect(adopt(null, read, 100, 110).predecessor).toMatchObject({ clean: false, seen: false });
+    const skipped = { ...snapshot(30, mine(20)), handover: handover('a', 6) };
+    const queue = adopt(queueOf(candidate('a', 6)), skipped, 200, 210);
+    expect(queue.predecessor).toMatchObject({ clean: false, seen: true });
   });
 
   it('forgets our own key once etcd has said that it is gone', () => {

@@ -100,9 +100,9 @@ export const stories: readonly Story[] = [
   },
   {
     name: 'revoke the lease wrongly under a takeover delay',
-    happenings: [{ atMs: 2000, kind: 'revoke wrongly', whom: leader }],
+    happenings: [{ atMs: 7000, kind: 'revoke wrongly', whom: leader }],
     setup: { takeoverDelayMs: 5000 },
-    endMs: 9000,
+    endMs: 14_000,
   },
   {
     name: 'delete the key by hand while the watch is mute',
