@@ -1,5 +1,5 @@
 // The wire types of the HTTP interface: what a client may rely on. The same types serve the server and the client.
-import type { Cause } from './core/model.ts';
+import type { Cause, Control } from './core/model.ts';
 import type { Role } from './core/report.ts';
 
 /** The leader as others are told of it; `since` is ISO 8601, `fencingToken` a decimal string. */
@@ -30,6 +30,34 @@ export interface LeaderAnswer {
 /** The data of an event on `/events`. */
 export interface LeadershipEvent extends LeaderAnswer {
   readonly reason: Cause;
+}
+
+/** `GET /elections`: the answer of `/leader` for every election of this instance. */
+export interface ElectionsAnswer {
+  readonly elections: readonly LeaderAnswer[];
+}
+
+/** `GET /status`: all that one wants to know of an instance in one place. Times in milliseconds or ISO 8601. */
+export interface StatusAnswer extends LeaderAnswer {
+  /** What keeps this instance from campaigning: never_leads, paused, app_unhealthy or standing_back. */
+  readonly obstacle: string | null;
+  /** Past the end of its own term, while the app stops and the key is released. */
+  readonly steppingDown: boolean;
+  readonly stopping: boolean;
+  readonly ttlMs: number;
+  readonly lease: {
+    readonly id: string;
+    readonly ttlMs: number;
+    readonly remainingMs: number;
+  } | null;
+  /** How long ago the newest request that etcd answered was sent; null before the first. */
+  readonly etcd: { readonly contactAgeMs: number | null };
+  /** Present while the election is paused. */
+  readonly control: Control | null;
+  readonly version: string;
+  readonly startedAt: string;
+  readonly uptimeMs: number;
+  readonly settings: Record<string, unknown>;
 }
 
 export interface HealthAnswer {

@@ -1,12 +1,6 @@
 // `electord status`: one look at a sidecar and its election, or, with --watch, a look that stays true: redrawn on a
 // terminal, a line for each change elsewhere.
-import type {
-  Client,
-  InstanceStatus,
-  LeaderAnswer,
-  MembersAnswer,
-  Operator,
-} from '../sdk/client.ts';
+import type { Client, StatusAnswer, LeaderAnswer, MembersAnswer, Operator } from '../sdk/client.ts';
 import { SidecarRefused } from '../sdk/errors.ts';
 import { ElectordError } from '../errors.ts';
 import {
@@ -79,12 +73,12 @@ function leaderText({ leader }: LeaderAnswer): Cell {
   return cell(`${id} since ${momentOf(since)} (${elapsed(Math.max(0, ledMs))})${at}`, 'strong');
 }
 
-function leaseText({ lease }: InstanceStatus): Cell {
+function leaseText({ lease }: StatusAnswer): Cell {
   if (lease === null) return cell('none', 'bad');
   return `${elapsed(lease.remainingMs)} left of ${elapsed(lease.ttlMs)}`;
 }
 
-function roleText({ id, role, obstacle, steppingDown, stopping }: InstanceStatus): Cell {
+function roleText({ id, role, obstacle, steppingDown, stopping }: StatusAnswer): Cell {
   const notes = [
     obstacle === null ? null : `does not campaign: ${obstacle.replaceAll('_', ' ')}`,
     steppingDown ? 'stepping down' : null,
@@ -93,7 +87,7 @@ function roleText({ id, role, obstacle, steppingDown, stopping }: InstanceStatus
   return cell([`${id} is ${role}`, ...notes].join(', '), emphasisOf(role));
 }
 
-function pictureOf(own: InstanceStatus, { members }: MembersAnswer): readonly Line[] {
+function pictureOf(own: StatusAnswer, { members }: MembersAnswer): readonly Line[] {
   const { contactAgeMs } = own.etcd;
   const facts: (readonly Cell[])[] = [
     [cell('election', 'dim'), cell(own.election, 'strong')],
@@ -124,7 +118,7 @@ function pictureOf(own: InstanceStatus, { members }: MembersAnswer): readonly Li
   return [...table(facts), line(), ...table([columns, ...rows])];
 }
 
-function pausedText({ by, until, reason }: NonNullable<InstanceStatus['control']>): Cell {
+function pausedText({ by, until, reason }: NonNullable<StatusAnswer['control']>): Cell {
   const parts = [
     until === null ? null : `until ${momentOf(until)}`,
     by === null ? null : `by ${by}`,

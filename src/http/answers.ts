@@ -1,37 +1,8 @@
 // From a report of the core to the bodies that clients see. Pure, apart from reading the clocks: nothing is kept
 // between two calls, so that no answer is older than its request.
-import type { LeaderAnswer, LeaderOnWire } from '../contract.ts';
-import type { Control } from '../core/model.ts';
+import type { ElectionsAnswer, LeaderAnswer, LeaderOnWire, StatusAnswer } from '../contract.ts';
 import type { LeaderReport, Report } from '../core/report.ts';
 import type { Inputs } from './inputs.ts';
-
-/** `GET /elections`: the answer of `/leader` for every election of this instance. */
-export interface ElectionsAnswer {
-  readonly elections: readonly LeaderAnswer[];
-}
-
-/** `GET /status`: all that one wants to know of an instance in one place. Times in milliseconds or ISO 8601. */
-export interface StatusAnswer extends LeaderAnswer {
-  /** What keeps this instance from campaigning: never_leads, paused, app_unhealthy or standing_back. */
-  readonly obstacle: string | null;
-  /** Past the end of its own term, while the app stops and the key is released. */
-  readonly steppingDown: boolean;
-  readonly stopping: boolean;
-  readonly ttlMs: number;
-  readonly lease: {
-    readonly id: string;
-    readonly ttlMs: number;
-    readonly remainingMs: number;
-  } | null;
-  /** How long ago the newest request that etcd answered was sent; null before the first. */
-  readonly etcd: { readonly contactAgeMs: number | null };
-  /** Present while the election is paused. */
-  readonly control: Control | null;
-  readonly version: string;
-  readonly startedAt: string;
-  readonly uptimeMs: number;
-  readonly settings: Record<string, unknown>;
-}
 
 const roundedOrNull = (ms: number | null): number | null => (ms === null ? null : Math.round(ms));
 

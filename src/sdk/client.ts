@@ -17,6 +17,7 @@ export type {
   PauseRequest,
   Problem,
   HistoryAnswer,
+  StatusAnswer,
   StepDownRequest,
   SwitchoverBody,
   TermOnWire,
@@ -24,7 +25,7 @@ export type {
 } from '../contract.ts';
 export type { Client, Hold } from './app-client.ts';
 export type { Leader, Leadership } from './knowledge.ts';
-export type { InstanceStatus, Operator } from './operator.ts';
+export type { Operator } from './operator.ts';
 export type { TlsOptions } from './transport.ts';
 export type { Term, WhileLeaderOptions } from './terms.ts';
 export {

@@ -6,6 +6,7 @@ import type {
   MembersAnswer,
   PauseAnswer,
   PauseRequest,
+  StatusAnswer,
   StepDownRequest,
   SwitchoverBody,
   VerbAnswer,
@@ -13,29 +14,6 @@ import type {
 import { UnusableAnswer } from './errors.ts';
 import { leaderAnswerIn } from './knowledge.ts';
 import type { Transport } from './transport.ts';
-
-/** `GET /status`, as far as clients may rely on it. Times in milliseconds or ISO 8601. */
-export interface InstanceStatus extends LeaderAnswer {
-  /** What keeps this instance from campaigning, null where nothing does. */
-  readonly obstacle: string | null;
-  readonly steppingDown: boolean;
-  readonly stopping: boolean;
-  readonly ttlMs: number;
-  readonly lease: {
-    readonly id: string;
-    readonly ttlMs: number;
-    readonly remainingMs: number;
-  } | null;
-  readonly etcd: { readonly contactAgeMs: number | null };
-  /** Present while the election is paused. */
-  readonly control: {
-    readonly paused: true;
-    readonly reason: string | null;
-    readonly by: string | null;
-    readonly until: string | null;
-  } | null;
-  readonly version: string;
-}
 
 /** What a sidecar that works always answers sooner than. */
 const answerWithinMs = 5000;
@@ -53,10 +31,10 @@ export class Operator {
   }
 
   /** The sidecar's own state. All methods reject with SidecarUnreachable, SidecarRefused or UnusableAnswer. */
-  async status(): Promise<InstanceStatus> {
+  async status(): Promise<StatusAnswer> {
     const status = await this.#get('/status', 'ttlMs');
     leaderAnswerIn(status);
-    return status as InstanceStatus;
+    return status as StatusAnswer;
   }
 
   async members(): Promise<MembersAnswer> {
