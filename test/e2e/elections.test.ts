@@ -62,7 +62,12 @@ test('sixteen elections on one lease are handed over together', async () => {
   const before = await leadersOf(sidecars);
   expect([...before.keys()]).toEqual(Array.from({ length: 16 }, (_, index) => `orders-${index}`));
   expect(new Set(before.values())).toEqual(new Set(['a']));
-  expect(await stage.leases()).toHaveLength(2);
+  const keys = (await Promise.all([...before.keys()].map((name) => stage.keys(name)))).flat();
+  const leases = keys
+    .filter((key) => key.includes('/candidates/'))
+    .map((key) => key.split('/').at(-1));
+  expect(leases).toHaveLength(32);
+  expect(new Set(leases).size).toBe(2);
   const [first, second] = sidecars as [Sidecar, Sidecar];
   const stopped = first.stop();
   const after = await eventually(

@@ -122,7 +122,14 @@ test('a switchover is pushed: the old work stops at once, the new begins, each w
     expect(shifts.map(({ id }) => id)).toEqual([leader.id, others[0]!.id]);
     // Well below the validity that was left (more than a second): it was told, it did not run out.
     expect(shifts[0]!.to! - askedAt).toBeLessThan(700);
-    const { terms } = await operator.history();
+    // A new leader records its term some milliseconds after its first answers.
+    const terms = await eventually(
+      async () => {
+        const { terms: all } = await operator.history();
+        return all[0]?.leader === others[0]!.id && all;
+      },
+      { withinMs: 5000, what: 'the new term in the history' },
+    );
     expect(terms[0]).toMatchObject({ leader: others[0]!.id, to: null });
     expect(terms[1]).toMatchObject({ leader: leader.id, cause: 'switchover', reason: 'a test' });
   } finally {

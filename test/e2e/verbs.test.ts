@@ -1,7 +1,7 @@
 // The operator's verbs, the app's API and the pushed events on real sidecars over a real etcd: what a person asks for
 // happens, once, and is told to everybody; and no write of a term that is over is carried out.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import type { Answer, GetOptions, Sidecar } from '../harness/sidecar.ts';
+import type { Answer, GetOptions, LeaderAnswer, Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { Probe, staleClaims } from './claims.ts';
 import { agreement, failoverWithinMs, openStage, ttlMs, type Stage } from './stage.ts';
@@ -49,8 +49,16 @@ const post = (
     ...more,
   });
 
-const historyOf = async (sidecar: Sidecar): Promise<readonly Term[]> =>
-  (await sidecar.get<{ terms: readonly Term[] }>('/history')).body.terms;
+/** Once the present leader has recorded its term, which it does some milliseconds after its first answers. */
+const historyOf = (sidecar: Sidecar): Promise<readonly Term[]> =>
+  eventually(
+    async () => {
+      const { leader } = (await sidecar.get<LeaderAnswer>('/leader')).body;
+      const { terms } = (await sidecar.get<{ terms: readonly Term[] }>('/history')).body;
+      return leader !== null && terms[0]?.fencingToken === leader.fencingToken && terms;
+    },
+    { withinMs: 5000, what: 'the present term in the history' },
+  );
 
 const five = (election: string): Promise<Sidecar[]> =>
   Promise.all(['a', 'b', 'c', 'd', 'e'].map((id) => stage.sidecar({ election, id })));
