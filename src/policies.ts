@@ -32,6 +32,12 @@ export const requestBounds = (ttlMs: number): RequestBounds => ({
   hedgeAfterMs: Math.min(250, ttlMs / 10),
 });
 
+/**
+ * For what a person or the app asks for (a pause, the history, state), on which no lease depends: as patient as the
+ * longest of the bounds above, whatever the TTL.
+ */
+export const patientBounds: RequestBounds = { attemptMs: 2000, hedgeAfterMs: 250 };
+
 /** How many requests may be under way at once; more wait in line. A round of a thousand elections is about 120. */
 const requestsAtOnce = 64;
 const requestsInLine = 4096;

@@ -80,6 +80,8 @@ export class Elector implements Elections {
   #onStopped: (() => void) | null = null;
   /** Not before this is the lease revoked. */
   #revokeAt: Millis = Number.NEGATIVE_INFINITY;
+  /** Whether stopping waits for that moment: decided in one place, since the clock moves between two looks at it. */
+  #waitsToRevoke = false;
 
   constructor(options: ElectorOptions) {
     assert(options.elections.length > 0, 'there is an election to stand in');
@@ -251,9 +253,7 @@ export class Elector implements Elections {
     this.#cancelTimer();
     let wakeAt = wakeSessionAt(this.#session) ?? Number.POSITIVE_INFINITY;
     for (const seat of this.#seats.values()) wakeAt = Math.min(wakeAt, seat.wakeAt);
-    if (this.#onStopped !== null && this.#options.clock.now() < this.#revokeAt) {
-      wakeAt = Math.min(wakeAt, this.#revokeAt);
-    }
+    if (this.#waitsToRevoke) wakeAt = Math.min(wakeAt, this.#revokeAt);
     this.#cancelTimer =
       wakeAt === Number.POSITIVE_INFINITY
         ? () => undefined
@@ -262,10 +262,12 @@ export class Elector implements Elections {
 
   /** Once nobody stands in any election any more, the lease goes; once that has gone, we have stopped. */
   #finishStopping(): void {
+    this.#waitsToRevoke = false;
     if (this.#onStopped === null) return;
     const standing = (seat: Seat): boolean => seat.election.candidacy.kind !== 'stopped';
     if ([...this.#seats.values()].some(standing)) return;
-    if (this.#options.clock.now() < this.#revokeAt) return;
+    this.#waitsToRevoke = this.#options.clock.now() < this.#revokeAt;
+    if (this.#waitsToRevoke) return;
     this.#cancelWatch();
     this.#stepSession({ kind: 'close' });
     if (this.#session.kind === 'closed') {

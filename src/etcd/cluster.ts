@@ -8,6 +8,7 @@ import {
   authentication,
   discardClientAfterMs,
   hedgedRequest,
+  patientBounds,
   requestBounds,
   type Hedge,
   type RequestBounds,
@@ -26,11 +27,15 @@ export interface ClusterOptions {
 /** One request to one endpoint; must end within `limitMs`. */
 export type Request<Value> = (endpoint: Endpoint, limitMs: number) => Promise<Value>;
 
+/** Whether the lease depends on the answer, or only somebody who waits for it. */
+export type Urgency = 'lease' | 'patient';
+
 export class Cluster {
+  /** Of requests on which the lease depends. */
   readonly bounds: RequestBounds;
   readonly #options: ClusterOptions;
   readonly #endpoints: readonly Endpoint[];
-  readonly #hedge: Hedge;
+  readonly #hedges: Readonly<Record<Urgency, Hedge>>;
   #preferred = 0;
   #token: string | null = null;
   #loggingIn: Promise<void> | null = null;
@@ -38,7 +43,7 @@ export class Cluster {
   constructor(options: ClusterOptions) {
     this.#options = options;
     this.bounds = requestBounds(options.ttlMs);
-    this.#hedge = hedgedRequest(this.bounds);
+    this.#hedges = { lease: hedgedRequest(this.bounds), patient: hedgedRequest(patientBounds) };
     const discardAfterMs = discardClientAfterMs(this.bounds);
     const { tls, clock } = options;
     const token = (): string | null => this.#token;
@@ -48,13 +53,19 @@ export class Cluster {
   }
 
   /** Sends one idempotent request, wherever it is answered first. Rejects with a class of errors.ts. */
-  async request<Value>(operation: string, request: Request<Value>): Promise<Answer<Value>> {
+  async request<Value>(
+    operation: string,
+    request: Request<Value>,
+    urgency: Urgency = 'lease',
+  ): Promise<Answer<Value>> {
     const { clock, observer } = this.#options;
     const startedAt = clock.now();
+    const { attemptMs } = urgency === 'lease' ? this.bounds : patientBounds;
     const attempt = async (endpoint: Endpoint): Promise<Answer<Value>> =>
-      this.#attempt(endpoint, request);
+      this.#attempt(endpoint, (there) => request(there, attemptMs));
     try {
-      const { value, target } = await this.#hedge(this.inOrder(), attempt, worthTryingElsewhere);
+      const hedge = this.#hedges[urgency];
+      const { value, target } = await hedge(this.inOrder(), attempt, worthTryingElsewhere);
       this.#preferred = this.#endpoints.indexOf(target);
       observer.requested(operation, 'ok', clock.now() - startedAt);
       return value;
@@ -98,7 +109,10 @@ export class Cluster {
     for (const endpoint of this.#endpoints) endpoint.close();
   }
 
-  async #attempt<Value>(endpoint: Endpoint, request: Request<Value>): Promise<Answer<Value>> {
+  async #attempt<Value>(
+    endpoint: Endpoint,
+    request: (endpoint: Endpoint) => Promise<Value>,
+  ): Promise<Answer<Value>> {
     try {
       const answer = await this.#withToken(endpoint, request);
       endpoint.answered();
@@ -112,19 +126,22 @@ export class Cluster {
   }
 
   /** A token that has run out is replaced once; `sentAt` is taken just before the request that is answered. */
-  async #withToken<Value>(endpoint: Endpoint, request: Request<Value>): Promise<Answer<Value>> {
+  async #withToken<Value>(
+    endpoint: Endpoint,
+    request: (endpoint: Endpoint) => Promise<Value>,
+  ): Promise<Answer<Value>> {
     const { clock } = this.#options;
     await this.ensureToken(endpoint);
     const used = this.#token;
     try {
       const sentAt = clock.now();
-      return { value: await request(endpoint, this.bounds.attemptMs), sentAt };
+      return { value: await request(endpoint), sentAt };
     } catch (failure) {
       if (used === null || !isStaleToken(classify(failure))) throw failure;
       if (this.#token === used) this.#token = null;
       await this.ensureToken(endpoint);
       const sentAt = clock.now();
-      return { value: await request(endpoint, this.bounds.attemptMs), sentAt };
+      return { value: await request(endpoint), sentAt };
     }
   }
 

@@ -22,8 +22,7 @@ import type {
   TermBeginning,
   WatchNotice,
 } from '../ports.ts';
-import { Cluster, type ClusterOptions } from './cluster.ts';
-import type { Endpoint } from './endpoint.ts';
+import { Cluster, type ClusterOptions, type Request, type Urgency } from './cluster.ts';
 import { classify, isLeaseAlreadyGranted } from './faults.ts';
 import { keysOf, leaseToDecimal, memberKey, type ElectionKeys } from './keys.ts';
 import { renewOnce } from './renewal.ts';
@@ -68,15 +67,14 @@ export class EtcdCoordinator implements Coordinator {
     this.#cluster = new Cluster(options);
   }
 
-  async grant(lease: LeaseId, ttlMs: number): Promise<Answer<number>> {
+  async grant(lease: LeaseId, ttlMs: number, urgency: Urgency = 'lease'): Promise<Answer<number>> {
+    const asked = { ID: leaseToDecimal(lease), TTL: Math.round(ttlMs / 1000) };
     try {
-      const { value, sentAt } = await this.#cluster.request('grant', (endpoint, limitMs) =>
-        endpoint
-          .client()
-          .leaseClient.leaseGrant(
-            { ID: leaseToDecimal(lease), TTL: Math.round(ttlMs / 1000) },
-            endpoint.within(limitMs),
-          ),
+      const { value, sentAt } = await this.#cluster.request(
+        'grant',
+        (endpoint, limitMs) =>
+          endpoint.client().leaseClient.leaseGrant(asked, endpoint.within(limitMs)),
+        urgency,
       );
       return { value: Number(value.TTL) * 1000, sentAt };
     } catch (failure) {
@@ -163,7 +161,11 @@ export class EtcdCoordinator implements Coordinator {
   }
 
   async resume(election: ElectionName): Promise<void> {
-    await this.#transact('control', controlTransaction(this.#keysOf(election).control, null));
+    await this.#transact(
+      'control',
+      controlTransaction(this.#keysOf(election).control, null),
+      'patient',
+    );
   }
 
   async requestSwitchover(
@@ -177,12 +179,16 @@ export class EtcdCoordinator implements Coordinator {
 
   async history(election: ElectionName): Promise<readonly TermRecord[]> {
     const keys = this.#keysOf(election);
-    const { value } = await this.#transact('history', historyTransaction(keys));
+    const { value } = await this.#transact('history', historyTransaction(keys), 'patient');
     return readHistory(keys, value);
   }
 
   async isCurrent(election: ElectionName, token: FencingToken): Promise<boolean> {
-    const { value } = await this.#transact('fence', leaderTransaction(this.#keysOf(election)));
+    const { value } = await this.#transact(
+      'fence',
+      leaderTransaction(this.#keysOf(election)),
+      'patient',
+    );
     return readLeaderToken(value) === token;
   }
 
@@ -210,13 +216,14 @@ export class EtcdCoordinator implements Coordinator {
     return new EtcdFencedStore({
       transact: async (operation, request) => {
         let sent = 0;
-        const { value } = await this.#cluster.request(operation, (endpoint, limitMs) => {
+        const attempt: Request<ITxnResponse> = (endpoint, limitMs) => {
           sent += 1;
           return endpoint.client().kv.txn(request, endpoint.within(limitMs));
-        });
+        };
+        const { value } = await this.#cluster.request(operation, attempt, 'patient');
         return { value, sent };
       },
-      grant: (lease, ttlMs) => this.grant(lease, ttlMs),
+      grant: (lease, ttlMs) => this.grant(lease, ttlMs, 'patient'),
       keysOf: (election) => this.#keysOf(election),
       now: () => this.#options.clock.now(),
     });
@@ -244,17 +251,21 @@ export class EtcdCoordinator implements Coordinator {
     return { value: snapshots, sentAt };
   }
 
-  #transact(operation: string, request: ITxnRequest): Promise<Answer<ITxnResponse>> {
-    return this.#cluster.request(operation, (endpoint: Endpoint, limitMs) =>
-      endpoint.client().kv.txn(request, endpoint.within(limitMs)),
-    );
+  #transact(
+    operation: string,
+    request: ITxnRequest,
+    urgency: Urgency = 'lease',
+  ): Promise<Answer<ITxnResponse>> {
+    const attempt: Request<ITxnResponse> = (endpoint, limitMs) =>
+      endpoint.client().kv.txn(request, endpoint.within(limitMs));
+    return this.#cluster.request(operation, attempt, urgency);
   }
 
   /** On a lease of its own, so that the record ends by itself whatever becomes of those who wrote it. */
   async #putForAWhile(key: string, value: Buffer, forMs: number): Promise<void> {
     const lease = newLeaseId();
-    await this.grant(lease, forMs);
-    await this.#transact('control', controlTransaction(key, value, lease));
+    await this.grant(lease, forMs, 'patient');
+    await this.#transact('control', controlTransaction(key, value, lease), 'patient');
   }
 
   #keysOf(election: ElectionName): ElectionKeys {

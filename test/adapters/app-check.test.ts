@@ -73,7 +73,7 @@ function check(what: AppCheck, more: { timeoutMs?: number; beside?: 'run' } = {}
 
 const untilDetail = (checker: AppChecker, detail: RegExp): Promise<unknown> =>
   eventually(() => detail.test(checker.health().detail), {
-    withinMs: 5000,
+    withinMs: 20_000,
     what: `the detail ${String(detail)}`,
   });
 
@@ -102,12 +102,12 @@ test('an app that fails and comes back falls and rises, and that is told once ea
   let status = 200;
   const url = await web((_request, response) => response.writeHead(status).end());
   const { checker, told } = check({ kind: 'http', url });
-  await eventually(() => told.length === 1, { withinMs: 5000, what: 'healthy' });
+  await eventually(() => told.length === 1, { withinMs: 20_000, what: 'healthy' });
   status = 500;
-  await eventually(() => told.length === 2, { withinMs: 5000, what: 'unhealthy' });
+  await eventually(() => told.length === 2, { withinMs: 20_000, what: 'unhealthy' });
   expect(checker.health()).toMatchObject({ healthy: false, detail: 'answered 500' });
   status = 200;
-  await eventually(() => told.length === 3, { withinMs: 5000, what: 'healthy again' });
+  await eventually(() => told.length === 3, { withinMs: 20_000, what: 'healthy again' });
   expect(told).toEqual([true, false, true]);
 });
 
@@ -122,7 +122,7 @@ test('an app that does not answer fails in time, is asked one at a time, and no 
     response.once('close', () => (atOnce -= 1));
   });
   const { checker } = check({ kind: 'http', url });
-  await eventually(() => asked >= 4, { withinMs: 5000, what: 'four questions' });
+  await eventually(() => asked >= 4, { withinMs: 20_000, what: 'four questions' });
   expect(most).toBe(1);
   expect(checker.health()).toMatchObject({ healthy: false, detail: 'no answer within 100 ms' });
 });
@@ -134,7 +134,7 @@ test('a body without end is not waited for', async () => {
     response.once('close', () => clearInterval(timer));
   });
   const { told } = check({ kind: 'http', url });
-  await eventually(() => told.length === 1, { withinMs: 5000, what: 'healthy' });
+  await eventually(() => told.length === 1, { withinMs: 20_000, what: 'healthy' });
   expect(told).toEqual([true]);
 });
 
@@ -152,7 +152,7 @@ test('nobody there: no connection, and the address stays untold', async () => {
 test('TCP: a connection is enough', async () => {
   const port = await listening(createTcpServer((socket) => socket.resume()));
   const { checker, told } = check({ kind: 'tcp', host: '127.0.0.1', port });
-  await eventually(() => told.length === 1, { withinMs: 5000, what: 'healthy' });
+  await eventually(() => told.length === 1, { withinMs: 20_000, what: 'healthy' });
   expect(checker.health()).toMatchObject({ healthy: true, detail: 'accepts connections' });
 });
 
@@ -160,7 +160,7 @@ test('exec: the exit code says it, and signals do', async () => {
   const file = join(folder, 'verdict');
   writeFileSync(file, 'exit 0');
   const { checker, told } = check({ kind: 'exec', command: `. ${file}` }, { timeoutMs: 2000 });
-  await eventually(() => told.length === 1, { withinMs: 5000, what: 'healthy' });
+  await eventually(() => told.length === 1, { withinMs: 20_000, what: 'healthy' });
   writeFileSync(file, 'exit 7');
   await untilDetail(checker, /^exit code 7$/);
   writeFileSync(file, 'kill -9 $$');
@@ -185,7 +185,7 @@ test('exec: what a check leaves running is killed with its end', async () => {
     { kind: 'exec', command: `echo $$ > ${file}; sleep 1000 & exit 0` },
     { timeoutMs: 2000 },
   );
-  await eventually(() => told.length === 1, { withinMs: 5000, what: 'healthy' });
+  await eventually(() => told.length === 1, { withinMs: 20_000, what: 'healthy' });
   await untilGone(Number(readFileSync(file, 'utf8')), 2000);
   expect(told).toEqual([true]);
 });
@@ -200,6 +200,6 @@ test('beside run: healthy while it starts, and judged from its first pass on', a
   await untilDetail(checker, /^answered 200$/);
   expect(told).toEqual([]);
   status = 503;
-  await eventually(() => told.length === 1, { withinMs: 5000, what: 'unhealthy' });
+  await eventually(() => told.length === 1, { withinMs: 20_000, what: 'unhealthy' });
   expect(told).toEqual([false]);
 });

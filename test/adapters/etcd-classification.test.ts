@@ -163,7 +163,7 @@ describe('a real etcd', () => {
             .grant(lease, 2000)
             .then(() => coordinator.join(orders, lease, me))
             .then(() => null, classify),
-        { withinMs: 5000, what: 'a refusal' },
+        { withinMs: 20_000, what: 'a refusal' },
       );
       expect(failure.code).toBe('etcd_refused');
     } finally {
@@ -198,7 +198,7 @@ describe('a real etcd', () => {
     });
     watch.start();
     try {
-      await eventually(() => notices.length >= 3, { withinMs: 5000, what: 'a second snapshot' });
+      await eventually(() => notices.length >= 3, { withinMs: 20_000, what: 'a second snapshot' });
       expect(notices.map(({ kind }) => kind)).toEqual(['snapshot', 'interrupted', 'snapshot']);
       expect(notices[1]).toMatchObject({ why: expect.stringMatching(/compacted/i) as string });
     } finally {

@@ -28,7 +28,7 @@ export interface Connection {
   readonly requests: readonly RequestRecord[];
 }
 
-/** The options of a coordinator without login and TLS, TTL 2 s. */
+/** The options of a coordinator without login and TLS; TTL 10 s, so that requests are patient on a busy machine. */
 export function optionsFor(
   endpoints: readonly string[],
   more: Partial<EtcdOptions> = {},
@@ -36,7 +36,7 @@ export function optionsFor(
   return {
     endpoints,
     prefix: '/electord',
-    ttlMs: 2000,
+    ttlMs: 10_000,
     clock,
     observer: { requested: () => undefined },
     tls: () => ({ ca: null, certificate: null, key: null }),

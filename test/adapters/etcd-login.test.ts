@@ -48,9 +48,9 @@ describe.each(['3.4', '3.5'] as const)('etcd %s', (version) => {
     const lease = anyLease();
     expect((await coordinator.grant(lease, 2000)).value).toBe(2000);
     const { notices, cancel } = watchOrders(coordinator);
-    await eventually(() => notices.length > 0, { withinMs: 5000, what: 'the first snapshot' });
+    await eventually(() => notices.length > 0, { withinMs: 20_000, what: 'the first snapshot' });
     const { value } = await coordinator.join(orders, lease, me);
-    await eventually(() => idsIn(notices).includes(me.id), { withinMs: 5000, what: 'our key' });
+    await eventually(() => idsIn(notices).includes(me.id), { withinMs: 20_000, what: 'our key' });
     expect((await coordinator.renew(lease)).value).toBe(2000);
     await coordinator.release({
       election: orders,
@@ -70,13 +70,13 @@ describe.each(['3.4', '3.5'] as const)('etcd %s', (version) => {
     const lease = anyLease();
     await coordinator.grant(lease, 60_000);
     const { notices, cancel } = watchOrders(coordinator);
-    await eventually(() => notices.length > 0, { withinMs: 5000, what: 'the first snapshot' });
+    await eventually(() => notices.length > 0, { withinMs: 20_000, what: 'the first snapshot' });
     await cluster.nodes[0]!.restart();
     await eventually(() => coordinator.join(orders, lease, me), {
-      withinMs: 5000,
+      withinMs: 20_000,
       what: 'joining with a new token',
     });
-    await eventually(() => idsIn(notices).includes(me.id), { withinMs: 5000, what: 'our key' });
+    await eventually(() => idsIn(notices).includes(me.id), { withinMs: 20_000, what: 'our key' });
     expect((await coordinator.renew(lease)).value).toBe(60_000);
     cancel();
   });
@@ -137,11 +137,11 @@ describe('refusals', () => {
     const { notices, cancel } = watchOrders(coordinator);
     await eventually(
       () => notices.some((one) => one.kind === 'interrupted' && /authentication/.test(one.why)),
-      { withinMs: 5000, what: 'the refusal' },
+      { withinMs: 20_000, what: 'the refusal' },
     );
     login = good;
     const snapshot = await eventually(() => notices.find((notice) => notice.kind === 'snapshot'), {
-      withinMs: 5000,
+      withinMs: 20_000,
       what: 'a snapshot with the right password',
     });
     expect(snapshot).toMatchObject({ election: orders });

@@ -44,9 +44,9 @@ async function elects({ coordinator }: Connection): Promise<void> {
   const lease = anyLease();
   await coordinator.grant(lease, 2000);
   const { notices, cancel } = watchOrders(coordinator);
-  await eventually(() => notices.length > 0, { withinMs: 5000, what: 'the first snapshot' });
+  await eventually(() => notices.length > 0, { withinMs: 20_000, what: 'the first snapshot' });
   await coordinator.join(orders, lease, me);
-  await eventually(() => idsIn(notices).includes(me.id), { withinMs: 5000, what: 'our key' });
+  await eventually(() => idsIn(notices).includes(me.id), { withinMs: 20_000, what: 'our key' });
   await coordinator.revoke(lease);
   cancel();
 }
@@ -85,7 +85,7 @@ test('rotated certificates are taken up by reset(); the lease and the watch surv
   const lease = anyLease();
   await coordinator.grant(lease, 60_000);
   const { notices, cancel } = watchOrders(coordinator);
-  await eventually(() => notices.length > 0, { withinMs: 5000, what: 'the first snapshot' });
+  await eventually(() => notices.length > 0, { withinMs: 20_000, what: 'the first snapshot' });
   // From now on etcd trusts the clients of another authority, and only those.
   await writeFile(authority.certFile, foreignAuthority.cert);
   await cluster.nodes[0]!.start();
@@ -105,6 +105,6 @@ test('rotated certificates are taken up by reset(); the lease and the watch surv
   });
   expect(value).toBe(60_000);
   await coordinator.join(orders, lease, me);
-  await eventually(() => idsIn(notices).includes(me.id), { withinMs: 5000, what: 'our key' });
+  await eventually(() => idsIn(notices).includes(me.id), { withinMs: 20_000, what: 'our key' });
   cancel();
 });

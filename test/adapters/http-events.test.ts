@@ -38,7 +38,7 @@ async function open(
   };
 }
 
-const soon = (what: string) => ({ withinMs: 5000, what });
+const soon = (what: string) => ({ withinMs: 20_000, what });
 
 function following(names: readonly string[] = ['orders']): FakeElections {
   const fake = new FakeElections(names);

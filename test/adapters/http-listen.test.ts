@@ -110,7 +110,7 @@ class Raw {
   }
 
   end(what: string): Promise<unknown> {
-    return eventually(() => this.ended, { withinMs: 5000, what });
+    return eventually(() => this.ended, { withinMs: 20_000, what });
   }
 }
 
@@ -185,10 +185,10 @@ it('is not held up by a client that does not read its answer, and drops that one
   slow.socket.write('GET /metrics HTTP/1.1\r\n\r\n');
   await wasAsked;
   const others = Array.from({ length: 20 }, () => leaderOver({ port: portOf(listening) }));
-  const all = await within(Promise.all(others), { withinMs: 5000, what: 'twenty answers' });
+  const all = await within(Promise.all(others), { withinMs: 20_000, what: 'twenty answers' });
   expect(all).toEqual(Array.from({ length: 20 }, () => 200));
   // The answer in flight would hold this up for a minute if its client were not dropped.
-  await within(listening.close(), { withinMs: 5000, what: 'the slow client is dropped' });
+  await within(listening.close(), { withinMs: 20_000, what: 'the slow client is dropped' });
   slow.socket.resume();
   await slow.end('the slow client learns of it');
   expect(slow.received.length).toBeLessThan(body.length);
@@ -204,7 +204,7 @@ it('answers a request without a Host, and one that expects the unheard-of', asyn
     const raw = new Raw(port);
     raw.socket.write(`GET /leader HTTP/1.1\r\n${header}\r\n`);
     await eventually(() => raw.received.includes('"isLeader":true'), {
-      withinMs: 5000,
+      withinMs: 20_000,
       what: `an answer to ${JSON.stringify(header)}`,
     });
     expect(raw.received).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
@@ -263,14 +263,14 @@ it('finishes the answer in flight when it closes, and ends idle connections at o
   const closing = listening.close().then(() => (closed = true));
   await silent.end('a connection without a request ends');
   await eventually(() => Object.keys(agent.freeSockets).length === 0, {
-    withinMs: 5000,
+    withinMs: 20_000,
     what: 'the idle connection ends',
   });
   await expect(leaderOver({ port })).rejects.toThrow('ECONNREFUSED');
   expect(closed).toBe(false);
   expect(busy.received).toBe('');
   finish({ contentType: 'text/plain', body: 'the end' });
-  await within(closing, { withinMs: 5000, what: 'closed after the last answer' });
+  await within(closing, { withinMs: 20_000, what: 'closed after the last answer' });
   await busy.end('the busy connection ends');
   expect(busy.received).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*Connection: close\r\n[^]*the end$/);
 });
@@ -281,7 +281,7 @@ it('lets a client that reads finish a long answer while it closes', async () => 
   const listening = await open(app, loopback, { drainMs: 60_000 });
   const raw = new Raw(portOf(listening));
   raw.socket.write('GET /metrics HTTP/1.1\r\n\r\n');
-  await eventually(() => raw.received !== '', { withinMs: 5000, what: 'the answer begins' });
+  await eventually(() => raw.received !== '', { withinMs: 20_000, what: 'the answer begins' });
   expect(raw.received.length).toBeLessThan(body.length);
   await within(listening.close(), { withinMs: 10_000, what: 'closed' });
   await raw.end('the connection ends');
@@ -300,7 +300,7 @@ it('closes within its bound even if an answer never comes', async () => {
   raw.socket.write('GET /metrics HTTP/1.1\r\n\r\n');
   await wasAsked;
   await within(Promise.all([listening.close(), listening.close()]), {
-    withinMs: 5000,
+    withinMs: 20_000,
     what: 'closed',
   });
   await raw.end('the connection is cut');

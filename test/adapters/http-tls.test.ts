@@ -102,7 +102,10 @@ it('takes up another certificate for new connections, and keeps the old ones', a
   let answer = '';
   before.on('data', (part: Buffer) => (answer += part.toString()));
   before.write('GET /leader HTTP/1.1\r\n\r\n');
-  await eventually(() => answer.startsWith('HTTP/1.1 200'), { withinMs: 5000, what: 'an answer' });
+  await eventually(() => answer.startsWith('HTTP/1.1 200'), {
+    withinMs: 20_000,
+    what: 'an answer',
+  });
   // What cannot be used changes nothing.
   const broken = { certificate: 'nonsense', key: 'nonsense', clientCa: null };
   expect(() => listening.renew(broken)).toThrow();
@@ -120,7 +123,7 @@ it('closes idle connections at once, and those that never shook hands when time 
   // Behind the silent one: the server has seen that by the time this is through.
   await handshake(port);
   idle.resume();
-  await within(listening.close(), { withinMs: 5000, what: 'the end' });
-  await within(ended, { withinMs: 5000, what: 'the end of the idle one' });
+  await within(listening.close(), { withinMs: 20_000, what: 'the end' });
+  await within(ended, { withinMs: 20_000, what: 'the end of the idle one' });
   expect(idle.destroyed).toBe(true);
 });

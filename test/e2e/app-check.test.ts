@@ -63,16 +63,16 @@ test.each(['failing', 'hanging', 'dead'] as const)(
   async (how) => {
     const [one, other] = [await startApp(), await startApp()];
     const first = await beside(`app-${how}`, 'a', one);
-    const claim = await first.waitFor(({ isLeader }) => isLeader, 10_000);
+    const claim = await first.waitFor(({ isLeader }) => isLeader, 20_000);
     const token = claim.body.fencingToken!;
     const second = await beside(`app-${how}`, 'b', other);
     await agreement([first, second]);
     const probe = new Probe([first, second]);
     if (how === 'dead') one.die();
     else one.behave(how);
-    const next = await second.waitFor(({ isLeader }) => isLeader, 10_000);
+    const next = await second.waitFor(({ isLeader }) => isLeader, 20_000);
     expect(BigInt(next.body.fencingToken!)).toBeGreaterThan(BigInt(token));
-    await first.waitFor(({ role }) => role === 'observer', 5000);
+    await first.waitFor(({ role }) => role === 'observer', 20_000);
     const unhealthy = await health(first);
     expect(unhealthy).toMatchObject({ status: 503, body: { checks: { app: { ok: false } } } });
     expect(unhealthy.text).not.toContain('s3cret');
@@ -88,22 +88,22 @@ test.each(['failing', 'hanging', 'dead'] as const)(
 test('an unhealthy app does not campaign, and leads once it is well', async () => {
   const app = await startApp('failing');
   const only = await beside('late', 'a', app);
-  await only.waitFor(({ role }) => role === 'observer', 10_000);
+  await only.waitFor(({ role }) => role === 'observer', 20_000);
   const detail = async (): Promise<boolean> =>
     (await health(only)).body.checks.app?.detail === 'answered 500';
-  await eventually(detail, { withinMs: 5000, what: 'a failed check' });
+  await eventually(detail, { withinMs: 20_000, what: 'a failed check' });
   expect((await stage.keys('late')).some((key) => key.includes('/candidates/'))).toBe(false);
   app.behave('well');
-  const leader = await only.waitFor(({ isLeader }) => isLeader, 10_000);
+  const leader = await only.waitFor(({ isLeader }) => isLeader, 20_000);
   expect(leader.body.leader?.id).toBe('a');
 });
 
 test('after a bad term it stands back for a while', async () => {
   const app = await startApp();
   const only = await beside('back-off', 'a', app);
-  await only.waitFor(({ isLeader }) => isLeader, 10_000);
+  await only.waitFor(({ isLeader }) => isLeader, 20_000);
   app.behave('failing');
-  const lost = await only.waitFor(({ role }) => role === 'observer', 10_000);
+  const lost = await only.waitFor(({ role }) => role === 'observer', 20_000);
   app.behave('well');
   const again = await only.waitFor(({ isLeader }) => isLeader, 20_000);
   // Five seconds after the first bad term; most of a second for checks and their rise.
@@ -113,7 +113,7 @@ test('after a bad term it stands back for a while', async () => {
 test('when all are unhealthy nobody leads, unless that was asked for', async () => {
   const [one, other] = [await startApp('failing'), await startApp('failing')];
   const none = await beside('nobody', 'a', one);
-  await none.waitFor(({ role }) => role === 'observer', 10_000);
+  await none.waitFor(({ role }) => role === 'observer', 20_000);
   const lead = ['--when-all-unhealthy=lead'];
   const sidecars = [
     await beside('somebody', 'a', one, lead),
@@ -124,7 +124,7 @@ test('when all are unhealthy nobody leads, unless that was asked for', async () 
   // As soon as one is better off, it leads.
   const better = leader.id === 'a' ? other : one;
   better.behave('well');
-  await others[0]!.waitFor(({ isLeader }) => isLeader, 10_000);
+  await others[0]!.waitFor(({ isLeader }) => isLeader, 20_000);
   expect((await health(others[0]!)).status).toBe(200);
 });
 
@@ -139,8 +139,8 @@ test('a command that hangs makes the app unhealthy, and nothing of it is left wi
       id: 'a',
       args: [`--app-check=exec:${command}`, '--app-check-interval=500ms'],
     });
-    await sidecar.waitFor(({ role }) => role === 'observer', 10_000);
-    await eventually(() => groups().length >= 3, { withinMs: 10_000, what: 'three checks' });
+    await sidecar.waitFor(({ role }) => role === 'observer', 20_000);
+    await eventually(() => groups().length >= 3, { withinMs: 20_000, what: 'three checks' });
     sidecar.signal('SIGKILL');
     await sidecar.exited;
     for (const group of groups()) await untilGone(group, 2000);

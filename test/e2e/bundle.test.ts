@@ -67,7 +67,7 @@ async function electsUnder(node: string, election: string): Promise<void> {
   const child = await spawnGuarded({
     file: node,
     args: [
-      ...[program, `--election=${election}`, '--id=a', '--ttl=2s'],
+      ...[program, `--election=${election}`, '--id=a', '--ttl=10s'],
       ...[`--etcd=${stage.cluster.endpoints.join(',')}`],
       ...[`--listen=127.0.0.1:${port}`, `--local-listen=127.0.0.1:${localPort}`],
     ],
@@ -78,7 +78,7 @@ async function electsUnder(node: string, election: string): Promise<void> {
     const status = async (path: string): Promise<number> =>
       (await fetch(`http://127.0.0.1:${port}${path}`)).status;
     await eventually(async () => (await status('/leader')) === 200, {
-      withinMs: 15_000,
+      withinMs: 20_000,
       what: `a leader under ${node}: ${lines.join('\n')}`,
     });
     for (const path of ['/status', '/metrics', '/members', '/', '/health', '/readyz']) {

@@ -157,11 +157,11 @@ describe('on an etcd', () => {
       // With etcd out of reach the first one takes its time: the release is tried again and again.
       relay.cut();
       sidecar.signal('SIGTERM');
-      await sidecar.waitForLog((line) => /asked to stop:/.test(String(line['msg'])), 5000);
+      await sidecar.waitForLog((line) => /asked to stop:/.test(String(line['msg'])), 20_000);
       const againAt = monotonicMs();
       sidecar.signal('SIGTERM');
       const { code } = await sidecar.exited;
-      expect(monotonicMs() - againAt).toBeLessThan(2500);
+      expect(monotonicMs() - againAt).toBeLessThan(15_000);
       expect(code).toBe(143);
     } finally {
       relay.stop();

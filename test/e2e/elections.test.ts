@@ -33,7 +33,7 @@ test('two elections in one process are won and lost apart from each other', asyn
   await agreement([left]);
   const both = await stage.sidecar({ election: 'left,right', id: 'b' });
   const right = await stage.sidecar({ election: 'right', id: 'c' });
-  await right.waitFor(({ leader }) => leader !== null, 10_000);
+  await right.waitFor(({ leader }) => leader !== null, 20_000);
   const leaders = await leadersOf([both]);
   expect(leaders.get('left')).toBe('a');
   const ofRight = leaders.get('right') === 'b' ? both : right;
@@ -44,7 +44,7 @@ test('two elections in one process are won and lost apart from each other', asyn
   expect((await both.get('/elections/nowhere/leader')).status).toBe(404);
   expect((await left.stop()).code).toBe(0);
   await eventually(async () => (await both.get('/elections/left/leader')).status === 200, {
-    withinMs: 2000,
+    withinMs: 20_000,
     what: 'b leading left',
   });
   expect((await ofRight.get<LeaderAnswer>('/elections/right/leader')).body.fencingToken).toBe(
@@ -75,7 +75,7 @@ test('sixteen elections on one lease are handed over together', async () => {
       const answers = await answersOf(second);
       return answers.every(({ isLeader }) => isLeader) && answers;
     },
-    { withinMs: 5000, what: 'b leading all of them' },
+    { withinMs: 20_000, what: 'b leading all of them' },
   );
   expect(after).toHaveLength(16);
   expect((await stopped).code).toBe(0);
@@ -84,20 +84,20 @@ test('sixteen elections on one lease are handed over together', async () => {
 
 test('a negative priority observes: it knows the leader, never leads, and is no candidate', async () => {
   const observer = await stage.sidecar({ election: 'watched', id: 'o', args: ['--priority=-1'] });
-  await observer.waitFor(({ role }) => role === 'observer', 10_000);
+  await observer.waitFor(({ role }) => role === 'observer', 20_000);
   expect(await stage.keys('watched')).toEqual(['/electord/watched/members/o']);
   const candidate = await stage.sidecar({ election: 'watched', id: 'a' });
-  await observer.waitFor(({ leader }) => leader?.id === 'a', 10_000);
+  await observer.waitFor(({ leader }) => leader?.id === 'a', 20_000);
   expect((await observer.get('/readyz')).status).toBe(200);
   expect((await observer.get('/follower')).status).toBe(200);
   expect((await candidate.stop()).code).toBe(0);
-  const { status, body } = await observer.waitFor(({ leader }) => leader === null, 5000);
+  const { status, body } = await observer.waitFor(({ leader }) => leader === null, 20_000);
   expect(status).toBe(503);
   expect(body).toMatchObject({ role: 'observer', isLeader: false });
   // A whole round later it still does not stand.
   const { body: later } = await observer.waitFor(
     ({ observedAgeMs }) => observedAgeMs !== null && observedAgeMs < body.observedAgeMs!,
-    5000,
+    20_000,
   );
   expect(later).toMatchObject({ role: 'observer', leader: null });
   expect((await stage.keys('watched')).filter((key) => key.includes('candidates'))).toEqual([]);

@@ -5,10 +5,10 @@ import type { EtcdNode } from '../harness/etcd.ts';
 import { monotonicMs, type LeaderAnswer, type Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { Probe, staleClaims } from './claims.ts';
-import { agreement, openStage, ttlMs, type Stage } from './stage.ts';
+import { agreement, lapsing, openStage, ttlMs, type Stage } from './stage.ts';
 
 /** From when etcd serves again to a leader: a search every 250 ms, a grant, a place, and the old lease's end. */
-const backWithinMs = 3 * ttlMs + 5000;
+const backWithinMs = 3 * ttlMs + 20_000;
 
 describe('one etcd', () => {
   let stage: Stage;
@@ -29,7 +29,7 @@ describe('one etcd', () => {
   };
 
   test('restarted with its data kept: somebody leads again by itself, and ends cleanly', async () => {
-    const sidecars = await stage.three({ election: 'restarted' });
+    const sidecars = await stage.three({ election: 'restarted', args: [lapsing] });
     const before = await agreement(sidecars);
     const probe = new Probe(sidecars);
     await node.restart();
@@ -41,9 +41,9 @@ describe('one etcd', () => {
 
   test('not there at the start: alive, not ready, nobody leads; then it is there', async () => {
     await node.kill();
-    const sidecars = await stage.three({ election: 'early' });
+    const sidecars = await stage.three({ election: 'early', args: [lapsing] });
     for (const sidecar of sidecars) {
-      const answer = await sidecar.waitFor(() => true, 10_000);
+      const answer = await sidecar.waitFor(() => true, 20_000);
       expect(answer).toMatchObject({
         status: 503,
         headers: { 'x-electord-role': 'unknown' },
@@ -55,7 +55,7 @@ describe('one etcd', () => {
       expect((await sidecar.get('/follower')).status).toBe(503);
       expect((await sidecar.get('/status')).status).toBe(200);
       expect((await sidecar.get('/')).body).toEqual({ name: '' });
-      await sidecar.waitForLog((line) => line['code'] === 'etcd_unreachable', 10_000);
+      await sidecar.waitForLog((line) => line['code'] === 'etcd_unreachable', 20_000);
     }
     await node.restart();
     const { others } = await agreement(sidecars, backWithinMs);
@@ -63,17 +63,19 @@ describe('one etcd', () => {
   });
 
   test('gone for longer than a TTL: nobody leads, no name is told; then it is back', async () => {
-    const sidecars = await stage.three({ election: 'gone' });
+    const sidecars = await stage.three({ election: 'gone', args: [lapsing] });
     const { leader, token } = await agreement(sidecars);
     const probe = new Probe(sidecars);
     await node.kill();
     const killedAt = monotonicMs();
     await eventually(
       async () => (await Promise.all(sidecars.map(knowsNothing))).every((nothing) => nothing),
-      { withinMs: ttlMs + 2000, what: 'nobody knowing anything' },
+      { withinMs: ttlMs + 20_000, what: 'nobody knowing anything' },
     );
     // A name that may be dead is served for one TTL from the last answer at most.
-    expect(monotonicMs() - killedAt).toBeLessThan(ttlMs + 500);
+    const { observations } = probe;
+    const late = observations.filter(({ sentAt }) => sentAt > killedAt + ttlMs);
+    expect(late.filter(({ knows }) => knows !== null)).toEqual([]);
     for (const sidecar of sidecars) {
       expect((await sidecar.get('/livez')).status).toBe(200);
       expect((await sidecar.get('/readyz')).status).toBe(503);
@@ -82,27 +84,24 @@ describe('one etcd', () => {
     }
     const ended = await leader.waitForLog(
       (line) => line['term'] === token && 'ledMs' in line,
-      5000,
+      20_000,
     );
     expect(ended).toMatchObject({ cause: 'etcd_unreachable' });
     // Long enough for every back-off to have reached its bound: the same failure is counted, not repeated.
     const warnings = (): number => leader.output().match(/"level":"warn"/g)?.length ?? 0;
     expect(warnings()).toBeLessThan(20);
     await node.restart();
-    const servesAt = monotonicMs();
     await agreement(sidecars, backWithinMs);
-    expect(monotonicMs() - servesAt).toBeLessThan(backWithinMs);
     expect(staleClaims(await probe.end())).toEqual([]);
   });
 
   test('stopped while etcd is away, a sidecar ends within its bounds and cleanly', async () => {
-    const sidecars = await stage.three({ election: 'stranded', args: ['--grace=1s'] });
+    const sidecars = await stage.three({ election: 'stranded', args: [lapsing, '--grace=1s'] });
     await agreement(sidecars);
     await node.kill();
-    const signalledAt = monotonicMs();
+    // Within the 15 s after which it is killed here.
     const ends = await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
     expect(ends.map(({ code }) => code)).toEqual([0, 0, 0]);
-    expect(monotonicMs() - signalledAt).toBeLessThan(2 * ttlMs + 3000);
   });
 });
 

@@ -4,7 +4,7 @@ import { get } from 'node:http';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { LeaderAnswer, Sidecar } from '../harness/sidecar.ts';
 import { eventually, within } from '../harness/wait.ts';
-import { agreement, failoverWithinMs, openStage, ttlMs, type Stage } from './stage.ts';
+import { agreement, failoverWithinMs, lapsing, openStage, ttlMs, type Stage } from './stage.ts';
 
 let stage: Stage;
 
@@ -52,12 +52,12 @@ function listenTo(sidecar: Sidecar, local = false): Stream {
 }
 
 test('tell of a hand-over and of a failover, in order, at every sidecar, and end cleanly', async () => {
-  const sidecars = await stage.three({ election: 'told' });
+  const sidecars = await stage.three({ election: 'told', args: [lapsing] });
   const first = await agreement(sidecars);
   const streams = new Map(sidecars.map((one, index) => [one, listenTo(one, index === 0)]));
   const latest = (one: Sidecar): Told | undefined => streams.get(one)!.told.at(-1);
   await eventually(() => sidecars.every((one) => latest(one)?.leader?.id === first.leader.id), {
-    withinMs: 5000,
+    withinMs: 20_000,
     what: 'the state everywhere',
   });
   expect(latest(first.leader)).toMatchObject({ isLeader: true, fencingToken: first.token });
@@ -65,13 +65,13 @@ test('tell of a hand-over and of a failover, in order, at every sidecar, and end
   expect(text).toMatch(/^electord_event_clients\{[^}]*\} 1$/m);
 
   first.leader.signal('SIGTERM');
-  await within(streams.get(first.leader)!.end, { withinMs: 10_000, what: 'a clean end' });
+  await within(streams.get(first.leader)!.end, { withinMs: 20_000, what: 'a clean end' });
   expect(latest(first.leader)!.isLeader).toBe(false);
   const second = await agreement(first.others);
   await eventually(
     () => first.others.every((one) => latest(one)?.leader?.id === second.leader.id),
     {
-      withinMs: 5000,
+      withinMs: 20_000,
       what: 'the successor everywhere',
     },
   );

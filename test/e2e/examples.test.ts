@@ -118,7 +118,7 @@ async function worksOnlyWhileLeading(election: string, command: readonly string[
   const { length } = first.lines;
   await has(second, worked(next));
   await eventually(() => second.lines.length >= 10, {
-    withinMs: 10_000,
+    withinMs: 20_000,
     what: 'ten pieces of work',
   });
   expect(first.lines.length).toBe(length);
@@ -193,7 +193,7 @@ test(
     const began = performance.now();
     const cut = await toEnd([...example, 'sleep', '30'], leader);
     expect(cut.code ?? cut.signal).not.toBe(0);
-    expect(performance.now() - began).toBeLessThan(2500);
+    expect(performance.now() - began).toBeLessThan(15_000);
   },
 );
 

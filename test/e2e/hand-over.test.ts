@@ -4,7 +4,15 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { monotonicMs, type LeaderAnswer, type Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { Probe, staleClaims } from './claims.ts';
-import { agreement, failoverWithinMs, openStage, type Stage } from './stage.ts';
+import {
+  agreement,
+  failoverWithinMs,
+  lapsing,
+  openStage,
+  steadyTtlMs,
+  ttlMs,
+  type Stage,
+} from './stage.ts';
 
 let stage: Stage;
 
@@ -55,7 +63,7 @@ test('three sidecars elect exactly one, and all say the same about it', async ()
 });
 
 test('SIGTERM hands over in milliseconds, leaves no key and no lease, and disturbs nothing else', async () => {
-  const sidecars = await stage.three({ election: 'planned', args: ['--ttl=5s'] });
+  const sidecars = await stage.three({ election: 'planned' });
   const { leader, others, token } = await agreement(sidecars);
   await stage.cluster.etcdctl(['put', '/electord/other/candidates/1', 'theirs']);
   const leaving = await leaseOf(leader);
@@ -64,10 +72,10 @@ test('SIGTERM hands over in milliseconds, leaves no key and no lease, and distur
 
   const signalledAt = monotonicMs();
   leader.signal('SIGTERM');
-  const successors = others.map((other) => other.waitFor(({ isLeader }) => isLeader, 5000));
+  const successors = others.map((other) => other.waitFor(({ isLeader }) => isLeader, 20_000));
   const first = await Promise.race(successors);
-  // The median is some ten milliseconds (test/bench); this bound is a tenth of the TTL, for a busy machine.
-  expect(first.receivedAt - signalledAt).toBeLessThan(500);
+  // The median is some ten milliseconds (test/bench); here it only must not have waited for the lease.
+  expect(first.receivedAt - signalledAt).toBeLessThan(steadyTtlMs / 2);
   expect(BigInt(first.body.fencingToken!)).toBeGreaterThan(BigInt(token));
   expect(await leader.exited).toEqual({ code: 0, signal: null });
   for (const pending of successors) pending.catch(() => undefined);
@@ -117,7 +125,7 @@ test('SIGTERM at every turn: six hand-overs, no stale claim, tokens grow', async
     leader.signal('SIGTERM');
     const first = await eventually(
       () => probe.observations.find(({ claims }) => claims !== null && claims > BigInt(token)),
-      { withinMs: 5000, what: 'a successor' },
+      { withinMs: 20_000, what: 'a successor' },
     );
     tookMs.push(first.receivedAt - signalledAt);
     expect((await leader.exited).code).toBe(0);
@@ -127,23 +135,23 @@ test('SIGTERM at every turn: six hand-overs, no stale claim, tokens grow', async
   }
   expect(tokens).toEqual(tokens.toSorted((a, b) => (a < b ? -1 : 1)));
   expect(new Set(tokens).size).toBe(tokens.length);
-  // Well below one TTL of 2 s, every time.
-  expect(Math.max(...tookMs)).toBeLessThan(700);
+  // Nobody waited for a lease.
+  expect(Math.max(...tookMs)).toBeLessThan(steadyTtlMs / 2);
 });
 
 test('SIGKILL: another leads after one TTL, with a greater token and never before', async () => {
-  const sidecars = await stage.three({ election: 'killed' });
+  const sidecars = await stage.three({ election: 'killed', args: [lapsing] });
   const { leader, others, token } = await agreement(sidecars);
   const probe = new Probe(sidecars);
   await eventually(() => probe.of(leader).some(({ claims }) => claims !== null), {
-    withinMs: 5000,
+    withinMs: 20_000,
     what: 'a claim',
   });
   const killedAt = monotonicMs();
   leader.signal('SIGKILL');
   const first = await eventually(
     () => probe.observations.find(({ claims }) => claims !== null && claims > BigInt(token)),
-    { withinMs: failoverWithinMs(2000), what: 'a successor' },
+    { withinMs: failoverWithinMs(ttlMs), what: 'a successor' },
   );
   // The last renewal was at most a fifth of the TTL before the end, so the lease had most of it left.
   expect(first.receivedAt - killedAt).toBeGreaterThan(1000);

@@ -163,7 +163,7 @@ describe('wait', () => {
         const { text } = await others[0]!.get('/metrics');
         return /^electord_event_clients(\{.*\})? [1-9]/m.test(text);
       },
-      { withinMs: 15_000, what: 'one who receives events' },
+      { withinMs: 20_000, what: 'one who receives events' },
     );
     leader.signal('SIGKILL');
     expect(await waiting.child.exited).toEqual({ code: 0, signal: null });
@@ -191,7 +191,7 @@ test(
     const watching = await start(['status', '--watch', at(second)]);
     const line = (id: string) =>
       eventually(() => watching.stdout.some((text) => text.includes(`${id} leads, token `)), {
-        withinMs: 15_000,
+        withinMs: 20_000,
         what: `a line that ${id} leads in ${JSON.stringify(watching.stdout)}`,
       });
     await line(leader.id);
@@ -223,7 +223,7 @@ test(
           what: `three pictures in ${JSON.stringify(text)}`,
         });
         child.stdin?.write('\x03');
-        await eventually(() => text.includes('\x1b[?1049l'), { withinMs: 10_000, what: 'its end' });
+        await eventually(() => text.includes('\x1b[?1049l'), { withinMs: 20_000, what: 'its end' });
       } finally {
         child.kill('SIGTERM');
       }

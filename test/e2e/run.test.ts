@@ -12,8 +12,8 @@ import { eventually, within } from '../harness/wait.ts';
 import { failoverWithinMs, openStage, type Stage } from './stage.ts';
 
 /** With a wide margin, so that a busy machine that is late with a kill is not late for the lease. */
-const ttlMs = 4000;
-const margin = '--margin=1s';
+const ttlMs = 6000;
+const margin = '--margin=2s';
 
 let stage: Stage;
 const running: Run[] = [];
@@ -26,7 +26,7 @@ afterEach(async () => {
   await Promise.all(
     running.splice(0).map(async ({ child, groups }) => {
       child.signal('SIGKILL');
-      await within(child.exited, { withinMs: 5000, what: 'the end of electord and its child' });
+      await within(child.exited, { withinMs: 20_000, what: 'the end of electord and its child' });
       for (const group of groups()) await untilGone(group, 5000);
     }),
   );
@@ -138,8 +138,8 @@ describe('the end of the child', () => {
     const killedAt = monotonicMs();
     process.kill(group, 'SIGKILL');
     const next = await second.up();
-    // Some 30 ms on a quiet machine; the bound is for a busy one, and far below a TTL.
-    expect(next.at - killedAt).toBeLessThan(1000);
+    // Not when the lease is over: how many milliseconds it takes is measured by the benchmark.
+    expect(next.at - killedAt).toBeLessThan(ttlMs / 2);
     expect(await ended(first)).toEqual({ code: 137, signal: null });
     expect(tokenOf(second)).toBeGreaterThan(tokenOf(first));
   });
@@ -192,7 +192,7 @@ describe('the end of electord', () => {
     expect(membersOf(group)).toEqual([]);
     // It was given three quarters of the grace.
     expect(next.at - askedAt).toBeGreaterThan(700);
-    expect(next.at - askedAt).toBeLessThan(3000);
+    expect(next.at - askedAt).toBeLessThan(ttlMs - 1000);
     expect(await ended(first)).toEqual({ code: 137, signal: null });
   });
 
@@ -201,7 +201,7 @@ describe('the end of electord', () => {
     const { group } = await one.up();
     one.child.signal('SIGTERM');
     await eventually(() => one.stderr.some((line) => line.includes('stepping down')), {
-      withinMs: 5000,
+      withinMs: 20_000,
       what: 'the first SIGTERM',
     });
     one.child.signal('SIGTERM');
@@ -235,12 +235,12 @@ describe('the end of electord', () => {
     const { group } = await one.up();
     const guardians = (): readonly number[] => childrenOf(one.child.pid, /electord-guardian/);
     const [guardian] = await eventually(() => guardians().length === 1 && guardians(), {
-      withinMs: 5000,
+      withinMs: 20_000,
       what: 'a guardian',
     });
     process.kill(guardian!, 'SIGKILL');
     await eventually(() => guardians().some((pid) => pid !== guardian), {
-      withinMs: 5000,
+      withinMs: 20_000,
       what: 'another guardian',
     });
     expect(membersOf(group).length).toBeGreaterThanOrEqual(2);
@@ -337,7 +337,7 @@ describe('the child', () => {
       terminal.stdin.write('hello\n');
       await eventually(() => seen.includes('got hello'), { withinMs: 30_000, what: 'the word' });
       terminal.stdin.write('\x03');
-      expect(await within(code, { withinMs: 30_000, what: 'the end' })).toBe(6);
+      expect(await within(code, { withinMs: 30_000, what: 'the end' }), seen).toBe(6);
       expect(seen).toContain('asked');
     } finally {
       terminal.kill('SIGKILL');

@@ -13,7 +13,14 @@ import { reservePort } from '../harness/ports.ts';
 import { monotonicMs, type Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { appWithClient, type AppFolder } from './sdk-package.ts';
-import { agreement, failoverWithinMs, openStage, ttlMs, type Stage } from './stage.ts';
+import {
+  agreement,
+  failoverWithinMs,
+  lapsing,
+  openStage,
+  steadyTtlMs,
+  type Stage,
+} from './stage.ts';
 
 const run = promisify(execFile);
 let stage: Stage;
@@ -80,18 +87,24 @@ function recordShifts(
 const workersOf = (sidecars: readonly Sidecar[]) =>
   sidecars.map(({ id, localUrl }) => ({ id, client: follow(localUrl) }));
 
+/** Leaves whoever works seconds to stop in, however busy the machine is. */
+const workTtlMs = 6000;
+
 test.each(['SIGKILL', 'SIGSTOP'] as const)(
   'a leading sidecar that gets %s: the work ends in time, before another begins',
   { timeout: 60_000 },
   async (signal) => {
-    const sidecars = await stage.three({ election: `sdk-${signal.toLowerCase()}` });
+    const sidecars = await stage.three({
+      election: `sdk-${signal.toLowerCase()}`,
+      args: [`--ttl=${workTtlMs}ms`],
+    });
     const { leader, token } = await agreement(sidecars);
     const shifts = recordShifts(workersOf(sidecars), 300);
-    await eventually(() => shifts.length === 1, { withinMs: 5000, what: 'the first shift' });
+    await eventually(() => shifts.length === 1, { withinMs: 20_000, what: 'the first shift' });
     expect(shifts[0]).toMatchObject({ id: leader.id, token: BigInt(token), to: null });
     leader.signal(signal);
     await eventually(() => shifts.length === 2, {
-      withinMs: failoverWithinMs(ttlMs) + 5000,
+      withinMs: failoverWithinMs(workTtlMs),
       what: 'the second shift',
     });
     const [first, second] = shifts as [Shift, Shift];
@@ -109,26 +122,26 @@ test('a switchover is pushed: the old work stops at once, the new begins, each w
   const sidecars = await stage.three({ election: 'sdk-switchover' });
   const { leader, others } = await agreement(sidecars);
   const shifts = recordShifts(workersOf(sidecars), 100);
-  await eventually(() => shifts.length === 1, { withinMs: 5000, what: 'the first shift' });
+  await eventually(() => shifts.length === 1, { withinMs: 20_000, what: 'the first shift' });
   const operator = operate({ url: others[1]!.localUrl });
   try {
     const askedAt = monotonicMs();
     const answer = await operator.switchover({ to: others[0]!.id, reason: 'a test' });
     expect(answer).toMatchObject({ done: true, leader: { id: others[0]!.id } });
     await eventually(() => shifts.length === 2 && shifts[0]!.to !== null, {
-      withinMs: 5000,
+      withinMs: 20_000,
       what: 'the second shift',
     });
     expect(shifts.map(({ id }) => id)).toEqual([leader.id, others[0]!.id]);
-    // Well below the validity that was left (more than a second): it was told, it did not run out.
-    expect(shifts[0]!.to! - askedAt).toBeLessThan(700);
+    // Well below the validity that was left: it was told, it did not run out.
+    expect(shifts[0]!.to! - askedAt).toBeLessThan(steadyTtlMs / 2);
     // A new leader records its term some milliseconds after its first answers.
     const terms = await eventually(
       async () => {
         const { terms: all } = await operator.history();
         return all[0]?.leader === others[0]!.id && all;
       },
-      { withinMs: 5000, what: 'the new term in the history' },
+      { withinMs: 20_000, what: 'the new term in the history' },
     );
     expect(terms[0]).toMatchObject({ leader: others[0]!.id, to: null });
     expect(terms[1]).toMatchObject({ leader: leader.id, cause: 'switchover', reason: 'a test' });
@@ -142,14 +155,18 @@ test(
   { timeout: 60_000 },
   async () => {
     const port = await reservePort();
-    const wish = { election: 'sdk-restart', id: 'a', args: [`--local-listen=127.0.0.1:${port}`] };
+    const wish = {
+      election: 'sdk-restart',
+      id: 'a',
+      args: [lapsing, `--local-listen=127.0.0.1:${port}`],
+    };
     const first = await stage.sidecar(wish);
     const client = follow(`http://127.0.0.1:${port}`);
     const shifts = recordShifts([{ id: 'a', client }], 100);
     await eventually(() => shifts.length === 1, { withinMs: 20_000, what: 'the first shift' });
     first.signal('SIGKILL');
     await first.exited;
-    await eventually(() => !client.isLeader(), { withinMs: ttlMs, what: 'the end of the claim' });
+    await eventually(() => !client.isLeader(), { withinMs: 20_000, what: 'the end of the claim' });
     await stage.sidecar(wish);
     await eventually(() => shifts.length === 2, { withinMs: 20_000, what: 'the second shift' });
     expect(shifts[1]!.token).toBeGreaterThan(shifts[0]!.token);

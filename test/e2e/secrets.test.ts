@@ -85,11 +85,11 @@ describe('no secret is in any output at log level trace', () => {
     const sidecar = await stage!.sidecar({ election: 'quiet', id: 'a', ...given });
     await agreement([sidecar]);
     await stage!.cluster.nodes[0]!.restart();
-    await sidecar.waitForLog((line) => line['level'] === 'warn', 10_000);
+    await sidecar.waitForLog((line) => line['level'] === 'warn', 20_000);
     await agreement([sidecar]);
     const seen = await visible(sidecar);
     sidecar.signal('SIGHUP');
-    await sidecar.waitForLog((line) => /read anew/.test(String(line['msg'])), 5000);
+    await sidecar.waitForLog((line) => /read anew/.test(String(line['msg'])), 20_000);
     expect((await sidecar.stop()).code).toBe(0);
     // The run was talkative, and about this user: else there would be nothing to leak.
     expect(seen).toContain(username);
@@ -106,8 +106,8 @@ describe('no secret is in any output at log level trace', () => {
     const wrong = 'pw-wrong-horse-battery';
     const args = [...talkative, `--etcd-password-file=${await fileWith('password', wrong)}`];
     const sidecar = await stage!.sidecar({ election: 'wrong', id: 'a', args });
-    await sidecar.waitForLog((line) => line['code'] === 'etcd_denied', 10_000);
-    const { status, body } = await sidecar.waitFor(() => true, 5000);
+    await sidecar.waitForLog((line) => line['code'] === 'etcd_denied', 20_000);
+    const { status, body } = await sidecar.waitFor(() => true, 20_000);
     expect(status).toBe(503);
     expect(body.role).toBe('unknown');
     const seen = await visible(sidecar);
@@ -159,7 +159,7 @@ describe('SIGHUP', () => {
     await cluster.etcdctl(['user', 'delete', username]);
     await cluster.etcdctl(['user', 'add', `${username}:${next}`]);
     await cluster.etcdctl(['user', 'grant-role', username, 'everything']);
-    await sidecar.waitForLog((line) => line['code'] === 'etcd_denied', 5000);
+    await sidecar.waitForLog((line) => line['code'] === 'etcd_denied', 20_000);
     await fileWith('password', next);
     sidecar.signal('SIGHUP');
     await renewedAgain(sidecar);
@@ -183,7 +183,7 @@ describe('SIGHUP', () => {
     // From now on etcd trusts clients of another authority only.
     await writeFile(authority.certFile, foreignAuthority.cert);
     await cluster.nodes[0]!.start();
-    await sidecar.waitForLog((line) => line['code'] === 'etcd_unreachable', 10_000);
+    await sidecar.waitForLog((line) => line['code'] === 'etcd_unreachable', 20_000);
     await fileWith('client.crt', foreignClient.cert);
     await fileWith('client.key', foreignClient.key);
     sidecar.signal('SIGHUP');
@@ -210,7 +210,7 @@ describe('SIGHUP', () => {
     const { token } = await agreement([sidecar]);
     await fileWith('client.crt', 'half a certificate');
     sidecar.signal('SIGHUP');
-    const said = await sidecar.waitForLog((line) => line['level'] === 'error', 5000);
+    const said = await sidecar.waitForLog((line) => line['level'] === 'error', 20_000);
     expect(said['msg']).toContain('--etcd-cert');
     await renewedAgain(sidecar);
     expect((await agreement([sidecar])).token).toBe(token);
@@ -227,7 +227,7 @@ describe('SIGHUP', () => {
     await agreement([sidecar]);
     await fileWith('config.yaml', 'logLevel: trace\n');
     sidecar.signal('SIGHUP');
-    const line = await sidecar.waitForLog(({ level }) => level === 'trace', 5000);
+    const line = await sidecar.waitForLog(({ level }) => level === 'trace', 20_000);
     expect(line['msg']).toBe('renewed the lease');
   });
 });

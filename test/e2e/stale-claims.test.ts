@@ -5,7 +5,7 @@ import { startRelay, type Relay } from '../harness/relay.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { Probe, staleClaims, type Observation } from './claims.ts';
-import { agreement, failoverWithinMs, openStage, ttlMs, type Stage } from './stage.ts';
+import { agreement, failoverWithinMs, lapsing, openStage, ttlMs, type Stage } from './stage.ts';
 
 let stage: Stage;
 const relays: Relay[] = [];
@@ -28,14 +28,14 @@ const claimOfLaterTerm = (probe: Probe, token: string): Promise<Observation> =>
 /** Waits for answers of this sidecar to questions that were sent after `since`. */
 const answersSince = (probe: Probe, sidecar: Sidecar, since: number): Promise<unknown> =>
   eventually(() => probe.of(sidecar).filter(({ sentAt }) => sentAt > since).length >= 5, {
-    withinMs: 10_000,
+    withinMs: 20_000,
     what: `answers of ${sidecar.id}`,
   });
 
 /** Waits until a question has been sent after `since`; a stopped process finds it when it wakes. */
 const askedAgain = (probe: Probe, sidecar: Sidecar, since: number): Promise<unknown> =>
   eventually(() => probe.askedAt(sidecar) > since + 5, {
-    withinMs: 5000,
+    withinMs: 20_000,
     what: `a question to ${sidecar.id}`,
   });
 
@@ -52,7 +52,7 @@ test('the judge knows a stale claim when it sees one', () => {
 });
 
 test('stopped for longer than its lease and continued, five times', async () => {
-  const sidecars = await stage.three({ election: 'stopped' });
+  const sidecars = await stage.three({ election: 'stopped', args: [lapsing] });
   for (let round = 0; round < 5; round += 1) {
     const { leader, token } = await agreement(sidecars);
     const probe = new Probe(sidecars);
@@ -74,7 +74,7 @@ test('silently cut off from every member of etcd, stopped meanwhile or not, and 
     const own = await Promise.all(stage.cluster.endpoints.map((target) => startRelay({ target })));
     relays.push(...own);
     const etcd = own.map(({ url }) => url);
-    links.set(await stage.sidecar({ election: 'cut-off', id, etcd }), own);
+    links.set(await stage.sidecar({ election: 'cut-off', id, etcd, args: [lapsing] }), own);
   }
   const sidecars = [...links.keys()];
   for (let round = 0; round < 6; round += 1) {

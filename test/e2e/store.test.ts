@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Answer, GetOptions, Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
-import { agreement, failoverWithinMs, openStage, ttlMs, type Stage } from './stage.ts';
+import { agreement, failoverWithinMs, lapsing, openStage, ttlMs, type Stage } from './stage.ts';
 
 let stage: Stage;
 
@@ -36,7 +36,7 @@ const append = (sidecar: Sidecar, n: number, headers: GetOptions['headers'] = {}
   });
 
 test('state is written by the leader only, read everywhere, and outlives a leader that is killed', async () => {
-  const sidecars = await stage.three({ election: 'state' });
+  const sidecars = await stage.three({ election: 'state', args: [lapsing] });
   const { leader, others, token } = await agreement(sidecars);
   const [other] = others;
   const text = { headers: { 'content-type': 'text/plain;charset=utf-8' }, body: 'grün' };
@@ -66,7 +66,7 @@ test('state is written by the leader only, read everywhere, and outlives a leade
   expect(await ask(leader, 'GET', `/fence/${token}`)).toMatchObject({ status: 200 });
   leader.signal('SIGKILL');
   await leader.exited;
-  const after = await agreement(others, failoverWithinMs(ttlMs) + 5000);
+  const after = await agreement(others, failoverWithinMs(ttlMs));
   for (const sidecar of others) {
     expect((await ask(sidecar, 'GET', '/state/config/colour')).text).toBe('grün');
     expect(await ask(sidecar, 'GET', `/fence/${token}`)).toMatchObject({
@@ -90,7 +90,7 @@ test('state is written by the leader only, read everywhere, and outlives a leade
 });
 
 test('the journal has no gap and no double, though its leader is killed in the middle of appending', async () => {
-  const sidecars = await stage.three({ election: 'journal' });
+  const sidecars = await stage.three({ election: 'journal', args: [lapsing] });
   const { leader, others } = await agreement(sidecars);
   let n = 0;
   const acknowledged = new Map<number, number>();
@@ -106,7 +106,7 @@ test('the journal has no gap and no double, though its leader is killed in the m
     }
     return false;
   };
-  const bound = { withinMs: failoverWithinMs(ttlMs) + 10_000, what: 'an append' };
+  const bound = { withinMs: failoverWithinMs(ttlMs), what: 'an append' };
   const killAt = 30;
   while (n < 60) {
     n += 1;
@@ -135,12 +135,12 @@ test('the journal has no gap and no double, though its leader is killed in the m
 });
 
 test('a leader that was frozen, and wakes as one of the past, writes nothing', async () => {
-  const sidecars = await stage.three({ election: 'frozen' });
+  const sidecars = await stage.three({ election: 'frozen', args: [lapsing] });
   const { leader, others, token } = await agreement(sidecars);
   leader.signal('SIGSTOP');
   const pending = append(leader, 1, { 'x-electord-fencing-token': token });
   pending.catch(() => undefined);
-  const after = await agreement(others, failoverWithinMs(ttlMs) + 5000);
+  const after = await agreement(others, failoverWithinMs(ttlMs));
   leader.signal('SIGCONT');
   const late = await pending.catch(() => append(leader, 1, { 'x-electord-fencing-token': token }));
   expect(late.status).toBe(409);

@@ -28,11 +28,11 @@ class Client {
   }
 
   hears(text: string): Promise<unknown> {
-    return eventually(() => this.text === text, { withinMs: 2_000, what: `hearing ${text}` });
+    return eventually(() => this.text === text, { withinMs: 20_000, what: `hearing ${text}` });
   }
 
   fails(code: string): Promise<unknown> {
-    return eventually(() => this.failure === code, { withinMs: 2_000, what: code });
+    return eventually(() => this.failure === code, { withinMs: 20_000, what: code });
   }
 }
 
@@ -79,7 +79,7 @@ test('forwards both ways, and the end of a connection', async () => {
   await client.hears('HELLO');
   expect(relay.connections).toBe(1);
   client.socket.end();
-  await eventually(() => relay.connections === 0, { withinMs: 2_000, what: 'no connection' });
+  await eventually(() => relay.connections === 0, { withinMs: 20_000, what: 'no connection' });
   expect(client.failure).toBeNull();
 });
 
@@ -131,7 +131,7 @@ test('cut downwards: the target hears, its answers do not arrive', async () => {
   await client.hears('A');
   relay.cutOneWay('down');
   client.socket.write('b');
-  await eventually(() => received === 'ab', { withinMs: 2_000, what: 'b at the target' });
+  await eventually(() => received === 'ab', { withinMs: 20_000, what: 'b at the target' });
   await settled();
   expect(client.text).toBe('A');
   await relay.heal();
@@ -144,7 +144,7 @@ test('a reset breaks both sides, new connections work', async () => {
   await client.hears('X');
   relay.reset();
   await client.fails('ECONNRESET');
-  await eventually(() => accepted[0]!.destroyed, { withinMs: 2_000, what: 'a reset target' });
+  await eventually(() => accepted[0]!.destroyed, { withinMs: 20_000, what: 'a reset target' });
   const next = new Client();
   next.socket.write('y');
   await next.hears('Y');

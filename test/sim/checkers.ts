@@ -30,6 +30,7 @@ export type Promised =
   | 'no name is served that may be dead'
   | 'there is a leader again'
   | 'leadership is stable once nothing is wrong'
+  | 'who is asked to stop ends'
   | 'assertions hold';
 
 export interface Violation {
@@ -165,6 +166,11 @@ export class Checkers {
     this.#violated('there is a leader again', what);
   }
 
+  lingers(sidecar: SimSidecar, withinMs: number): void {
+    const what = `${sidecar.id} has not stopped ${Math.round(withinMs)} ms after the last fault`;
+    this.#violated('who is asked to stop ends', what);
+  }
+
   restless(election: ElectionName, what: string): void {
     this.#violated('leadership is stable once nothing is wrong', `${election}: ${what}`);
   }
@@ -258,7 +264,7 @@ export class Checkers {
   /** With what this process has been answered: a renewal and a linearizable read, both recent by its own clock. */
   #againstAnswers(who: string, life: Life, key: KeyLife): void {
     const { marginMs } = this.#options.setup;
-    const now = life.process.now();
+    const now = life.process.latest();
     const renewal = life.told.renewedAt.get(key.leaseId);
     if (renewal === undefined || now >= renewal.sentAt + renewal.ttlMs - marginMs) {
       this.#violated('leadership never outlives the lease', `${who} on an old renewal`);
@@ -275,7 +281,7 @@ export class Checkers {
     const { etcd, now, setup } = this.#options;
     const confirmedAt = life.told.confirmedAt.get(election) ?? Number.NEGATIVE_INFINITY;
     const who = `${sidecar.id} names ${leader?.id} as leader of ${election}`;
-    const ageMs = life.process.now() - confirmedAt;
+    const ageMs = life.process.latest() - confirmedAt;
     if (ageMs >= setup.ttlMs || observedAgeMs === null || observedAgeMs < ageMs) {
       return this.#violated('no name is served that may be dead', `${who}, ${ageMs} ms old`);
     }

@@ -18,6 +18,17 @@ const clockOnly: Focus = { kinds: ['cut', 'pause', 'hang', 'etcd without leader'
 
 export const mutations: readonly Mutation[] = [
   {
+    name: 'stopping waits by two looks at the clock',
+    patches: [
+      {
+        file: elector,
+        find: 'if (this.#waitsToRevoke) wakeAt',
+        put: 'if (this.#onStopped !== null && this.#options.clock.now() < this.#revokeAt) wakeAt',
+      },
+    ],
+    focus: { kinds: ['terminate'] },
+  },
+  {
     name: 'the deadline is counted from the response',
     patches: [
       {

@@ -1,5 +1,5 @@
-// One process as an operating system runs it: a clock of its own rate, timers that are a little late, messages that
-// are handed over one at a time; it may be paused, whereupon everything waits and comes at once, in any order.
+// One process as an operating system runs it: a clock of its own rate that never shows the same moment twice, timers
+// that are a little early or late, messages that are handed over one at a time; it may be paused, whereupon everything waits and comes at once, in any order.
 import type { Millis } from '../../src/core/model.ts';
 import type { Clock } from '../../src/ports.ts';
 import type { Random } from './random.ts';
@@ -7,6 +7,14 @@ import type { Planned, Scheduler } from './scheduler.ts';
 
 /** The wall clock of every process when its world begins; it decides nothing. */
 const wallStart = Date.parse('2026-11-20T21:00:00.000Z');
+
+/** How much a clock has moved on at least when it is looked at again: no two looks see the same moment. */
+const betweenLooksMs = 0.0005;
+/** Now and then the processor was elsewhere in between. */
+const interruptedEvery = 16;
+const interruptedForMs = 0.25;
+/** How early a timer may fire: Node counts from the start of a turn of its loop, in whole milliseconds. */
+const timerEarlyByMs = 1;
 
 export class Process implements Clock {
   /** How fast its clock runs: 1 is etcd's rate. */
@@ -24,6 +32,8 @@ export class Process implements Clock {
   #backlog: (() => void)[] = [];
   #handingOver = 0;
   #resumedAt = Number.NEGATIVE_INFINITY;
+  #lastLook = Number.NEGATIVE_INFINITY;
+  #looks = 0;
 
   constructor(
     scheduler: Scheduler,
@@ -41,11 +51,23 @@ export class Process implements Clock {
   }
 
   now(): Millis {
+    this.#looks += 1;
+    const moved = this.#looks % interruptedEvery === 0 ? interruptedForMs : betweenLooksMs;
+    this.#lastLook = Math.max(this.#shown(), this.#lastLook + moved);
+    return this.#lastLook;
+  }
+
+  /** What its clock showed last, or more, for a judge whose look must not move it. */
+  latest(): Millis {
+    return Math.max(this.#shown(), this.#lastLook);
+  }
+
+  #shown(): Millis {
     return this.#offset + (this.#scheduler.now - this.#startedAt) * this.rate;
   }
 
   at(at: Millis, run: () => void): () => void {
-    const lateMs = this.#random.next() * this.#timerLateByMs;
+    const lateMs = this.#random.between(-timerEarlyByMs, this.#timerLateByMs);
     return this.timer(at - this.now() + lateMs, run);
   }
 

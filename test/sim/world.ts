@@ -99,7 +99,10 @@ class World {
       scheduler.at(happening.atMs, () => this.#happen(happening));
     }
     scheduler.at(calmAtMs, () => this.#calmDown());
-    scheduler.at(leaderByMs, () => this.#mustBeLed());
+    scheduler.at(leaderByMs, () => {
+      this.#mustBeLed();
+      this.#mustHaveStopped();
+    });
     this.#askAgain();
     await scheduler.run(endMs);
     return {
@@ -150,9 +153,19 @@ class World {
       // Leadership may just be going back to a candidate of higher priority.
       const moving = this.#isRanked() && reports.some(({ steppingDown }) => steppingDown);
       if (led || moving) continue;
-      this.#checkers.leaderless(election, this.#schedule.leaderByMs - this.#schedule.calmAtMs);
-      this.#checkers.leaderless(election, this.#schedule.leaderByMs - this.#schedule.calmAtMs);
+      this.#checkers.leaderless(election, this.#sinceCalmMs());
     }
+  }
+
+  /** Whoever was asked to stop was asked before the calm: its grace, and the lease that bounds all else, are over. */
+  #mustHaveStopped(): void {
+    for (const sidecar of this.#sidecars) {
+      if (sidecar.stopping) this.#checkers.lingers(sidecar, this.#sinceCalmMs());
+    }
+  }
+
+  #sinceCalmMs(): number {
+    return this.#schedule.leaderByMs - this.#schedule.calmAtMs;
   }
 
   /** Where priorities differ leadership may move of itself, long after the last fault. */
@@ -300,7 +313,7 @@ class World {
       const heldMs = elector.hold(election, holdMs);
       if (token === null || heldMs === 0) return;
       this.#say(sidecar.id, `promises to hold term ${token} for ${heldMs} ms`);
-      this.#checkers.held(token, process.trueTimeOf(process.now() + heldMs));
+      this.#checkers.held(token, process.trueTimeOf(process.latest() + heldMs));
     });
   }
 
