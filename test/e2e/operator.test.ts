@@ -10,7 +10,7 @@ import { spawnGuarded, type ChildExit, type GuardedChild } from '../../src/cli/d
 import { projectFolder } from '../harness/binaries.ts';
 import type { LeaderAnswer, Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
-import { agreement, openStage, type Stage } from './stage.ts';
+import { agreement, lapsing, openStage, type Stage } from './stage.ts';
 
 const program = join(projectFolder, 'dist', 'electord.js');
 let stage: Stage;
@@ -79,7 +79,7 @@ test('status, history and the verbs, asked of any sidecar', { timeout: 90_000 },
   );
   expect(status.said).toMatch(new RegExp(`^token +${token}$`, 'm'));
   expect(status.said).toMatch(new RegExp(`^sidecar +${second.id} is follower$`, 'm'));
-  expect(status.said).toMatch(/^lease +[\d.]+ m?s left of 2\.0 s$/m);
+  expect(status.said).toMatch(/^lease +[\d.]+ m?s left of 10\.0 s$/m);
   expect(status.said).toMatch(new RegExp(`^1 +${leader.id} +leader +0 +healthy`, 'm'));
   expect(status.said).toMatch(new RegExp(`^[23] +${second.id} \\* +candidate +0 +healthy`, 'm'));
   // Not a terminal: no colours, whatever the environment says.
@@ -148,7 +148,7 @@ describe('wait', () => {
   });
 
   test('change: ends with the next term, and tells it', { timeout: 60_000 }, async () => {
-    const { leader, others, token } = await three('changes');
+    const { leader, others, token } = await three('changes', [lapsing]);
     const waiting = await start([
       'wait',
       '--for=change',

@@ -87,6 +87,7 @@ describe('no secret is in any output at log level trace', () => {
     await stage!.cluster.nodes[0]!.restart();
     await sidecar.waitForLog((line) => line['level'] === 'warn', 20_000);
     await agreement([sidecar]);
+    await sidecar.waitForLog((line) => line['level'] === 'trace', 20_000);
     const seen = await visible(sidecar);
     sidecar.signal('SIGHUP');
     await sidecar.waitForLog((line) => /read anew/.test(String(line['msg'])), 20_000);
