@@ -125,8 +125,6 @@ export interface Snapshot {
   readonly handover: Handover | null;
   readonly control: Control | null;
   readonly switchover: SwitchoverRequest | null;
-  /** The newest recorded term, null where none was ever recorded. */
-  readonly latestTerm: FencingToken | null;
 }
 
 /** All that one revision changed in the queue of an election. Absent means unchanged; null means deleted. */

@@ -5,7 +5,6 @@ import type {
   Candidate,
   Change,
   Control,
-  FencingToken,
   Handover,
   LeaseId,
   Member,
@@ -27,7 +26,6 @@ export interface Queue {
   readonly handover: Handover | null;
   readonly control: Control | null;
   readonly switchover: SwitchoverRequest | null;
-  readonly latestTerm: FencingToken | null;
   /** When we last saw leadership go back to a preferred candidate; null where we never did. */
   readonly failbackSeenAt: Millis | null;
   /** When we saw the present leader become first; for people, where it has not said so itself. */
@@ -40,7 +38,6 @@ export interface Queue {
 export const failbackReason = 'a candidate of higher priority is ready';
 
 export interface Predecessor {
-  readonly token: FencingToken;
   readonly clean: boolean;
   /** When we saw it leave, or (not seen) when we came. */
   readonly goneAt: Millis;
@@ -71,7 +68,7 @@ export function adopt(queue: Queue | null, snapshot: Snapshot, sentAt: Millis, n
     freshAt: Math.max(queue?.freshAt ?? sentAt, sentAt),
     leaderSeenAt: now,
     failbackSeenAt: queue?.failbackSeenAt ?? null,
-    predecessor: unseenPredecessor(snapshot, now),
+    predecessor: unseenPredecessor(now),
   };
   return queue === null ? next : succeed(queue, next, now, 'skipping');
 }
@@ -129,7 +126,7 @@ function succeed(before: Queue, next: Queue, now: Millis, how: 'seamless' | 'ski
     ...next,
     leaderSeenAt: now,
     failbackSeenAt: failedBack ? now : next.failbackSeenAt,
-    predecessor: { token, clean, goneAt: now, seen: true },
+    predecessor: { clean, goneAt: now, seen: true },
   };
 }
 
@@ -137,8 +134,7 @@ function succeed(before: Queue, next: Queue, now: Millis, how: 'seamless' | 'ski
  * A newcomer cannot know how the last term before it ended: its leader may have had no time to record that it began. So
  * nobody counts as having resigned whom we did not see resign.
  */
-const unseenPredecessor = (snapshot: Snapshot, now: Millis): Predecessor => ({
-  token: snapshot.latestTerm ?? fencingToken(snapshot.revision),
+const unseenPredecessor = (now: Millis): Predecessor => ({
   clean: false,
   goneAt: now,
   seen: false,

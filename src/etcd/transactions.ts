@@ -55,9 +55,8 @@ export const snapshotOperations = (keys: ElectionKeys): IRequestOp[] => [
   rangeOfKey(keys.control),
   rangeOfKey(keys.switchover),
   rangeOfKey(keys.handover),
-  newestTermsFirst(keys, { keys_only: true, limit: 1 }),
 ];
-export const snapshotWidth = 6;
+export const snapshotWidth = 5;
 
 /** Reads the answers to `snapshotOperations`, as of the revision in the header of their transaction. */
 export function readSnapshot(
@@ -65,14 +64,13 @@ export function readSnapshot(
   revision: string,
   responses: readonly IResponseOp[],
 ): Snapshot {
-  const [candidates, members, control, switchover, handover, terms] = responses.map(
+  const [candidates, members, control, switchover, handover] = responses.map(
     (response) => response.response_range.kvs,
   );
   const first = (kvs: readonly IKeyValue[] | undefined): IKeyValue | null => kvs?.[0] ?? null;
   const controlKv = first(control);
   const switchoverKv = first(switchover);
   const handoverKv = first(handover);
-  const termKv = first(terms);
   return {
     revision: revisionFromDecimal(revision),
     candidates: (candidates ?? []).map((kv) => decodeCandidate(keys, kv)),
@@ -80,7 +78,6 @@ export function readSnapshot(
     control: controlKv === null ? null : decodeControl(controlKv),
     switchover: switchoverKv === null ? null : decodeSwitchover(switchoverKv),
     handover: handoverKv === null ? null : decodeHandover(handoverKv),
-    latestTerm: termKv === null ? null : decodeTermKey(keys, termKv.key),
   };
 }
 

@@ -287,7 +287,6 @@ describe('switchover', () => {
     handover: null,
     control: null,
     switchover: null,
-    latestTerm: null,
     ...more,
   });
   const seeing = (more: Partial<Snapshot>): Partial<LocalInputs> => ({

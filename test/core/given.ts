@@ -62,7 +62,6 @@ export const snapshot = (at: number, ...candidates: readonly Candidate[]): Snaps
   handover: null,
   control: null,
   switchover: null,
-  latestTerm: null,
 });
 
 export const change = (at: number, what: Partial<Omit<Change, 'revision'>>): Change => ({

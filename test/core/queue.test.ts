@@ -17,7 +17,7 @@ describe('a queue', () => {
     const left = change(12, { removedCandidates: ['a'], handover: handover('a', 6) });
     const after = apply(queue, left, 200);
     expect(leaderOf(after)?.id).toBe('me');
-    expect(after.predecessor).toEqual({ token: 6n, clean: true, goneAt: 200, seen: true });
+    expect(after.predecessor).toEqual({ clean: true, goneAt: 200, seen: true });
     expect(apply(after, left, 300)).toBe(after);
     expect(apply(after, change(11, { candidates: [candidate('z', 5)] }), 300)).toBe(after);
   });
@@ -45,13 +45,15 @@ describe('a queue', () => {
   it('finds a predecessor that vanished without a record', () => {
     const queue = queueOf(candidate('a', 6), mine(8));
     const after = apply(queue, change(12, { removedCandidates: ['a'] }), 200);
-    expect(after.predecessor).toEqual({ token: 6n, clean: false, goneAt: 200, seen: true });
+    expect(after.predecessor).toEqual({ clean: false, goneAt: 200, seen: true });
   });
 
   it('judges by the last one ahead where revisions were skipped', () => {
     const queue = queueOf(candidate('a', 6), candidate('b', 7), mine(8));
     const skipped: Snapshot = { ...snapshot(30, mine(8)), handover: handover('a', 6) };
-    expect(adopt(queue, skipped, 200, 210).predecessor).toMatchObject({ token: 7n, clean: false });
+    const last: Snapshot = { ...skipped, handover: handover('b', 7) };
+    expect(adopt(queue, skipped, 200, 210).predecessor).toMatchObject({ clean: false });
+    expect(adopt(queue, last, 200, 210).predecessor).toMatchObject({ clean: true });
   });
 
   it('counts nobody as having resigned whom it did not see resign', () => {

@@ -133,9 +133,8 @@ export class ModelEtcd {
 
   /** As of now. What it shares with the state is never changed, only replaced. */
   snapshot(election: ElectionName): Snapshot {
-    const { candidates, members, handover, control, switchover, terms } = this.#state(election);
-    const latestTerm = terms.at(-1)?.token ?? null;
-    const records = { handover, control, switchover, latestTerm };
+    const { candidates, members, handover, control, switchover } = this.#state(election);
+    const records = { handover, control, switchover };
     return { revision: this.#revision, candidates, members, ...records };
   }
 

@@ -533,7 +533,6 @@ const snapshotOf = ({ revision, queue, handover }: Etcd): Snapshot => ({
   handover,
   control: null,
   switchover: null,
-  latestTerm: null,
 });
 
 function committed(etcd: Etcd, change: Omit<Change, 'revision'>, after: Partial<Etcd>): Etcd {
