@@ -13,6 +13,8 @@ import type { SidecarHost } from './sidecar-hosts.ts';
 
 /** A connection over a bridge takes less than a millisecond: longer than this is silence. */
 const silentAfterMs = 700;
+/** A refusal ends the wait for it, which may be late on a busy machine. */
+const refusedWithinMs = 10_000;
 
 const ms = (value: number): string => `${Math.round(value)} ms`;
 
@@ -118,7 +120,8 @@ async function cut(
   await sidecar.firewall.apply(rules);
   if (connection !== null) {
     const { to, is } = connection;
-    const result = await tryConnect(sidecar.host, to, etcdClientPort, silentAfterMs);
+    const withinMs = is === 'refused' ? refusedWithinMs : silentAfterMs;
+    const result = await tryConnect(sidecar.host, to, etcdClientPort, withinMs);
     course.proves(`a new connection to ${to} is ${is}`, result === is);
   }
   // The packets of that attempt do not count.
