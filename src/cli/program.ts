@@ -4,9 +4,11 @@
 import { Command, CommanderError, Option } from 'commander';
 import { settings } from '../config/settings.ts';
 import { version } from '../version.ts';
+import type { BackupFlags } from './backup.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Flags } from './load.ts';
 import { addOperatorCommands } from './operator-commands.ts';
+import type { RestoreFlags } from './restore.ts';
 
 type Action = () => Promise<number>;
 
@@ -50,6 +52,7 @@ function build(choose: (action: Action) => void): Command {
     );
   addSettings(running);
   addOperatorCommands(program, choose);
+  addArchiveCommands(program, choose);
   program
     .command('dev')
     .description('an etcd, three sidecars and three sample apps on this machine, to try it out')
@@ -64,6 +67,32 @@ function build(choose: (action: Action) => void): Command {
   return program;
 }
 
+/** They ask etcd itself, with the settings of `serve` that are about etcd. */
+function addArchiveCommands(program: Command, choose: (action: Action) => void): void {
+  const saving = program
+    .command('backup')
+    .description('save state, journal and history of elections, as of one moment')
+    .allowExcessArguments(false)
+    .option('--output <FILE>', 'where to; default: the standard output')
+    .action((flags: Flags & BackupFlags) =>
+      choose(async () => (await import('./backup.ts')).backup(flags)),
+    );
+  addSettings(saving, isAboutEtcd);
+  const restoring = program
+    .command('restore')
+    .description('write a backup back while nobody campaigns; fencing tokens go on rising')
+    .allowExcessArguments(false)
+    .requiredOption('--input <FILE>', 'the backup')
+    .option('--replace', 'remove first what the election has')
+    .action((flags: Flags & RestoreFlags) =>
+      choose(async () => (await import('./restore.ts')).restore(flags)),
+    );
+  addSettings(restoring, isAboutEtcd);
+}
+
+const isAboutEtcd = (name: string): boolean =>
+  ['config', 'election', 'prefix'].includes(name) || name.startsWith('etcd');
+
 async function startDev(once: boolean): Promise<number> {
   const { dev } = await import('./dev/dev.ts');
   const entry = process.argv[1] ?? '';
@@ -71,9 +100,9 @@ async function startDev(once: boolean): Promise<number> {
 }
 
 /** Every setting as a flag: what is allowed is checked with all other settings, so that all faults are told at once. */
-function addSettings(command: Command): void {
+function addSettings(command: Command, wanted: (name: string) => boolean = () => true): void {
   for (const setting of settings) {
-    if (!setting.flag) continue;
+    if (!setting.flag || !wanted(setting.name)) continue;
     const standard = setting.defaultText === null ? '' : `; default: ${setting.defaultText}`;
     const option = new Option(
       `--${setting.name} <${setting.placeholder}>`,

@@ -1,0 +1,218 @@
+// What of an election outlives every process: its state, journal and history, read whole as of one revision and written
+// back where nobody campaigns. Leases and what hangs on them (candidates, members, a pause) are never part of it.
+// Written back, nothing is as new as before: `raiseRevision` makes every later term greater than those in the archive.
+import type { IKeyValue, IRequestOp, ITxnRequest, ITxnResponse } from 'etcd3';
+import type { ElectionName, Revision } from '../core/model.ts';
+import { ElectordError, Refused } from '../errors.ts';
+import { Cluster, type ClusterOptions } from './cluster.ts';
+import { endOfPrefix, justBehind, keysOf, revisionFromDecimal } from './keys.ts';
+
+/** One key of an election, its name relative to PREFIX/ELECTION/. */
+export interface ArchivedKey {
+  readonly key: string;
+  readonly value: Buffer;
+  /** What stands beside a value of the state: content type and term; null where another program wrote the value. */
+  readonly meta: Buffer | null;
+}
+
+/** Entries before their head, so that a journal which was written back in part has none. */
+const parts = ['journal/entries/', 'journal/head', 'state/', 'terms/'] as const;
+/** All that `parts` are in, and what else hangs on them: that an idempotency key was used. */
+const trees = ['journal/', 'state/', 'terms/'] as const;
+/** Keys in one read; fewer where they are large: a value may be 1 MiB, and gRPC takes 4 MiB in one answer. */
+const keysPerRead = 64;
+const largeKeysPerRead = 3;
+/** In one transaction, against etcd's 128 operations and 1.5 MiB; one value of the state fits in any case. */
+const bytesPerWrite = 256 * 1024;
+const keysPerWrite = 48;
+/** So many writes at once raise the revision some ten thousand times a second. */
+const writesAtOnce = 64;
+/** More would take many minutes: etcd's own tool does it in one step. */
+const mostRevisionsToRaise = 2_000_000n;
+
+const metaOf = (key: string): string => `${key}#meta`;
+
+export class Archive {
+  readonly #cluster: Cluster;
+  readonly #prefix: string;
+
+  constructor({ prefix, ...options }: ClusterOptions & { readonly prefix: string }) {
+    this.#cluster = new Cluster(options);
+    this.#prefix = prefix;
+  }
+
+  /** etcd's revision now. All methods reject with a class of errors.ts. */
+  async revision(): Promise<Revision> {
+    const answer = await this.#transact({ success: [range(`${this.#prefix}/`, { limit: 1 })] });
+    return revisionFromDecimal(answer.header.revision);
+  }
+
+  /** Everything as of that revision. Rejects with Compacted where etcd does not have it any more. */
+  async *read(election: ElectionName, at: Revision): AsyncGenerator<ArchivedKey> {
+    const root = this.#rootOf(election);
+    for (const part of parts) {
+      for await (const page of this.#pages(root + part, at)) {
+        yield* await this.#withMeta(root, page, at, part === 'state/');
+      }
+    }
+  }
+
+  /** Whether there is anything that writing back would replace. */
+  async isEmpty(election: ElectionName): Promise<boolean> {
+    const root = this.#rootOf(election);
+    const success = parts.map((part) => range(root + part, { limit: 1, keys_only: true }));
+    const { responses } = await this.#transact({ success });
+    return responses.every(({ response_range: { kvs } }) => kvs.length === 0);
+  }
+
+  /** Removes what `isEmpty` looks for. Rejects with Refused while somebody campaigns. */
+  async clear(election: ElectionName): Promise<void> {
+    const root = this.#rootOf(election);
+    await this.#write(
+      election,
+      trees.map((tree) => ({
+        request_delete_range: { key: Buffer.from(root + tree), range_end: endOf(root + tree) },
+      })),
+    );
+  }
+
+  /**
+   * Writes the keys back, some at a time; resolves with their number. Rejects with Refused while somebody campaigns: a
+   * leader would write in between.
+   */
+  async write(election: ElectionName, keys: AsyncIterable<ArchivedKey>): Promise<number> {
+    const root = this.#rootOf(election);
+    let batch: IRequestOp[] = [];
+    let bytes = 0;
+    let count = 0;
+    const flush = async (): Promise<void> => {
+      if (batch.length > 0) await this.#write(election, batch);
+      [batch, bytes] = [[], 0];
+    };
+    for await (const { key, value, meta } of keys) {
+      const size = value.length + (meta?.length ?? 0);
+      if (bytes + size > bytesPerWrite || batch.length >= keysPerWrite) await flush();
+      // A value and its meta in one transaction: that is how they are known to belong together.
+      batch.push(put(root + key, value), ...(meta === null ? [] : [put(root + metaOf(key), meta)]));
+      bytes += size;
+      count += 1;
+    }
+    await flush();
+    return count;
+  }
+
+  /**
+   * Writes until etcd's revision is above `floor`, so that every term from now on has a greater fencing token.
+   * Rejects with Refused where that is too far: etcd's own restore can do it in one step.
+   */
+  async raiseRevision(floor: Revision, election: ElectionName): Promise<bigint> {
+    const from = await this.revision();
+    const missing = floor - from + 1n;
+    if (missing <= 0n) return 0n;
+    if (missing > mostRevisionsToRaise) {
+      throw new Refused(
+        `etcd is ${missing} revisions behind the backup, and tokens must not fall: restore etcd itself with ` +
+          `"etcdutl snapshot restore --bump-revision ${missing} --mark-compacted", and then try again`,
+      );
+    }
+    const key = `${this.#rootOf(election)}revision`;
+    let left = missing;
+    const writer = async (): Promise<void> => {
+      while (left > 0n) {
+        left -= 1n;
+        await this.#transact({ success: [put(key, Buffer.alloc(0))] });
+      }
+    };
+    await Promise.all(Array.from({ length: writesAtOnce }, writer));
+    await this.#transact({ success: [{ request_delete_range: { key: Buffer.from(key) } }] });
+    return missing;
+  }
+
+  close(): void {
+    this.#cluster.close();
+  }
+
+  #rootOf(election: ElectionName): string {
+    return `${this.#prefix}/${election}/`;
+  }
+
+  async *#pages(prefix: string, at: Revision): AsyncGenerator<readonly IKeyValue[]> {
+    let limit = keysPerRead;
+    let from: Buffer = Buffer.from(prefix);
+    for (;;) {
+      const page = { key: from, range_end: endOf(prefix), limit, revision: at.toString() };
+      const answer = await this.#transact({ success: [{ request_range: page }] }).catch(
+        (failure: unknown) => {
+          if (!isTooLarge(failure) || limit === largeKeysPerRead) throw failure;
+          return null;
+        },
+      );
+      if (answer === null) {
+        limit = largeKeysPerRead;
+        continue;
+      }
+      const { kvs = [], more = false } = answer.responses[0]?.response_range ?? {};
+      const last = kvs.at(-1);
+      if (last === undefined) return;
+      yield kvs;
+      if (!more) return;
+      from = Buffer.concat([last.key, Buffer.from([0])]);
+    }
+  }
+
+  async #withMeta(
+    root: string,
+    page: readonly IKeyValue[],
+    at: Revision,
+    isState: boolean,
+  ): Promise<readonly ArchivedKey[]> {
+    const values = page.map((kv) => ({ key: kv.key.toString('utf8').slice(root.length), kv }));
+    if (!isState) return values.map(({ key, kv }) => ({ key, value: kv.value, meta: null }));
+    const own = values.filter(({ key }) => !key.includes('#'));
+    if (own.length === 0) return [];
+    const success = own.map(({ key }) => ({
+      request_range: { key: Buffer.from(root + metaOf(key)), revision: at.toString() },
+    }));
+    const { responses } = await this.#transact({ success });
+    return own.map(({ key, kv }, index) => {
+      const meta = responses[index]?.response_range.kvs[0];
+      const belongs = meta?.mod_revision === kv.mod_revision;
+      return { key, value: kv.value, meta: belongs ? meta.value : null };
+    });
+  }
+
+  async #write(election: ElectionName, success: IRequestOp[]): Promise<void> {
+    const { candidates } = keysOf(this.#prefix, election);
+    // Of an empty range etcd says that its create revision is 0.
+    const nobody = {
+      ...{ key: Buffer.from(candidates), range_end: endOfPrefix(candidates) },
+      ...{ target: 'Create' as const, result: 'Equal' as const, create_revision: '0' },
+    };
+    const { succeeded } = await this.#transact({ compare: [nobody], success });
+    if (succeeded) return;
+    throw new Refused(`somebody campaigns in ${election}: stop every sidecar of it first`);
+  }
+
+  async #transact(request: ITxnRequest): Promise<ITxnResponse> {
+    const { value } = await this.#cluster.request(
+      'archive',
+      (endpoint, limitMs) => endpoint.client().kv.txn(request, endpoint.within(limitMs)),
+      'patient',
+    );
+    return value;
+  }
+}
+
+const isTooLarge = (failure: unknown): boolean =>
+  failure instanceof ElectordError && /larger than max/.test(failure.message);
+
+/** Of a prefix that ends in a slash, or of a single key. */
+const endOf = (key: string): Buffer => (key.endsWith('/') ? endOfPrefix(key) : justBehind(key));
+
+const range = (key: string, more: { readonly limit: number; readonly keys_only?: boolean }) => ({
+  request_range: { key: Buffer.from(key), range_end: endOf(key), ...more },
+});
+
+const put = (key: string, value: Buffer): IRequestOp => ({
+  request_put: { key: Buffer.from(key), value },
+});

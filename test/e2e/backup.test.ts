@@ -1,0 +1,191 @@
+// `backup` and `restore` on real etcds: what an election has comes back whole, into the same etcd or into another that is
+// behind, and no fencing token is ever given twice.
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { spawnGuarded } from '../../src/cli/dev/etcd-child.ts';
+import { projectFolder } from '../harness/binaries.ts';
+import type { LeaderAnswer, Sidecar } from '../harness/sidecar.ts';
+import { eventually } from '../harness/wait.ts';
+import { agreement, openStage, type Stage } from './stage.ts';
+
+let source: Stage;
+let target: Stage;
+let folder: string;
+let file: string;
+
+beforeAll(async () => {
+  [source, target] = await Promise.all([
+    openStage({ size: 1 }),
+    openStage({ size: 1, version: '3.4' }),
+  ]);
+  folder = await mkdtemp(join(tmpdir(), 'electord-backup-'));
+  file = join(folder, 'orders.backup');
+});
+afterEach(() => Promise.all([source.clear(), target.clear()]));
+afterAll(async () => {
+  await Promise.all([source.end(), target.end()]);
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Ran {
+  readonly code: number | null;
+  readonly said: string;
+}
+
+async function run(stage: Stage, command: string, ...args: readonly string[]): Promise<Ran> {
+  const said: string[] = [];
+  const words = [command, `--etcd=${stage.cluster.endpoints.join(',')}`, ...args];
+  const child = await spawnGuarded({
+    file: process.execPath,
+    args: [join(projectFolder, 'dist/electord.js'), ...words],
+    env: process.env,
+    onLine: (line) => said.push(line),
+  });
+  const { code } = await child.exited;
+  return { code, said: said.join('\n') };
+}
+
+const leading = (sidecar: Sidecar): Promise<string> =>
+  eventually(
+    async () => {
+      const { status, body } = await sidecar.get<LeaderAnswer>('/elections/orders/leader');
+      return status === 200 && body.fencingToken;
+    },
+    { withinMs: 20_000, what: 'its election' },
+  );
+
+const put = (sidecar: Sidecar, key: string, body: string, type: string) =>
+  sidecar.get(`/elections/orders/state/${key}`, {
+    local: true,
+    method: 'PUT',
+    headers: { 'content-type': type },
+    body,
+    timeoutMs: 10_000,
+  });
+const append = (sidecar: Sidecar, n: number) =>
+  sidecar.get<{ seq: number }>('/elections/orders/journal', {
+    local: true,
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ n }),
+    timeoutMs: 10_000,
+  });
+const contents = async (sidecar: Sidecar) => {
+  const at = (path: string) => sidecar.get(`/elections/orders${path}`, { local: true });
+  const [text, binary, journal] = await Promise.all([
+    at('/state/config/colour'),
+    at('/state/large'),
+    at('/journal?after=0&limit=1000'),
+  ]);
+  return {
+    text: [
+      text.status,
+      text.text,
+      text.headers['content-type'],
+      text.headers['x-electord-fencing-token'],
+    ],
+    large: [binary.status, binary.text.length],
+    journal: journal.body,
+  };
+};
+const termsOf = async (sidecar: Sidecar) =>
+  (
+    await sidecar.get<{ terms: { fencingToken: string; leader: string }[] }>(
+      '/elections/orders/history',
+    )
+  ).body.terms;
+
+test(
+  'what an election has comes back whole in another etcd, and tokens go on rising',
+  { timeout: 120_000 },
+  async () => {
+    const first = await source.sidecar({ election: 'orders,other', id: 'a' });
+    const token = await leading(first);
+    expect((await put(first, 'config/colour', 'grün', 'text/plain;charset=utf-8')).status).toBe(
+      200,
+    );
+    expect((await put(first, 'large', 'x'.repeat(900_000), 'text/plain')).status).toBe(200);
+    for (let n = 1; n <= 70; n += 1) expect((await append(first, n)).body.seq).toBe(n);
+    const before = await contents(first);
+    const terms = await termsOf(first);
+    expect(terms.map(({ fencingToken }) => fencingToken)).toContain(token);
+
+    // While somebody leads: a backup disturbs nobody.
+    const saved = await run(source, 'backup', '--election=orders,other', `--output=${file}`);
+    expect(saved).toMatchObject({ code: 0 });
+    expect((await contents(first)).journal).toEqual(before.journal);
+
+    // Into a cluster that has seen far fewer revisions.
+    const restored = await run(target, 'restore', '--election=orders', `--input=${file}`);
+    expect(restored, restored.said).toMatchObject({ code: 0 });
+    expect(restored.said).toMatch(/revision was raised by \d+/);
+    const second = await target.sidecar({ election: 'orders', id: 'b' });
+    const after = await agreement([second]);
+    expect(BigInt(after.token)).toBeGreaterThan(BigInt(token));
+    expect(await contents(second)).toEqual(before);
+    expect((await append(second, 71)).body.seq).toBe(71);
+    expect((await termsOf(second)).slice(-terms.length)).toMatchObject(
+      terms.map(({ fencingToken, leader }) => ({ fencingToken, leader })),
+    );
+
+    // Somebody campaigns: nothing is written. Nobody does, but something is there: only if asked.
+    const busy = await run(target, 'restore', '--election=orders', `--input=${file}`, '--replace');
+    expect(busy).toMatchObject({ code: 1 });
+    expect(busy.said).toContain('somebody campaigns in orders');
+    expect((await append(second, 72)).body.seq).toBe(72);
+    expect((await second.stop()).code).toBe(0);
+    const refused = await run(target, 'restore', '--election=orders', `--input=${file}`);
+    expect(refused).toMatchObject({ code: 64 });
+    expect(refused.said).toContain('--replace');
+    const replaced = await run(
+      target,
+      'restore',
+      '--election=orders',
+      `--input=${file}`,
+      '--replace',
+    );
+    expect(replaced, replaced.said).toMatchObject({ code: 0 });
+    const third = await target.sidecar({ election: 'orders', id: 'c' });
+    expect(BigInt((await agreement([third])).token)).toBeGreaterThan(BigInt(after.token));
+    expect(await contents(third)).toEqual(before);
+  },
+);
+
+test('half a file, a changed one, one of something else: refused before anything is written', async () => {
+  const text = await readFile(file, 'utf8');
+  const damaged = join(folder, 'damaged');
+  const cases = {
+    'is damaged': text.replace('"value":"', '"value":"AAAA'),
+    'is not what it should be': text.split('\n').slice(0, 20).join('\n'),
+    'is empty or cut short': '',
+    'is not JSON': 'state: 1\n',
+    'has format 2': text.replace('"v":1', '"v":2'),
+  };
+  for (const [what, content] of Object.entries(cases)) {
+    await writeFile(damaged, content);
+    const tried = await run(
+      target,
+      'restore',
+      '--election=orders',
+      '--replace',
+      `--input=${damaged}`,
+    );
+    expect(tried, what).toMatchObject({ code: 1 });
+    expect(tried.said).toContain(what);
+  }
+  const absent = await run(target, 'restore', '--election=orders', `--input=${damaged}-not`);
+  expect(absent).toMatchObject({ code: 64 });
+  const another = await run(target, 'restore', '--election=payments', `--input=${file}`);
+  expect(another).toMatchObject({ code: 1 });
+  expect(another.said).toContain('has nothing of payments');
+  expect(await target.keys('orders')).toContain('/electord/orders/state/config/colour');
+});
+
+test('unusable settings are told as serve tells them', async () => {
+  const tried = await run(source, 'backup', '--election=a b', '--prefix=x');
+  expect(tried).toMatchObject({ code: 78 });
+  expect(tried.said).toContain('--election');
+  expect(tried.said).toContain('--prefix');
+});
