@@ -4,6 +4,8 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 /** From a loopback etcd to one that is about to cost us the lease. */
 const renewalBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+/** Of the TTL: from nothing left to the four fifths that are left in a healthy round. */
+const remainingBuckets = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
 const hookBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 const perElection = ['election', 'id'] as const;
@@ -38,6 +40,12 @@ function electionInstruments(registers: Registry[]) {
     leaderless: new Counter({
       name: 'electord_leaderless_seconds_total',
       help: 'Time in which this instance knew of no leader.',
+      labelNames: perElection,
+      registers,
+    }),
+    leaderlessFor: new Gauge({
+      name: 'electord_leaderless_duration_seconds',
+      help: 'For how long this instance has known of no leader by now, 0 while it knows of one.',
       labelNames: perElection,
       registers,
     }),
@@ -89,6 +97,13 @@ function instanceInstruments(registers: Registry[]) {
       buckets: renewalBuckets,
       registers,
     }),
+    renewalRemaining: new Histogram({
+      name: 'electord_renewal_remaining_ratio',
+      help: 'How much of the lease was left when a renewal succeeded, as a part of the TTL.',
+      labelNames: perInstance,
+      buckets: remainingBuckets,
+      registers,
+    }),
     etcdRequests: new Counter({
       name: 'electord_etcd_requests_total',
       help: 'Requests to etcd that ended, by operation and result.',
@@ -118,6 +133,12 @@ function instanceInstruments(registers: Registry[]) {
       name: 'electord_event_clients',
       help: 'Clients that receive events now.',
       labelNames: perInstance,
+      registers,
+    }),
+    certificateExpiry: new Gauge({
+      name: 'electord_certificate_expiry_timestamp_seconds',
+      help: 'When the certificate in use expires, the first of a file, in seconds since 1970; `file` is the setting.',
+      labelNames: [...perInstance, 'file'] as const,
       registers,
     }),
     buildInfo: new Gauge({

@@ -30,6 +30,11 @@ export interface Observed {
   readonly app: () => { readonly configured: boolean; readonly healthy: boolean };
   /** How many clients receive events now. */
   readonly eventClients: () => number;
+  /** The certificates in use, by the setting that names their file; ends in milliseconds of the wall clock. */
+  readonly certificates: () => readonly {
+    readonly setting: string;
+    readonly notAfterMs: number;
+  }[];
 }
 
 export interface Metrics {
@@ -45,10 +50,10 @@ export interface Metrics {
 
 const oneIf = (yes: boolean): number => (yes ? 1 : 0);
 
-/** Since when a stretch of time lasts, and whether it is one without a known leader. */
+/** The last look at who leads, and since when no leader has been known, null where one is. */
 interface Stretch {
-  readonly since: Millis;
-  readonly leaderless: boolean;
+  readonly lookedAt: Millis;
+  readonly leaderlessSince: Millis | null;
 }
 
 /** Feeds the instruments from one running elector. */
@@ -89,10 +94,19 @@ class Feed {
     } else if (notice.kind === 'renewal') {
       renewals.inc({ id, result: notice.result });
       renewalDuration.observe({ id }, notice.durationMs / 1000);
+      if (notice.result === 'ok') this.#measureRemaining();
     }
     if (notice.kind === 'elected' || notice.kind === 'ended' || notice.kind === 'changed') {
       this.#integrate(this.#observed.elections.report(notice.election));
     }
+  }
+
+  /** The notice comes before the lease is extended: what is left is what the renewal came in time by. */
+  #measureRemaining(): void {
+    const lease = this.#observed.elections.lease();
+    if (lease === null) return;
+    const remaining = lease.remainingMs / lease.ttlMs;
+    this.#instruments.renewalRemaining.observe({ id: this.#id }, remaining);
   }
 
   /** Sets every gauge to what is so now. */
@@ -108,15 +122,16 @@ class Feed {
   /** Knowledge that ran out between two looks is noticed at the second one: the sum is never too long. */
   #integrate({ election, leader }: Report): void {
     const now = this.#clock.now();
-    const { since, leaderless } = this.#stretches.get(election) ?? {
-      since: now,
-      leaderless: false,
-    };
-    if (leaderless) {
-      const seconds = Math.max(0, now - since) / 1000;
-      this.#instruments.leaderless.inc({ election, id: this.#id }, seconds);
+    const { leaderless, leaderlessFor } = this.#instruments;
+    const labels = { election, id: this.#id };
+    const last = this.#stretches.get(election);
+    let leaderlessSince = last?.leaderlessSince ?? null;
+    if (last !== undefined && leaderlessSince !== null) {
+      leaderless.inc(labels, Math.max(0, now - last.lookedAt) / 1000);
     }
-    this.#stretches.set(election, { since: now, leaderless: leader === null });
+    leaderlessSince = leader === null ? (leaderlessSince ?? now) : null;
+    this.#stretches.set(election, { lookedAt: now, leaderlessSince });
+    leaderlessFor.set(labels, leaderlessSince === null ? 0 : (now - leaderlessSince) / 1000);
   }
 
   #lookAt(report: Report): void {
@@ -145,6 +160,20 @@ class Feed {
     instruments.etcdUp.set(labels, oneIf(contactAgeMs !== null && contactAgeMs < ttlMs));
     instruments.appUp.set(labels, oneIf(!configured || healthy));
     instruments.eventClients.set(labels, eventClients());
+    this.#lookAtCertificates();
+  }
+
+  /** A file of several certificates is good only until the first of them expires. */
+  #lookAtCertificates(): void {
+    const { certificateExpiry } = this.#instruments;
+    const earliest = new Map<string, number>();
+    for (const { setting, notAfterMs } of this.#observed.certificates()) {
+      earliest.set(setting, Math.min(earliest.get(setting) ?? Infinity, notAfterMs));
+    }
+    certificateExpiry.reset();
+    for (const [file, notAfterMs] of earliest) {
+      certificateExpiry.set({ id: this.#id, file }, notAfterMs / 1000);
+    }
   }
 }
 
@@ -166,6 +195,7 @@ export function createMetrics(options: {
   instruments.buildInfo.set({ version }, 1);
   for (const result of renewalResults) instruments.renewals.inc({ id, result }, 0);
   instruments.renewalDuration.zero({ id });
+  instruments.renewalRemaining.zero({ id });
   for (const op of operations) {
     for (const result of requestResults) instruments.etcdRequests.inc({ id, op, result }, 0);
   }

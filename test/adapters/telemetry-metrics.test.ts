@@ -1,8 +1,11 @@
 // The metrics of the contract, read back from the text that Prometheus would read: names, types, labels and help
 // against a list written by hand, values against a fake elector, and the rules of the text format.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { electionName, leaseId, memberId, type Cause } from '../../src/core/model.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
+import { projectFolder } from '../harness/binaries.ts';
 import { candidate, FakeElections, member, token } from './http-fake-elections.ts';
 
 // name, type, labels
@@ -20,6 +23,9 @@ const contract: readonly (readonly [string, string, readonly string[]])[] = [
   ['electord_etcd_up', 'gauge', ['id']],
   ['electord_app_up', 'gauge', ['id']],
   ['electord_hook_duration_seconds', 'histogram', ['hook', 'id', 'result']],
+  ['electord_leaderless_duration_seconds', 'gauge', ['election', 'id']],
+  ['electord_renewal_remaining_ratio', 'histogram', ['id']],
+  ['electord_certificate_expiry_timestamp_seconds', 'gauge', ['file', 'id']],
   ['electord_members', 'gauge', ['election', 'id']],
   ['electord_event_clients', 'gauge', ['id']],
   ['electord_paused', 'gauge', ['election', 'id']],
@@ -102,6 +108,7 @@ let fake: FakeElections;
 let metrics: Metrics;
 let app: { configured: boolean; healthy: boolean };
 let eventClients: number;
+let certificates: { setting: string; notAfterMs: number }[];
 let end: () => void;
 
 beforeEach(() => {
@@ -109,7 +116,13 @@ beforeEach(() => {
   metrics = createMetrics({ id: memberId(me), version: '9.9.9', clock: fake.clock });
   app = { configured: false, healthy: false };
   eventClients = 0;
-  end = metrics.observe({ elections: fake, app: () => app, eventClients: () => eventClients });
+  certificates = [];
+  end = metrics.observe({
+    elections: fake,
+    app: () => app,
+    eventClients: () => eventClients,
+    certificates: () => certificates,
+  });
 });
 
 async function scrape(): Promise<Map<string, Family>> {
@@ -149,6 +162,7 @@ const ended = (cause: Cause): void => {
 describe('the exposition', () => {
   it('has every metric of the contract with HELP, TYPE and just its labels', async () => {
     metrics.observeHook('elected', 'ok', 0.2);
+    certificates = [{ setting: 'tls-cert', notAfterMs: 1 }];
     const families = await scrape();
     for (const [name, type, labels] of contract) {
       const family = families.get(name);
@@ -257,6 +271,41 @@ describe('gauges', () => {
   });
 });
 
+describe('the expiry of certificates', () => {
+  const expiry = () => values('electord_certificate_expiry_timestamp_seconds');
+
+  it('is that of the first to expire in each file, and goes with the certificate', async () => {
+    expect(await expiry()).toEqual({});
+    certificates = [
+      { setting: 'etcd-ca', notAfterMs: 1_900_000_000_000 },
+      { setting: 'etcd-ca', notAfterMs: 1_800_000_000_500 },
+      { setting: 'tls-cert', notAfterMs: 1_950_000_000_000 },
+    ];
+    expect(await expiry()).toEqual({ 'etcd-ca': 1_800_000_000.5, 'tls-cert': 1_950_000_000 });
+    certificates = [{ setting: 'tls-cert', notAfterMs: 2_000_000_000_000 }];
+    expect(await expiry()).toEqual({ 'tls-cert': 2_000_000_000 });
+  });
+});
+
+describe('docs/reference.md', () => {
+  it('lists just the metrics there are, each with its labels', async () => {
+    const text = await readFile(join(projectFolder, 'docs/reference.md'), 'utf8');
+    const [, section = ''] = text.split('\n## Metrics\n');
+    const rows = section
+      .split('\n## ')[0]!
+      .matchAll(/^\| (`(?:electord|leader_election)_[^|]*)\|([^|]*)\|/gm);
+    const words = (cell: string): string[] =>
+      [...cell.matchAll(/`([a-z_]+)`/g)].map(([, word]) => word!);
+    const listed = [...rows].flatMap(([, names = '', labels = '']) =>
+      words(names).map((name) => `${name} ${words(labels).toSorted().join()}`),
+    );
+    const ours = contract.filter(([name]) => /^(electord|leader_election)_/.test(name));
+    expect(listed.toSorted()).toEqual(
+      ours.map(([name, , labels]) => `${name} ${labels.join()}`).toSorted(),
+    );
+  });
+});
+
 describe('counters', () => {
   it('exist with 0 for every cause, and count begins and ends', async () => {
     const zero = Object.fromEntries(
@@ -303,6 +352,45 @@ describe('counters', () => {
     expect(await orders()).toBe(2.25);
     fake.nowMs += 1000;
     expect(await orders()).toBe(3.25);
+  });
+
+  it('tell for how long no leader has been known by now', async () => {
+    const orders = async () => (await values('electord_leaderless_duration_seconds'))['orders'];
+    fake.nowMs += 1500;
+    expect(await orders()).toBe(1.5);
+    fake.nowMs += 1000;
+    expect(await orders()).toBe(2.5);
+    elected(1n);
+    expect(await orders()).toBe(0);
+    fake.nowMs += 4000;
+    expect(await orders()).toBe(0);
+    ended('resigned');
+    fake.nowMs += 250;
+    expect(await orders()).toBe(0.25);
+  });
+
+  it('tell how much of the lease was left when renewals came', async () => {
+    const buckets = async () => {
+      const { samples = [] } = (await scrape()).get('electord_renewal_remaining_ratio') ?? {};
+      return samples
+        .filter(({ name }) => name.endsWith('_bucket'))
+        .map(({ labels, value }) => `${labels['le']!}: ${value}`);
+    };
+    const renewed = (remainingMs: number, result: 'ok' | 'failed' = 'ok'): void => {
+      fake.held = { leaseId: leaseId('1'), ttlMs: 5000, remainingMs };
+      fake.emit({ kind: 'renewal', result, durationMs: 2 });
+    };
+    expect(new Set((await buckets()).map((text) => text.split(': ')[1]))).toEqual(new Set(['0']));
+    renewed(3750);
+    renewed(900);
+    renewed(900, 'failed');
+    renewed(0);
+    fake.held = null;
+    fake.emit({ kind: 'renewal', result: 'ok', durationMs: 2 });
+    expect(await buckets()).toEqual([
+      ...['0: 1', '0.1: 1', '0.2: 2', '0.3: 2', '0.4: 2', '0.5: 2', '0.6: 2', '0.7: 2'],
+      ...['0.8: 3', '+Inf: 3'],
+    ]);
   });
 
   it('count renewals, requests and hooks by result', async () => {
