@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { analyzeMetafile, build } from 'esbuild';
 import { embedEtcdDefinitions } from './bundle/embed-etcd-definitions.mjs';
+import { pageParts } from './bundle/page.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const { values: options } = parseArgs({
@@ -66,6 +67,7 @@ async function bundle() {
       nodePaths: [join(root, 'node_modules')],
       define: {
         __ELECTORD_VERSION__: JSON.stringify(version),
+        __ELECTORD_PAGE__: JSON.stringify(pageParts()),
         'import.meta.url': '__electordUrl',
       },
       alias: { 'iconv-lite': join(root, 'scripts/bundle/text-decoding.mjs') },

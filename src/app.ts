@@ -9,6 +9,7 @@ import { settings } from './config/settings.ts';
 import { AssertionFailure } from './core/assert.ts';
 import { electionName, memberId } from './core/model.ts';
 import { Elector } from './elector/elector.ts';
+import { etcdAccess } from './etcd-access.ts';
 import { EtcdCoordinator } from './etcd/coordinator.ts';
 import { newLeaseId } from './etcd/lease-id.ts';
 import { createApplication } from './http/application.ts';
@@ -16,10 +17,13 @@ import { createEvents } from './http/events.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { listen, type Listening, type ServerTls } from './http/listen.ts';
 import { LoopDelay } from './loop-delay.ts';
-import type { Clock, RequestObserver } from './ports.ts';
+import type { Clock, Coordinator, RequestObserver } from './ports.ts';
+import { PeerWatch } from './peers/watch.ts';
+import { notifyServiceManager } from './service-manager.ts';
 import { createLog, type Log } from './telemetry/log.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { logNotices } from './telemetry/notices.ts';
+import { createTraces } from './telemetry/traces.ts';
 import { version } from './version.ts';
 
 /** A running sidecar. */
@@ -61,20 +65,28 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const clock = new SystemClock();
   const metrics = createMetrics({ id: memberId(configuration.id), version, clock });
   const coordinator = coordinate(configuration, () => credentials, clock, metrics.requests);
+  const traces = createTraces({ id: memberId(configuration.id), version });
+  const traced = traces?.traced(coordinator) ?? coordinator;
   const beside = new AppSide({
     settings: configuration,
     run,
     clock,
     log,
-    observeHook: (event, result, seconds) => metrics.observeHook(event, result, seconds),
+    observeHook: (event, result, seconds) => {
+      metrics.observeHook(event, result, seconds);
+      traces?.observeHook(event, result, seconds);
+    },
     secretVariables: settings.filter(({ secret }) => secret).map(({ variable }) => variable),
     localUrl: () => localUrlOf(configuration, listeners),
   });
-  const elector = elect(configuration, clock, coordinator, beside, onFatal);
+  const elector = elect(configuration, clock, traced, beside, onFatal);
   const app = (): ReturnType<Inputs['health']['app']> => beside.health();
   const wallNow = (): number => Date.now();
   const events = createEvents({ elections: elector, clock, wallNow });
-  metrics.observe({ elections: elector, app, eventClients: () => events.count() });
+  const certificates = (): Credentials['certificates'] => credentials.certificates;
+  const peers = new PeerWatch({ elections: elector, clock, wallNow });
+  metrics.observe({ elections: elector, app, eventClients: () => events.count(), certificates });
+  traces?.observe(elector);
   logNotices(log, elector, clock, (write) => setTimeout(write, linesAfterMs));
   const loopDelay = new LoopDelay(clock);
   let effective = configuration;
@@ -88,15 +100,16 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     describe: () => describe(effective),
     health: { loopDelayMs: () => loopDelay.worstMs(), app },
     events,
-    history: (election) => coordinator.history(election),
+    peers,
+    history: (election) => traced.history(election),
     reportError: (error) => {
       log.error({ err: error }, 'an answer could not be given');
       if (error instanceof AssertionFailure) onFatal(error);
     },
   };
   const local: LocalInputs = {
-    coordinator,
-    store: coordinator.fencedStore(),
+    coordinator: traced,
+    store: traces?.tracedStore(coordinator.fencedStore()) ?? coordinator.fencedStore(),
     token: () => credentials.token?.reveal() ?? null,
     checksHost: configuration.localListen.kind === 'tcp' && isLocalOnly(configuration.localListen),
     graceMs: configuration.graceMs,
@@ -107,16 +120,26 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   if (port !== null) effective = withBoundPort(configuration, port);
   log.info({ version, settings: describe(effective) }, 'electord starts');
   for (const warning of certificateWarnings(credentials, Date.now())) log.warn(warning);
+  const manager = notifyServiceManager({
+    environment: process.env,
+    elections: elector,
+    warn: (message) => log.warn(message),
+  });
   beside.start(elector);
   elector.start(effective.url);
   return {
     log,
     stop: async () => {
-      await elector.stop();
+      const stopped = elector.stop();
+      manager?.stopping();
+      await stopped;
       await beside.stop();
+      peers.close();
       await Promise.all(listeners.map((listener) => listener.close()));
       coordinator.close();
       loopDelay.stop();
+      await manager?.close();
+      await traces?.finish();
       // The last lines are on their way.
       await new Promise((resolve) => setTimeout(resolve, linesAfterMs));
     },
@@ -140,6 +163,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
         { logLevel: reloaded.logLevel },
         'certificates, passwords and tokens were read anew',
       );
+      manager?.reloaded();
     },
     signalChild: (name, all) => beside.app?.signalChild(name, all) ?? false,
     childExitCode: () => beside.app?.childExitCode() ?? null,
@@ -152,30 +176,13 @@ function coordinate(
   clock: Clock,
   observer: RequestObserver,
 ): EtcdCoordinator {
-  const pem = (text: string | null): Buffer | null => (text === null ? null : Buffer.from(text));
-  const { etcdUsername: username } = configuration;
-  return new EtcdCoordinator({
-    endpoints: configuration.etcd,
-    prefix: configuration.prefix,
-    ttlMs: configuration.ttlMs,
-    clock,
-    observer,
-    tls: () => {
-      const { etcdCa, etcdCert, etcdKey } = credentials();
-      return { ca: pem(etcdCa), certificate: pem(etcdCert), key: pem(etcdKey?.reveal() ?? null) };
-    },
-    login: () => {
-      const { etcdPassword } = credentials();
-      if (username === null || etcdPassword === null) return null;
-      return { username, password: etcdPassword.reveal() };
-    },
-  });
+  return new EtcdCoordinator({ ...etcdAccess(configuration, credentials), clock, observer });
 }
 
 function elect(
   configuration: Configuration,
   clock: Clock,
-  coordinator: EtcdCoordinator,
+  coordinator: Coordinator,
   beside: AppSide,
   onFatal: (failure: unknown) => void,
 ): Elector {

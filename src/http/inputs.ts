@@ -21,6 +21,13 @@ export interface Events {
   close(): void;
 }
 
+/** The status pages that are open, and how the members that they look at answer. */
+export interface Peers {
+  /** Streams to a page whose header was sent; `election` null: of none. Never throws. */
+  open(response: ServerResponse, election: ElectionName | null): void;
+  isFull(): boolean;
+}
+
 export interface Inputs {
   readonly elections: Elections;
   /** The monotonic clock that `Elections` judges by. */
@@ -35,6 +42,8 @@ export interface Inputs {
   readonly describe: () => Record<string, unknown>;
   readonly health: HealthInputs;
   readonly events: Events;
+  /** Where there is none, pages do without. */
+  readonly peers?: Peers;
   readonly history: Coordinator['history'];
   /** Told of every failure that a client only sees as a 500, and of failures of a listening socket. */
   readonly reportError: (error: unknown) => void;

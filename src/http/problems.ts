@@ -41,6 +41,7 @@ const titles = {
 } as const;
 
 export type ProblemCode = keyof typeof titles;
+export const problemCodes = Object.keys(titles) as ProblemCode[];
 
 /** Ends a request with a problem; `extra` adds members to the body, `headers` to the header. */
 export class Refusal extends Error {

@@ -17,7 +17,8 @@ import { healthAnswer, livenessAnswer, readinessAnswer } from './health.ts';
 import { historyAnswer } from './history.ts';
 import type { Inputs } from './inputs.ts';
 import { membersAnswer } from './members.ts';
-import { page, pageHeaders } from './page.ts';
+import { openApi } from './openapi.ts';
+import { overview, page, peers } from './page.ts';
 import { quoted, Refusal } from './problems.ts';
 
 const okIf = (ok: boolean, body: unknown): Reply => json(ok ? 200 : 503, body);
@@ -88,15 +89,9 @@ function canFollow({ role, leader }: LeaderAnswer, inputs: Inputs): boolean {
   return knows && healthAnswer(inputs).status === 'ok';
 }
 
-function root(asked: Asked): Reply {
-  const { inputs } = asked;
-  const { elections, version } = inputs;
-  if (asked.prefersHtml()) {
-    const answers = electionsAnswer(inputs).elections;
-    const body = page(answers[0]?.id ?? '', answers, version);
-    const headers = { ...pageHeaders, Vary: 'Accept' };
-    return { status: 200, contentType: 'text/html; charset=utf-8', body, headers };
-  }
+function root(asked: Asked): Reply | Promise<Reply> {
+  const { elections } = asked.inputs;
+  if (asked.prefersHtml()) return page(asked);
   const { leader } = elections.report(soleElection(elections));
   return { ...json(200, { name: leader?.id ?? '' }), headers: { Vary: 'Accept' } };
 }
@@ -175,5 +170,18 @@ export const routes: readonly Route[] = [
     handlers: { GET: ({ inputs }) => json(200, electionsAnswer(inputs)) },
   },
   { paths: ['/metrics'], scope: 'instance', perElection: false, handlers: { GET: metrics } },
+  {
+    paths: ['/openapi.json'],
+    scope: 'instance',
+    perElection: false,
+    handlers: { GET: ({ inputs, local }) => json(200, openApi(local !== null, inputs.version)) },
+  },
+  { paths: ['/peers'], scope: 'instance', perElection: true, handlers: { GET: peers } },
+  {
+    paths: ['/overview'],
+    scope: 'instance',
+    perElection: false,
+    handlers: { GET: overview },
+  },
   { paths: ['/'], scope: 'instance', perElection: false, handlers: { GET: root } },
 ];

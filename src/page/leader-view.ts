@@ -1,0 +1,120 @@
+// The head of the page: what is wrong, who leads since when and why, and the claim as a bar that shrinks and is refilled.
+import type { TermOnWire } from '../contract.ts';
+import { window, type PageElement } from './browser.ts';
+import { alarmsOf, peerOfLeader, type Alarm } from './alarms.ts';
+import { arrange, make, part, setData, setHidden, setText } from './dom.ts';
+import type { Details, Knowledge } from './knowledge.ts';
+import type { Standing } from './ranking.ts';
+import { ageWords, durationWords, endSentence, timeWords } from './words.ts';
+
+const alarmItems = new Map<string, PageElement>();
+
+function drawAlarms(alarms: readonly Alarm[]): void {
+  const keys = new Set(alarms.map(({ key }) => key));
+  for (const key of alarmItems.keys()) if (!keys.has(key)) alarmItems.delete(key);
+  const items = alarms.map(({ key, tone, text }) => {
+    const item = alarmItems.get(key) ?? make('li');
+    alarmItems.set(key, item);
+    setData(item, 'tone', tone);
+    setText(item, text);
+    return item;
+  });
+  arrange(part('alarms'), items);
+  setHidden(part('alarms'), items.length === 0);
+}
+
+/** What a new term says of the time before it; a key stands in etcd for as long as its lease, whoever is dead. */
+function gapSentence(gapMs: number | null, { cause }: TermOnWire): string {
+  if (gapMs !== null && gapMs >= 1) return ` Nobody led for ${durationWords(gapMs)}.`;
+  if (cause === 'lease_expired' || cause === 'crashed') {
+    return ' It may have been dead for as long as its lease ran.';
+  }
+  return '';
+}
+
+function whyOf({ history }: Details, leader: NonNullable<Standing['leader']>): string {
+  const terms = history?.value.terms ?? [];
+  const index = terms.findIndex(({ fencingToken }) => fencingToken === leader.fencingToken);
+  if (index < 0) return '';
+  const before = terms[index + 1];
+  if (before === undefined) return 'The first term on record.';
+  const gap = gapSentence(terms[index]?.leaderlessMs ?? null, before);
+  return `Because ${endSentence(before)}.${gap}`;
+}
+
+function lastEnd({ history }: Details): string {
+  const last = history?.value.terms[0];
+  return last?.to === null || last === undefined ? '' : `${endSentence(last)}.`;
+}
+
+/** Draws everything but the bar; returns the alarms, for whoever reads them out. */
+export function drawLeader(
+  standing: Standing,
+  details: Details,
+  knowledge: Knowledge,
+  stale: boolean,
+): readonly Alarm[] {
+  const wallNow = knowledge.wallNow();
+  const alarms = alarmsOf(standing, details, {
+    now: performance.now(),
+    wallNow,
+    health: knowledge.health,
+  });
+  const { leader, role, election } = standing;
+  setText(part('name'), election);
+  drawAlarms(alarms);
+  const unknown = leader === null && role === 'unknown';
+  setText(part('leader-id'), leader?.id ?? (unknown ? 'Not known' : 'Nobody'));
+  setText(part('leader-verb'), unknown ? '' : stale ? 'led when last heard of' : 'leads');
+  setData(part('leader-line'), 'tone', leader === null ? 'bad' : null);
+  if (leader === null) {
+    setText(part('leader-since'), lastEnd(details));
+    setText(part('leader-why'), '');
+    return alarms;
+  }
+  const since = Date.parse(leader.since);
+  const age = ageWords(wallNow - since);
+  const term = `fencing token ${leader.fencingToken}`;
+  setText(part('leader-since'), `Since ${timeWords(since, wallNow)} (${age}), ${term}.`);
+  setText(part('leader-why'), whyOf(details, leader));
+  return alarms;
+}
+
+const calm = window as unknown as {
+  readonly matchMedia: (query: string) => { readonly matches: boolean };
+};
+/** The bar then moves once in a second, without gliding. */
+export const prefersCalm = (): boolean =>
+  calm.matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+/** What is left of the leader's claim by now, and out of how much; null where that is not known. */
+function claimOf(
+  standing: Standing,
+  details: Details,
+): { readonly leftMs: number; readonly ofMs: number; readonly silent: boolean } | null {
+  const peer = peerOfLeader(details, standing);
+  const { frame, status } = details;
+  if (frame === null || peer?.claim === null || peer === null || status === null) return null;
+  const leftMs = Math.max(0, peer.claim.remainingMs - (performance.now() - frame.at));
+  return { leftMs, ofMs: status.value.ttlMs, silent: peer.state === 'silent' };
+}
+
+/** Called many times a second. */
+export function drawLease(standing: Standing, details: Details): void {
+  const claim = claimOf(standing, details);
+  setHidden(part('lease'), claim === null);
+  if (claim === null) {
+    const peer = peerOfLeader(details, standing);
+    const why = peer?.state === 'cannot_be_asked' ? `: ${peer.detail ?? ''}` : '';
+    setText(part('lease-text'), standing.leader === null ? '' : `Its lease cannot be seen${why}.`);
+    return;
+  }
+  const { leftMs, ofMs, silent } = claim;
+  const share = Math.min(1, leftMs / ofMs);
+  part('lease-bar').style.setProperty('transform', `scaleX(${share.toFixed(3)})`);
+  setData(part('lease'), 'tone', share < 0.35 ? 'bad' : silent || share < 0.55 ? 'warn' : 'ok');
+  part('lease').setAttribute('aria-valuemax', String(ofMs / 1000));
+  part('lease').setAttribute('aria-valuenow', (leftMs / 1000).toFixed(1));
+  const of = `Its claim holds for ${(leftMs / 1000).toFixed(1)} s of ${ofMs / 1000} s`;
+  setText(part('lease-text'), `${of}, ${silent ? 'and is not being renewed' : 'unless renewed'}.`);
+}

@@ -1,0 +1,82 @@
+// What the page says in words: causes, roles, durations and times. Pure.
+import type { Cause } from '../core/model.ts';
+import type { TermOnWire } from '../contract.ts';
+
+const ends: Readonly<Record<Cause, string>> = {
+  elected: 'was elected anew',
+  resigned: 'stepped down',
+  switchover: 'handed over',
+  app_unhealthy: 'gave up: its app was unhealthy',
+  app_exited: 'gave up: its app ended',
+  lease_expired: 'vanished: its lease ran out',
+  key_deleted: 'lost its key: somebody deleted it',
+  etcd_unreachable: 'gave up: it could not reach etcd',
+  paused: 'left while the election was paused',
+  stopping: 'was stopped',
+  crashed: 'crashed',
+  unknown: 'left, nobody knows why',
+};
+
+/** Ends that somebody meant. */
+const planned: readonly Cause[] = ['elected', 'resigned', 'switchover', 'paused', 'stopping'];
+
+export const isPlanned = (cause: Cause): boolean => planned.includes(cause);
+
+/** Continues the sentence that begins with the name of the leader whose term ended. */
+export const endOf = (cause: Cause | null): string => ends[cause ?? 'unknown'];
+
+/** `orders-0 handed over (“deploy”, operator via orders-1)`. */
+export function endSentence({ leader, cause, reason, actor }: TermOnWire): string {
+  const remarks = [reason === null ? null : `“${reason}”`, actor].filter((one) => one !== null);
+  return `${leader} ${endOf(cause)}${remarks.length === 0 ? '' : ` (${remarks.join(', ')})`}`;
+}
+
+const obstacles: Readonly<Record<string, string>> = {
+  never_leads: 'it never leads (negative priority)',
+  paused: 'the election is paused',
+  app_unhealthy: 'its app is unhealthy',
+  standing_back: 'it stands back after a step-down or a bad term',
+};
+
+/** Continues `This sidecar does not campaign: `. */
+export const obstacleWords = (obstacle: string): string => obstacles[obstacle] ?? obstacle;
+
+const secondMs = 1000;
+const minuteMs = 60 * secondMs;
+const hourMs = 60 * minuteMs;
+const dayMs = 24 * hourMs;
+
+const twoUnits = (ms: number, large: number, small: number, names: readonly string[]): string => {
+  const many = Math.floor(ms / large);
+  const few = Math.floor((ms % large) / small);
+  return `${many} ${names[0] ?? ''}${few === 0 ? '' : ` ${few} ${names[1] ?? ''}`}`;
+};
+
+/** `340 ms`, `4.2 s`, `38 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`. */
+export function durationWords(durationMs: number): string {
+  const ms = Math.max(0, durationMs);
+  if (ms < secondMs) return `${Math.round(ms)} ms`;
+  if (ms < 10 * secondMs) return `${(Math.floor(ms / 100) / 10).toFixed(1)} s`;
+  if (ms < minuteMs) return `${Math.floor(ms / secondMs)} s`;
+  if (ms < hourMs) return twoUnits(ms, minuteMs, secondMs, ['min', 's']);
+  if (ms < dayMs) return twoUnits(ms, hourMs, minuteMs, ['h', 'min']);
+  return twoUnits(ms, dayMs, hourMs, ['d', 'h']);
+}
+
+/** As {@link durationWords}, for what is looked at while it grows: whole seconds from the first one on. */
+export const ageWords = (ms: number): string =>
+  ms < secondMs ? 'less than 1 s' : durationWords(Math.floor(ms / secondMs) * secondMs);
+
+const two = (value: number): string => String(value).padStart(2, '0');
+
+/** The local time of day, with the date where it is not today's. */
+export function timeWords(wallMs: number, nowMs: number): string {
+  const time = new Date(wallMs);
+  if (Number.isNaN(time.getTime())) return 'unknown';
+  const clock = `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
+  if (time.toDateString() === new Date(nowMs).toDateString()) return clock;
+  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${clock}`;
+}
+
+export const count = (many: number, one: string, several = `${one}s`): string =>
+  `${many.toLocaleString('en')} ${many === 1 ? one : several}`;

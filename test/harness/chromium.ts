@@ -1,0 +1,89 @@
+// Chromium for tests of what a person sees: the one on the PATH, else Debian's, unpacked into the project's cache with
+// the libraries and fonts that it needs. It runs without a sandbox, since tests run as root, opens nothing but what a
+// test asks for, and leaves no profile behind.
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { chromium, type BrowserContext, type BrowserContextOptions } from 'playwright-core';
+import { debianPackages } from './debian-package.ts';
+
+const program = 'usr/lib/chromium/chromium';
+/** A small program of the same package, which needs no library from a folder of its own. */
+const proof = ['usr/lib/chromium/chrome_crashpad_handler', '--version'] as const;
+/** Where one of Debian's packages keeps a library out of the linker's way; Chromium is linked to it. */
+const hiddenLibraries = 'pulseaudio';
+/** With fonts that are the same on every machine. */
+const packages = ['chromium', 'fonts-dejavu-core'];
+
+interface Found {
+  readonly executablePath: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+const onPath = (name: string): string | undefined =>
+  (process.env['PATH'] ?? '')
+    .split(delimiter)
+    .map((folder) => join(folder, name))
+    .find((file) => existsSync(file));
+
+/** fontconfig's own settings name folders of the machine, which may have neither them nor fonts. */
+const fontsConfiguration = (root: string, cache: string): string =>
+  '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd"><fontconfig>' +
+  `<dir>${join(root, 'usr/share/fonts')}</dir><cachedir>${cache}</cachedir>` +
+  '<alias><family>sans-serif</family><prefer><family>DejaVu Sans</family></prefer></alias>' +
+  '<alias><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>' +
+  '</fontconfig>\n';
+
+/** @throws Error that says why there is none. */
+async function findChromium(profile: string): Promise<Found> {
+  const own = onPath('chromium');
+  if (own !== undefined) return { executablePath: own, env: process.env };
+  const { root, env } = await debianPackages(packages, proof);
+  const libraries = (env['LD_LIBRARY_PATH'] ?? '').split(delimiter);
+  const path = [...libraries, ...libraries.map((folder) => join(folder, hiddenLibraries))];
+  const fonts = join(profile, 'fonts.conf');
+  await writeFile(fonts, fontsConfiguration(root, join(profile, 'fonts')));
+  return {
+    executablePath: join(root, program),
+    env: { ...env, LD_LIBRARY_PATH: path.join(delimiter), FONTCONFIG_FILE: fonts },
+  };
+}
+
+/** Fetching 110 MB over a slow line, once for a machine. */
+export const browserWithinMs = 600_000;
+
+/** A running browser with a profile of its own. */
+export interface Browser {
+  /** A fresh context: nothing is shared with another. */
+  open(options?: BrowserContextOptions): Promise<BrowserContext>;
+  close(): Promise<void>;
+}
+
+export async function startChromium(): Promise<Browser> {
+  const profile = await mkdtemp(join(tmpdir(), 'electord-chromium-'));
+  const { executablePath, env } = await findChromium(profile);
+  const browser = await chromium.launch({
+    executablePath,
+    env: { ...definedOnly(env), HOME: profile, XDG_CONFIG_HOME: profile, XDG_CACHE_HOME: profile },
+    headless: true,
+    chromiumSandbox: false,
+    args: [
+      ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
+      ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+      '--disable-dev-shm-usage',
+    ],
+  });
+  return {
+    open: (options) => browser.newContext(options),
+    close: async () => {
+      await browser.close();
+      await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+const definedOnly = (env: NodeJS.ProcessEnv): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
