@@ -69,9 +69,20 @@ function overHttp(id: string, child: GuardedChild, port: number): Candidate {
   };
 }
 
-export function electord(cluster: EtcdCluster, ttlSeconds: number): Rival {
+/** What more an electord is told, and what it runs while it leads. */
+interface Beside {
+  readonly name?: string;
+  readonly args?: readonly string[];
+  readonly command?: readonly string[];
+}
+
+export function electord(
+  cluster: EtcdCluster,
+  ttlSeconds: number,
+  { name = 'electord', args = [], command }: Beside = {},
+): Rival {
   return {
-    name: 'electord',
+    name,
     leave: 'SIGTERM',
     queuePrefix: '/electord/bench/candidates/',
     async start(id) {
@@ -79,9 +90,11 @@ export function electord(cluster: EtcdCluster, ttlSeconds: number): Rival {
       const child = await spawnGuarded({
         file: process.execPath,
         args: [
-          ...[join(root, 'dist', 'electord.js'), '--election=bench', `--id=${id}`],
+          ...[join(root, 'dist', 'electord.js'), command === undefined ? 'serve' : 'run'],
+          ...['--election=bench', `--id=${id}`, ...args],
           ...[`--etcd=${cluster.endpoints.join(',')}`, `--ttl=${ttlSeconds}s`],
           ...[`--listen=127.0.0.1:${port}`, `--local-listen=127.0.0.1:${localPort}`],
+          ...(command === undefined ? [] : ['--', ...command]),
         ],
         env: { PATH: process.env['PATH'] },
       });
@@ -185,12 +198,21 @@ async function settled(
 
 /**
  * Ends the leader by `signal` again and again, each replaced by a newcomer; resolves to the times from the signal to
- * the first sign that another leads, one for each round, in ms.
+ * the first sign that another leads, one for each round, in ms. With `end` that ends it instead, and resolves to the
+ * time from which is measured.
  */
 export async function successions(
   rival: Rival,
   cluster: EtcdCluster,
-  { rounds, signal }: { readonly rounds: number; readonly signal: NodeJS.Signals },
+  {
+    rounds,
+    signal,
+    end,
+  }: {
+    readonly rounds: number;
+    readonly signal: NodeJS.Signals;
+    readonly end?: (leader: Candidate) => Promise<number>;
+  },
 ): Promise<readonly number[]> {
   let standing: Candidate[] = [];
   const times: number[] = [];
@@ -203,8 +225,9 @@ export async function successions(
       const claims = others.map((candidate) => candidate.firstClaim(ended.signal));
       await delay(calmMs);
       const signalledAt = performance.now();
-      leader.child.signal(signal);
-      times.push((await Promise.race(claims)) - signalledAt);
+      const began = end?.(leader) ?? Promise.resolve(signalledAt);
+      if (end === undefined) leader.child.signal(signal);
+      times.push((await Promise.race(claims)) - (await began));
       ended.abort();
       await leader.child.exited;
       standing = [...others, await rival.start(`next-${round}`)];

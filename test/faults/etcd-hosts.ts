@@ -203,7 +203,7 @@ export class EtcdHosts {
     }: { readonly at?: readonly EtcdHost[]; readonly input?: string } = {},
   ): Promise<string> {
     const endpoints = at.map(({ clientUrl }) => clientUrl).join(',');
-    const limits = ['--dial-timeout=1s', '--command-timeout=5s'];
+    const limits = ['--dial-timeout=5s', '--command-timeout=15s'];
     const result = await runOn(
       this.operator,
       'sh',
