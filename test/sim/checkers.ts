@@ -11,6 +11,7 @@ import {
 import type { Report } from '../../src/core/report.ts';
 import type { Notice } from '../../src/ports.ts';
 import type { KeyLife, ModelEtcd } from './model-etcd.ts';
+import { mostAheadMs } from './process.ts';
 import type { Setup } from './schedule.ts';
 import type { Life, SimSidecar } from './sim-sidecar.ts';
 
@@ -314,7 +315,7 @@ export class Checkers {
     const hold = this.#holds.get(token);
     const lostBefore = this.#lostLeases.has(key.leaseId);
     const voluntary = end === 'released' || (end === 'revoked' && !lostBefore);
-    if (voluntary && hold !== undefined && now() < hold.untilMs) {
+    if (voluntary && hold !== undefined && now() + mostAheadMs < hold.untilMs) {
       const what = `term ${token} was held until ${Math.round(hold.untilMs)}, and ${end}`;
       this.#violated('holds are kept', what);
     }

@@ -13,6 +13,8 @@ const betweenLooksMs = 0.0005;
 /** Now and then the processor was elsewhere in between. */
 const interruptedEvery = 16;
 const interruptedForMs = 0.25;
+/** A turn takes no time in this world: so much may its clock be ahead for what the turn would have taken. */
+export const mostAheadMs = 1;
 /** How early a timer may fire: Node counts from the start of a turn of its loop, in whole milliseconds. */
 const timerEarlyByMs = 1;
 
@@ -52,8 +54,10 @@ export class Process implements Clock {
 
   now(): Millis {
     this.#looks += 1;
-    const moved = this.#looks % interruptedEvery === 0 ? interruptedForMs : betweenLooksMs;
-    this.#lastLook = Math.max(this.#shown(), this.#lastLook + moved);
+    const shown = this.#shown();
+    const interrupted = this.#lastLook + interruptedForMs;
+    const isInterrupted = this.#looks % interruptedEvery === 0 && interrupted < shown + mostAheadMs;
+    this.#lastLook = Math.max(shown, isInterrupted ? interrupted : this.#lastLook + betweenLooksMs);
     return this.#lastLook;
   }
 
