@@ -233,6 +233,7 @@ describe('the live screen', () => {
     expect(text).toContain('http://one DEAD (SIGKILL), back in 4.0 s');
     expect(text).toMatch(/> demo-1 +leader +sidecar http:\/\/two pid 12/);
     expect(text).toContain('curl -i http://two/leader');
+    expect(text).toContain('Open http://one/ in a browser');
     expect(text).toContain('kill -9 12 ');
   });
 

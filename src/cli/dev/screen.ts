@@ -92,6 +92,8 @@ export function adviceLines(view: View): string[] {
   const other = view.places.find(({ id }) => id !== place?.id);
   const pid = place?.sidecar.pid ?? 0;
   return [
+    // Of one that is not about to be killed.
+    `Open ${(other ?? place)?.sidecar.url ?? ''}/ in a browser: the same, live`,
     'Try, in another terminal',
     `  curl -i ${place?.sidecar.url ?? ''}/leader            # who leads: 200 from the leader, else 503`,
     `  curl -i ${other?.sidecar.url ?? ''}/leader`,
