@@ -6,7 +6,7 @@ import { defineConfig } from 'vitest/config';
 const alone = [
   'test/sim/{exhaustive,mutations,sim}.test.ts',
   'test/faults/faults.test.ts',
-  'test/e2e/{compose,examples,start}.test.ts',
+  'test/e2e/{compose,examples,page,start}.test.ts',
 ];
 
 export default defineConfig({

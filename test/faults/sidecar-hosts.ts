@@ -101,6 +101,8 @@ export class SidecarHost {
         if (lost !== undefined) this.keysLost.push({ token: BigInt(lost), at });
       },
     });
+    const { pid, exited } = this.#child;
+    if (this.clock !== null) void exited.then(() => SteppedClock.sweep(pid));
   }
 
   /** Starts the probe, which goes on whether the sidecar runs or not. */

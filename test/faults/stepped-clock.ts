@@ -1,6 +1,6 @@
 // A wall clock for one process that can be stepped while it runs, by Debian's libfaketime. The monotonic clock is left
 // alone, as it is when an administrator or NTP sets the time.
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { debianPackages } from '../harness/debian-package.ts';
 
@@ -34,6 +34,13 @@ export class SteppedClock {
     const library = libraries.find((one) => existsSync(one));
     if (library === undefined) throw new Error(`no libfaketimeMT.so.1 in ${packages.root}`);
     return new SteppedClock(file, library);
+  }
+
+  /** Removes what the library of a process that was killed has left in the machine's shared memory. */
+  static sweep(pid: number): void {
+    for (const name of [`faketime_shm_${pid}`, `sem.faketime_sem_${pid}`]) {
+      rmSync(join('/dev/shm', name), { force: true });
+    }
   }
 
   /** Sets it to this many seconds ahead of the machine's own; negative: behind. */
