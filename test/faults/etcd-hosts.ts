@@ -14,7 +14,7 @@ import { etcdClientPort, etcdPeerPort } from './ports.ts';
 import { isStopped } from './process-state.ts';
 
 /** Two segments of the log, which etcd makes in full at once (64 MiB each), the database, and little more. */
-const diskMebibytes = 200;
+const diskMebibytes = 320;
 
 /** Small enough to be filled in a second; the elections need a thousandth of it. */
 export const etcdQuotaMebibytes = 24;
@@ -87,6 +87,8 @@ export class EtcdHost {
         `--initial-cluster=${cluster.join(',')}`,
         `--initial-cluster-state=${this.#isNew ? 'new' : 'existing'}`,
         `--quota-backend-bytes=${etcdQuotaMebibytes * 1024 * 1024}`,
+        // A long run writes its log many times over, and the disks are small: what is behind a snapshot goes.
+        ...['--snapshot-count=1000', '--max-wals=1', '--max-snapshots=1'],
         '--logger=zap',
         '--log-level=warn',
         ...this.#extraArgs,
