@@ -13,7 +13,7 @@ import type { Host, Laboratory } from './hosts.ts';
 import { etcdClientPort, etcdPeerPort } from './ports.ts';
 import { isStopped } from './process-state.ts';
 
-/** Two segments of the log, which etcd makes in full at once (64 MiB each), the database, and little more. */
+/** Three segments of the log, which etcd makes in full at once (64 MiB each), the database, and some more. */
 const diskMebibytes = 320;
 
 /** Small enough to be filled in a second; the elections need a thousandth of it. */
