@@ -4,6 +4,8 @@ import { runProgram } from './cli/program.ts';
 // Warnings about what packages do are for us, not for those who run this: TLS to an IP address gives one.
 process.noDeprecation = true;
 
+// A command that is never done is not done well: only its own exit code ends this.
+process.exitCode = 70;
 void runProgram(process.argv.slice(2)).then((exitCode) => {
   process.exit(exitCode);
 });

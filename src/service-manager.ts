@@ -3,6 +3,7 @@
 // the protocol uses, so each message is carried by a short-lived `systemd-notify`, one at a time and with a bound.
 // It promises to be silent where no service manager listens, and never to be waited for by anything that decides.
 import { execFile } from 'node:child_process';
+import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
 import type { Report } from './core/report.ts';
 import type { Elections, Notice } from './ports.ts';
 
@@ -23,7 +24,10 @@ export interface ServiceManager {
   close(): Promise<void>;
 }
 
-/** A message is put off by this: nothing competes with a hand-over, least of all the start of a process. */
+/**
+ * A message is put off by this, and two keep this distance: nothing competes with a hand-over, least of all the start of
+ * processes, of which a thousand elections that move at once would ask for many.
+ */
 const sentAfterMs = 100;
 
 /** `systemd-notify` waits until the service manager has read the message, which is a matter of milliseconds. */
@@ -163,6 +167,7 @@ class Notifier implements ServiceManager {
   async #carryAll(): Promise<void> {
     for (let next = this.#take(); next !== null; next = this.#take()) {
       for (const assignments of next.assignments()) await this.#carry(assignments);
+      if (this.#waiting.length > 0 && !this.#ended) await setTimeoutPromise(sentAfterMs);
     }
   }
 
@@ -177,13 +182,19 @@ class Notifier implements ServiceManager {
     const env = { ...given, NOTIFY_SOCKET: socket };
     const bounds = { timeout: carriedWithinMs, killSignal: 'SIGKILL', maxBuffer: 4096 } as const;
     return new Promise((resolve) => {
-      execFile('systemd-notify', [...assignments], { env, ...bounds }, (failure) => {
+      const ended = (failure: Error | null): void => {
         if (failure !== null && !this.#warned) {
           this.#warned = true;
           this.#options.warn(whyNot(failure));
         }
         resolve();
-      });
+      };
+      try {
+        execFile('systemd-notify', [...assignments], { env, ...bounds }, ended);
+      } catch (failure) {
+        // As where there is no memory for one more process: the message is lost, and nothing else.
+        ended(failure as Error);
+      }
     });
   }
 }
@@ -202,7 +213,8 @@ function whyNot(failure: Error & { readonly code?: unknown; readonly killed?: bo
 function inWords(reports: readonly Report[]): string {
   const [only] = reports;
   const words = only !== undefined && reports.length === 1 ? one(only) : many(reports);
-  return words.slice(0, statusCharacters);
+  // Ids come out of etcd, and a line break in one would begin an assignment of its own, such as WATCHDOG=trigger.
+  return words.replaceAll(/\p{Cc}/gu, ' ').slice(0, statusCharacters);
 }
 
 function one({ election, id, role, leader, token, obstacle }: Report): string {

@@ -1,14 +1,15 @@
 // `electord backup`: state, journal and history of elections, as of one moment, into a file. Asks etcd itself, so that it
 // works without any sidecar.
 import { createWriteStream } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { electionName } from '../core/model.ts';
 import type { Archive } from '../etcd-access.ts';
 import { BackupWriter } from './backup-file.ts';
 import { exitCodes } from './exit-codes.ts';
-import { complain } from './operator.ts';
+import { ElectordError } from '../errors.ts';
+import { complain, failedCode } from './operator.ts';
 import { withArchive } from './with-archive.ts';
 import type { Flags } from './load.ts';
 
@@ -19,6 +20,11 @@ export interface BackupFlags {
 /** Resolves with the exit code. */
 export function backup(flags: Flags & BackupFlags): Promise<number> {
   const { output, ...settings } = flags;
+  // First of all listeners: for other commands a reader that has gone has read enough, for a backup it has not.
+  process.stdout.on('error', (failure) => {
+    complain(notWritten('the standard output', failure).message);
+    process.exit(failedCode);
+  });
   return withArchive(settings, async (archive, { elections, prefix }) => {
     const write = (to: Writable): Promise<number> => writeBackup(archive, elections, prefix, to);
     const keys = output === undefined ? await write(process.stdout) : await toFile(output, write);
@@ -31,19 +37,35 @@ export function backup(flags: Flags & BackupFlags): Promise<number> {
 /** Under another name until it is whole: what stood there before is not lost to half a backup. */
 async function toFile(path: string, write: (to: Writable) => Promise<number>): Promise<number> {
   const unfinished = `${path}.unfinished`;
-  const file = createWriteStream(unfinished, { mode: 0o600 });
   try {
-    const keys = await write(file);
-    file.end();
+    // As root, a backup to /dev/null would else take its place.
+    const there = await stat(path).catch(() => null);
+    if (there?.isFile() === false) throw new Error('it is there, and is no file');
+    // One that was left behind may have any mode, or be a link to elsewhere.
+    await rm(unfinished, { force: true });
+    const file = createWriteStream(unfinished, { mode: 0o600, flags: 'wx', flush: true });
+    // It may come before anybody waits for it; `finished` tells it.
+    file.on('error', () => undefined);
+    const keys = await write(file).finally(() => file.end());
     await finished(file);
     await rename(unfinished, path);
     return keys;
   } catch (failure) {
-    file.destroy();
-    await rm(unfinished, { force: true });
-    throw failure;
+    await rm(unfinished, { force: true }).catch(() => undefined);
+    throw failure instanceof ElectordError ? failure : notWritten(path, failure);
   }
 }
+
+/** No space, no such folder, nobody who reads. */
+class NotWritten extends ElectordError {
+  override readonly name = 'NotWritten';
+  readonly code = 'not_written';
+}
+
+const notWritten = (where: string, cause: unknown): NotWritten => {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new NotWritten(`there is no backup: ${where} cannot be written: ${why}`, { cause });
+};
 
 async function writeBackup(
   archive: Archive,
@@ -52,7 +74,8 @@ async function writeBackup(
   to: Writable,
 ): Promise<number> {
   const writer = new BackupWriter(to);
-  const revision = await archive.revision();
+  const [first = ''] = elections;
+  const revision = await archive.revision(electionName(first));
   await writer.begin({ takenAt: new Date().toISOString(), prefix, elections, revision });
   for (const election of elections) {
     for await (const each of archive.read(electionName(election), revision)) {

@@ -1,6 +1,7 @@
 // `electord restore`: writes a backup back, into the etcd it came from or into another. Nobody may campaign meanwhile, and
-// every term afterwards has a greater fencing token than any before.
-import { electionName } from '../core/model.ts';
+// every term afterwards has a greater fencing token than any in the backup. What would refuse it is looked at before
+// anything is removed; one that breaks off in the middle leaves a part, and is repeated with --replace.
+import { electionName, type ElectionName } from '../core/model.ts';
 import { checkBackup, recordsOf, UnusableBackup, type BackupHeader } from './backup-file.ts';
 import { exitCodes } from './exit-codes.ts';
 import { complain, UnusableArgument } from './operator.ts';
@@ -24,13 +25,18 @@ export function restore(flags: Flags & RestoreFlags): Promise<number> {
       const has = `it has ${about.elections.join(', ')}`;
       throw new UnusableBackup(`${path} has nothing of ${missing.join(', ')}; ${has}`);
     }
-    for (const name of elections) await makeRoom(archive, name, replace === true);
-    const raised = await archive.raiseRevision(about.revision, electionName(elections[0] ?? ''));
+    const names = elections.map((name) => electionName(name));
+    for (const name of names) await expectRoom(archive, name, replace === true);
+    const raised = await archive.raiseRevision(about.revision, names[0] ?? electionName(''));
     if (raised > 0n) {
       complain(`etcd's revision was raised by ${raised}: tokens stay greater than before`);
     }
-    for (const name of elections) {
-      const keys = await archive.write(electionName(name), recordsOf(path, name));
+    for (const name of names) {
+      if (replace === true) await archive.clear(name);
+      const keys = await archive.write(name, recordsOf(path, name)).catch((failure: unknown) => {
+        complain(`${name} may be back in part only: start no sidecar of it, repeat with --replace`);
+        throw failure;
+      });
       complain(`${name}: ${String(keys)} keys of ${about.takenAt} are back`);
     }
     return exitCodes.clean;
@@ -46,13 +52,10 @@ async function readable(path: string): Promise<BackupHeader> {
   }
 }
 
-async function makeRoom(archive: Archive, name: string, replace: boolean): Promise<void> {
-  const election = electionName(name);
-  if (await archive.isEmpty(election)) return;
-  if (!replace) {
-    throw new UnusableArgument(
-      `${name} has state, journal or history already: --replace removes it first`,
-    );
-  }
-  await archive.clear(election);
+async function expectRoom(archive: Archive, name: ElectionName, replace: boolean): Promise<void> {
+  await archive.expectNobody(name);
+  if (replace || (await archive.isEmpty(name))) return;
+  throw new UnusableArgument(
+    `${name} has state, journal or history already: --replace removes it first`,
+  );
 }

@@ -19,9 +19,12 @@ export interface ArchivedKey {
 const parts = ['journal/entries/', 'journal/head', 'state/', 'terms/'] as const;
 /** All that `parts` are in, and what else hangs on them: that an idempotency key was used. */
 const trees = ['journal/', 'state/', 'terms/'] as const;
-/** Keys in one read; fewer where they are large: a value may be 1 MiB, and gRPC takes 4 MiB in one answer. */
+/**
+ * Keys in one read; fewer where they are large: a value may be 1 MiB, one of another program the 1.5 MiB that etcd takes,
+ * and gRPC takes 4 MiB in one answer.
+ */
 const keysPerRead = 64;
-const largeKeysPerRead = 3;
+const largeKeysPerRead = 2;
 /** In one transaction, against etcd's 128 operations and 1.5 MiB; one value of the state fits in any case. */
 const bytesPerWrite = 256 * 1024;
 const keysPerWrite = 48;
@@ -41,9 +44,13 @@ export class Archive {
     this.#prefix = prefix;
   }
 
-  /** etcd's revision now. All methods reject with a class of errors.ts. */
-  async revision(): Promise<Revision> {
-    const answer = await this.#transact({ success: [range(`${this.#prefix}/`, { limit: 1 })] });
+  /**
+   * etcd's revision now, asked with a read of the election: a user may have no right to more. All methods reject with a
+   * class of errors.ts.
+   */
+  async revision(election: ElectionName): Promise<Revision> {
+    const root = this.#rootOf(election);
+    const answer = await this.#transact({ success: [range(root, { limit: 1, keys_only: true })] });
     return revisionFromDecimal(answer.header.revision);
   }
 
@@ -63,6 +70,11 @@ export class Archive {
     const success = parts.map((part) => range(root + part, { limit: 1, keys_only: true }));
     const { responses } = await this.#transact({ success });
     return responses.every(({ response_range: { kvs } }) => kvs.length === 0);
+  }
+
+  /** Rejects with Refused while somebody campaigns. */
+  async expectNobody(election: ElectionName): Promise<void> {
+    await this.#write(election, []);
   }
 
   /** Removes what `isEmpty` looks for. Rejects with Refused while somebody campaigns. */
@@ -106,7 +118,7 @@ export class Archive {
    * Rejects with Refused where that is too far: etcd's own restore can do it in one step.
    */
   async raiseRevision(floor: Revision, election: ElectionName): Promise<bigint> {
-    const from = await this.revision();
+    const from = await this.revision(election);
     const missing = floor - from + 1n;
     if (missing <= 0n) return 0n;
     if (missing > mostRevisionsToRaise) {

@@ -23,7 +23,7 @@ import type {
   WatchNotice,
 } from '../ports.ts';
 import { Cluster, type ClusterOptions, type Request, type Urgency } from './cluster.ts';
-import { classify, isLeaseAlreadyGranted } from './faults.ts';
+import { classify, isLeaseAlreadyGranted, isOutOfSpace } from './faults.ts';
 import { keysOf, leaseToDecimal, memberKey, type ElectionKeys } from './keys.ts';
 import { renewOnce } from './renewal.ts';
 import { newLeaseId } from './lease-id.ts';
@@ -128,7 +128,12 @@ export class EtcdCoordinator implements Coordinator {
 
   async release(request: Release): Promise<void> {
     const keys = this.#keysOf(request.election);
-    const { value } = await this.#transact('release', releaseTransaction(keys, request));
+    const send = (what: Release) => this.#transact('release', releaseTransaction(keys, what));
+    const { value } = await send(request).catch((failure: unknown) => {
+      if (!isOutOfSpace(failure)) throw failure;
+      // A full etcd has room for no record, but lets a key go: better an end that nobody explains than no successor.
+      return send({ ...request, handover: null, term: null });
+    });
     if (!readReleased(value, request.createRevision)) {
       throw new Refused('the queue changed while a successor was being named');
     }

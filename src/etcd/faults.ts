@@ -56,3 +56,7 @@ export const isStaleToken = (error: ElectordError): boolean =>
 /** True where a grant found its own lease id in use: an earlier attempt of the same grant had arrived. */
 export const isLeaseAlreadyGranted = (error: ElectordError): boolean =>
   /lease already exists/.test(error.message);
+
+/** True where etcd's quota is used up: it takes renewals and deletions, and nothing that is put. */
+export const isOutOfSpace = (failure: unknown): boolean =>
+  failure instanceof Refused && /database space exceeded/.test(failure.message);

@@ -123,7 +123,10 @@ export class EtcdFencedStore implements FencedStore {
       const { head, kvs } = await this.#readEntries(election, from, wanted);
       const last = decodeHead(head);
       for (const kv of kvs) {
-        entries.push(decodeEntry(kv));
+        const entry = decodeEntry(kv);
+        // What half a restore left behind the head is no part of the journal.
+        if (entry.seq > last) return { entries, last };
+        entries.push(entry);
         bytes += kv.value.length;
         if (bytes >= pageBytes) return { entries, last };
       }

@@ -301,18 +301,27 @@ function pathItem({ path, methods }: Described, perElection: boolean): [string, 
   return [full, { parameters, ...(Object.fromEntries(operations) as object) }];
 }
 
-/** The document of the public or of the local listener. */
+const made = new Map<string, object>();
+
+/** The document of the public or of the local listener; made once, since that takes milliseconds. */
 export function openApi(local: boolean, version: string): object {
+  const key = `${String(local)} ${version}`;
+  const document = made.get(key) ?? makeDocument(local, version);
+  made.set(key, document);
+  return document;
+}
+
+function makeDocument(local: boolean, version: string): object {
   const served = described.filter((each) => local || each.local !== true);
   const paths = served.flatMap((each) => [
     pathItem(each, false),
     ...(each.perElection ? [pathItem(each, true)] : []),
   ]);
   const registry = Object.entries(schemas).map(([name, schema]) => {
-    const made: Record<string, unknown> = z.toJSONSchema(schema);
+    const inJson: Record<string, unknown> = z.toJSONSchema(schema);
     // OpenAPI 3.1 says once for all of them which dialect they are in.
-    delete made['$schema'];
-    return [name, made];
+    delete inJson['$schema'];
+    return [name, inJson];
   });
   return {
     openapi: '3.1.0',

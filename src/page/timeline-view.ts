@@ -4,7 +4,7 @@ import type { PageElement, PageField } from './browser.ts';
 import { draw, make, part, setData, setHidden, setText } from './dom.ts';
 import type { Details, Knowledge } from './knowledge.ts';
 import { fittingWindowMs, lanesAtMost, timelineOf, type Timeline } from './timeline.ts';
-import { count, durationWords, endOf, endSentence, isPlanned, timeWords } from './words.ts';
+import { count, durationWords, endOf, endWords, isPlanned, timeWords } from './words.ts';
 
 const laneHeight = 26;
 const axisHeight = 22;
@@ -111,8 +111,7 @@ function termRow(term: TermOnWire, newest: boolean, wallNow: number): PageElemen
   const leads = newest && to === null;
   const cell = (label: string, ...content: (PageElement | string)[]): PageElement =>
     make('span', { role: 'cell', 'data-label': label }, ...content);
-  const [, how = ''] = endSentence(term).split(`${leader} `);
-  const ended = leads ? 'leads now' : how;
+  const ended = leads ? 'leads now' : endWords(term);
   const end = make('span', {}, ended);
   setData(end, 'tone', leads ? 'ok' : isPlanned(cause ?? 'unknown') ? null : 'bad');
   return make(

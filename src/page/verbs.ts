@@ -23,7 +23,7 @@ interface Verb {
   readonly wantsReason: boolean;
   /** A field besides the reason. */
   readonly field: { readonly name: string; readonly label: string } | null;
-  /** Null: there is nothing to choose from now, and so nothing to do. */
+  /** Of the field. */
   readonly choices: (details: Details) => readonly Choice[];
   readonly offered: (details: Details) => boolean;
 }

@@ -25,11 +25,14 @@ export const isPlanned = (cause: Cause): boolean => planned.includes(cause);
 /** Continues the sentence that begins with the name of the leader whose term ended. */
 export const endOf = (cause: Cause | null): string => ends[cause ?? 'unknown'];
 
-/** `orders-0 handed over (“deploy”, operator via orders-1)`. */
-export function endSentence({ leader, cause, reason, actor }: TermOnWire): string {
+/** `handed over (“deploy”, operator via orders-1)`. */
+export function endWords({ cause, reason, actor }: TermOnWire): string {
   const remarks = [reason === null ? null : `“${reason}”`, actor].filter((one) => one !== null);
-  return `${leader} ${endOf(cause)}${remarks.length === 0 ? '' : ` (${remarks.join(', ')})`}`;
+  return `${endOf(cause)}${remarks.length === 0 ? '' : ` (${remarks.join(', ')})`}`;
 }
+
+/** The same as a whole sentence: `orders-0 handed over (“deploy”)`. */
+export const endSentence = (term: TermOnWire): string => `${term.leader} ${endWords(term)}`;
 
 const obstacles: Readonly<Record<string, string>> = {
   never_leads: 'it never leads (negative priority)',

@@ -4,6 +4,7 @@ import { Agent as HttpAgent, request as requestHttp, type IncomingMessage } from
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import type { Millis } from '../core/model.ts';
 import type { Role } from '../core/report.ts';
+import type { Names } from './names.ts';
 
 /** What a sidecar said of itself. */
 export interface PeerAnswer {
@@ -29,8 +30,16 @@ const socketsEach = 2;
 
 /** The connections of all questions; kept between them, since they are many and to few. */
 export class Connections {
-  readonly #http = new HttpAgent({ keepAlive: true, maxSockets: socketsEach });
-  readonly #https = new HttpsAgent({ keepAlive: true, maxSockets: socketsEach });
+  readonly names: Names;
+  readonly #http: HttpAgent;
+  readonly #https: HttpsAgent;
+
+  constructor(names: Names) {
+    this.names = names;
+    const options = { keepAlive: true, maxSockets: socketsEach, lookup: names.lookup };
+    this.#http = new HttpAgent(options);
+    this.#https = new HttpsAgent(options);
+  }
 
   of(url: URL): HttpAgent {
     return url.protocol === 'https:' ? this.#https : this.#http;
@@ -79,14 +88,17 @@ const silentCodes: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'no answer in time',
 };
 
+const unresolved: Outcome = {
+  kind: 'unaskable',
+  why: 'the name in its url cannot be resolved here',
+};
+
 /** What a failure says of the member: that it is silent, or only that it cannot be asked from here. */
 export function judged(error: NodeJS.ErrnoException): Outcome {
   const code = error.code ?? '';
   const silent = silentCodes[code];
   if (silent !== undefined) return { kind: 'silent', why: silent };
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
-    return { kind: 'unaskable', why: 'the name in its url cannot be resolved here' };
-  }
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return unresolved;
   if (/ALERT|CERTIFICATE_REQUIRED/.test(code)) {
     return { kind: 'unaskable', why: 'it wants a client certificate' };
   }
@@ -129,7 +141,8 @@ export function ask({
       resolve(outcome);
     };
     const timer = setTimeout(() => {
-      finish({ kind: 'silent', why: `no answer within ${timeoutMs} ms` });
+      const waits = connections.names.isWaiting(url.hostname);
+      finish(waits ? unresolved : { kind: 'silent', why: `no answer within ${timeoutMs} ms` });
       sent.destroy();
     }, timeoutMs);
     sent.on('error', (error) => finish(judged(error)));

@@ -8,6 +8,7 @@ import type { PeerOnWire, PeersFrame } from '../page/wire.ts';
 import type { Elections } from '../ports.ts';
 import { leaderAddress } from './address.ts';
 import { extended, overlap, type ClaimSpan } from './claims.ts';
+import { Names } from './names.ts';
 import { ask, Connections, type Outcome, type PeerAnswer } from './question.ts';
 
 export interface PeerLimits {
@@ -87,7 +88,9 @@ export class PeerWatch {
   readonly #pages = new Set<Page>();
   readonly #lookedAt = new Map<ElectionName, LookedAt>();
   readonly #watched = new Map<string, Watched>();
+  readonly #names = new Names();
   #connections: Connections | null = null;
+  #roundAt: Millis = -Infinity;
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -102,7 +105,8 @@ export class PeerWatch {
 
   /** Streams to a page whose header was sent: a tick at every round, and what is known of one election, if any. */
   open(response: ServerResponse, election: ElectionName | null): void {
-    if (this.#closed) {
+    // Behind another answer on the same connection it would wait for its turn, and nobody would say when that is gone.
+    if (this.#closed || response.socket === null) {
       response.end();
       return;
     }
@@ -112,7 +116,10 @@ export class PeerWatch {
     this.#pages.add(page);
     this.#timer ??= setInterval(() => this.#round(), this.#limits.askEveryMs);
     this.#write(page, 'retry: 1000\n\n');
-    this.#round();
+    // Pages that come and go quickly do not make more questions of it.
+    const sinceMs = this.#sources.clock.now() - this.#roundAt;
+    if (sinceMs < this.#limits.askEveryMs / 2) this.#look();
+    else this.#round();
     if (election !== null) this.#write(page, this.#text(election));
   }
 
@@ -145,6 +152,7 @@ export class PeerWatch {
   #round(): void {
     this.#look();
     const now = this.#sources.clock.now();
+    this.#roundAt = now;
     for (const [election, { targets }] of this.#lookedAt) {
       for (const target of targets) this.#askOf(election, target, now);
     }
@@ -213,7 +221,7 @@ export class PeerWatch {
       watched.outcome = { kind: 'unaskable', why: address.why };
       return;
     }
-    this.#connections ??= new Connections();
+    this.#connections ??= new Connections(this.#names);
     const { clock } = this.#sources;
     const question = { url: address.url, election, id, timeoutMs: this.#limits.timeoutMs };
     const asked = { ...question, now: () => clock.now(), connections: this.#connections };

@@ -1,10 +1,11 @@
 // Spans by OpenTelemetry's API, for an SDK that somebody registers with `node --import`: elections, ends of terms, hooks
 // and calls on etcd. It only listens, to notices and to the calls on a port. Where no SDK is registered there is nothing
-// at all: no subscription, no wrapper, no span. It knows no exporter.
+// at all: no subscription, no wrapper, no span. It knows no exporter. Whatever an SDK throws costs spans and nothing else.
 import {
   ROOT_CONTEXT,
   SpanKind,
   SpanStatusCode,
+  diag,
   trace,
   type Attributes,
   type Context,
@@ -64,12 +65,16 @@ export class Traces {
   /** Follows an elector that has not been started yet; the returned function ends that. */
   observe(elections: Elections): () => void {
     this.#names = elections.names;
-    for (const name of elections.names) this.#seek(name, {});
-    return elections.subscribe((notice) => this.#take(notice));
+    for (const name of elections.names) safely(() => this.#seek(name, {}));
+    return elections.subscribe((notice) => safely(() => this.#take(notice)));
   }
 
   /** Adds the run of a hook that has just ended: `elected` or `step-down`, and how it ended. */
   observeHook(hook: string, result: string, seconds: number): void {
+    safely(() => this.#hookEnded(hook, result, seconds));
+  }
+
+  #hookEnded(hook: string, result: string, seconds: number): void {
     const name = this.#electionOfHook(hook);
     const stretches = hook === 'elected' ? this.#won : this.#leaving;
     const attributes = { 'electord.hook': hook, 'electord.hook.result': result };
@@ -136,25 +141,19 @@ export class Traces {
 
   /**
    * Ends every span that is open and asks the SDK to send what it has gathered; resolves when that is done or a second
-   * has passed. The API has no word for it, all SDKs have the same.
+   * has passed. Never rejects.
    */
   async finish(): Promise<void> {
     const stopped = { 'electord.outcome': 'stopped' };
     for (const name of this.#names) {
-      this.#end(this.#seeking, name, stopped);
-      this.#end(this.#leaving, name, stopped);
+      safely(() => this.#end(this.#seeking, name, stopped));
+      safely(() => this.#end(this.#leaving, name, stopped));
     }
-    const provider = trace.getTracerProvider() as {
-      getDelegate?: () => unknown;
-    };
-    const sdk = (provider.getDelegate?.() ?? provider) as {
-      forceFlush?: () => Promise<void>;
-    };
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, flushWithinMs);
     });
-    await Promise.race([sdk.forceFlush?.().catch(() => undefined), late]);
+    await Promise.race([flush().catch(() => undefined), late]);
     clearTimeout(timer);
   }
 
@@ -241,14 +240,15 @@ export class Traces {
       return run();
     }
     if (under !== undefined) under.calls += 1;
-    const { span } = this.#begin(`electord.etcd.${operation}`, name, attributes, under);
+    let span: Span | null = null;
+    safely(() => ({ span } = this.#begin(`electord.etcd.${operation}`, name, attributes, under)));
     try {
       return await run();
     } catch (failure) {
-      failed(span, failure);
+      safely(() => span !== null && failed(span, failure));
       throw failure;
     } finally {
-      span.end();
+      safely(() => span?.end());
     }
   }
 
@@ -300,6 +300,22 @@ export class Traces {
     if (omitted > 0) span.setAttribute('electord.calls_omitted', omitted);
     span.end();
   }
+}
+
+/** A listener that throws would halt the elector, and a span that does would cost a renewal: the SDK is told instead. */
+function safely(run: () => void): void {
+  try {
+    run();
+  } catch (failure) {
+    diag.error('electord: a span was lost', failure);
+  }
+}
+
+/** The API has no word for it, all SDKs have the same. */
+async function flush(): Promise<void> {
+  const provider = trace.getTracerProvider() as { getDelegate?: () => unknown };
+  const sdk = (provider.getDelegate?.() ?? provider) as { forceFlush?: () => Promise<void> };
+  await sdk.forceFlush?.();
 }
 
 function failed(span: Span, failure: unknown): void {

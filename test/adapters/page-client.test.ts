@@ -8,7 +8,7 @@ import { Knowledge } from '../../src/page/knowledge.ts';
 import { concernOf, matches, worstFirst, type Standing } from '../../src/page/ranking.ts';
 import { fittingWindowMs, timelineOf } from '../../src/page/timeline.ts';
 import type { OverviewAnswer, PeerOnWire, PeersFrame } from '../../src/page/wire.ts';
-import { ageWords, durationWords, endSentence } from '../../src/page/words.ts';
+import { ageWords, durationWords, endSentence, endWords } from '../../src/page/words.ts';
 
 const now = Date.parse('2026-11-20T22:00:00.000Z');
 const ago = (ms: number): string => new Date(now - ms).toISOString();
@@ -179,6 +179,9 @@ describe('words', () => {
     const more = { cause: 'switchover', reason: 'deploy', actor: 'operator via b' } as const;
     expect(endSentence(term(1, 'a', more))).toBe('a handed over (“deploy”, operator via b)');
     expect(endSentence(term(1, 'a'))).toBe('a left, nobody knows why');
+    // Without its leader, where that stands beside it; a reason may name it once more.
+    const named = { ...more, reason: 'since a is slow' };
+    expect(endWords(term(1, 'a', named))).toBe('handed over (“since a is slow”, operator via b)');
   });
 });
 

@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { PeerWatch, type PeerLimits } from '../../src/peers/watch.ts';
 import { leaderAddress } from '../../src/peers/address.ts';
 import { extended, overlap, type ClaimSpan } from '../../src/peers/claims.ts';
+import { Names } from '../../src/peers/names.ts';
 import { judged, read } from '../../src/peers/question.ts';
 import type { PeerOnWire, PeersFrame } from '../../src/page/wire.ts';
 import { makeCertificates } from '../harness/certificates.ts';
@@ -181,6 +182,55 @@ describe('a member', () => {
     });
   });
 
+  it('is not asked for a page that waits behind another answer, and then is gone', async () => {
+    let asked = 0;
+    const url = await serveMember((request, response) => {
+      asked += 1;
+      says('a')(request, response);
+    });
+    const watched = await watching({ a: url }, { pages: 2 });
+    await peerThat(watched, 'a', ({ state }) => state === 'answers');
+    const before = watched.client.events.length;
+    const twoInOne = new EventClient(watched.served.port, '/events');
+    twoInOne.socket.write('GET /peers?election=orders HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+    await eventually(() => twoInOne.received.includes('event: leadership'), {
+      withinMs: soonMs,
+      what: 'the first of two answers',
+    });
+    twoInOne.socket.destroy();
+    await eventually(() => watched.client.events.length > before + 10, {
+      withinMs: soonMs,
+      what: 'more rounds',
+    });
+    const next = new EventClient(watched.served.port, '/peers?election=orders');
+    await eventually(() => next.received.includes('event: tick'), {
+      withinMs: soonMs,
+      what: 'a page in the place of the one that is gone',
+    });
+    expect(asked).toBeGreaterThan(0);
+    next.socket.destroy();
+  });
+
+  it('is not asked more often by pages that come and go', async () => {
+    let asked = 0;
+    const url = await serveMember((request, response) => {
+      asked += 1;
+      says('a')(request, response);
+    });
+    const watched = await watching({ a: url }, { askEveryMs: 60_000 });
+    await peerThat(watched, 'a', ({ state }) => state === 'answers');
+    for (let time = 0; time < 5; time += 1) {
+      const page = new EventClient(watched.served.port, '/peers?election=orders');
+      const frame = await eventually(() => page.events.find(({ event }) => event === 'peers'), {
+        withinMs: soonMs,
+        what: 'what is known',
+      });
+      expect((frame.data as unknown as PeersFrame).peers.length).toBe(2);
+      page.socket.destroy();
+    }
+    expect(asked).toBe(1);
+  });
+
   it('is asked up to a bound, whose rest is counted; so are pages', async () => {
     const urls = Object.fromEntries(
       await Promise.all(
@@ -266,6 +316,28 @@ describe('an address or an answer from outside', () => {
     for (const text of ['null', '[]', '{', JSON.stringify({ ...good, role: 'king' })]) {
       expect(read(text, 'e', 'a')).toMatch(/not a sidecar/);
     }
+  });
+
+  it('has its name resolved once for all who wait, two names at a time', () => {
+    const resolving: { name: string; answer: (address: string) => void }[] = [];
+    const names = new Names((name, _options, callback) => {
+      resolving.push({ name, answer: (address) => callback(null, address, 4) });
+    });
+    const told: string[] = [];
+    const wants = (name: string): void =>
+      names.lookup(name, {}, (error) => told.push(`${name} ${error?.code ?? 'found'}`));
+    for (const name of ['a', 'b', 'c', 'a']) wants(name);
+    expect(resolving.map(({ name }) => name)).toEqual(['a', 'b']);
+    expect([names.isWaiting('c'), names.isWaiting('d')]).toEqual([true, false]);
+    resolving[0]!.answer('10.0.0.1');
+    expect(told).toEqual(['a found', 'a found']);
+    expect(resolving.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
+    // A name server that is silent: what waits for it is bounded, whatever is asked.
+    for (let n = 0; n < 1000; n += 1) wants(`n${n % 600}`);
+    for (let n = 0; n < 1000; n += 1) wants('b');
+    expect(resolving.length).toBe(3);
+    expect(told.filter((each) => each.endsWith('EAI_AGAIN')).length).toBeGreaterThan(1000);
+    expect(told.length).toBeLessThan(1500);
   });
 
   it('fails in words', () => {

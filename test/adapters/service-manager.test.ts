@@ -158,6 +158,39 @@ test('counts where there are many elections, and says why it stands aside', asyn
   expect(observing).toContain('STATUS=observer of orders (app unhealthy); nobody leads');
 });
 
+test('no id out of etcd can begin an assignment of its own, or end this process', async () => {
+  const elections = new StandInElections(unknown);
+  begin(elections);
+  await socket.message('READY=1', heardWithinMs);
+  const led = (id: string) => {
+    const leader = { ...unknownLeader, id: memberId(id), token: fencingToken(revision(4712n)) };
+    elections.change({ ...unknown, role: 'follower', leader });
+  };
+  led('x\nWATCHDOG=trigger');
+  await socket.message('STATUS=follower of orders; x WATCHDOG=trigger leads', heardWithinMs);
+  led('y\0');
+  await socket.message('STATUS=follower of orders; y  leads', heardWithinMs);
+  expect(socket.messages.flat()).not.toContain('WATCHDOG=trigger');
+  expect(warnings).toEqual([]);
+});
+
+test('messages keep a distance: a thousand changes at once do not start a thousand processes', async () => {
+  const elections = new StandInElections(unknown);
+  begin(elections);
+  await socket.message('READY=1', heardWithinMs);
+  const startedAt = performance.now();
+  let changes = 0;
+  while (performance.now() - startedAt < 1000) {
+    changes += 1;
+    elections.change({ ...leading, token: fencingToken(revision(BigInt(changes))) });
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await manager?.close();
+  const atMost = (performance.now() - startedAt) / 100 + 4;
+  expect(changes).toBeGreaterThan(atMost);
+  expect(socket.messages.length).toBeLessThanOrEqual(atMost);
+});
+
 const signs = (): number => socket.messages.filter(([line]) => line === 'WATCHDOG=1').length;
 
 test('shows that the event loop turns, three times in the time that systemd allows', async () => {

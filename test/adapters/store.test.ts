@@ -7,6 +7,7 @@ import { FencedOut, Unreachable } from '../../src/errors.ts';
 import type { EtcdCoordinator } from '../../src/etcd/coordinator.ts';
 import { keysOf } from '../../src/etcd/keys.ts';
 import { EtcdFencedStore } from '../../src/etcd/store.ts';
+import { entryKey, journalKeys } from '../../src/etcd/store-records.ts';
 import type { FencedStore, NewEntry, Writer } from '../../src/ports.ts';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
 import { anyLease, clock, connectTo, me, orders } from './etcd-connection.ts';
@@ -203,6 +204,16 @@ describe.each(['3.4', '3.5'] as const)('on etcd %s', (version) => {
   });
 
   describe('the journal', () => {
+    it('shows nothing behind its head, such as half a restore leaves there', async () => {
+      const writer = await leading();
+      await store.append(writer, entry(1));
+      const keys = keysOf(prefix, orders);
+      const [first] = (await raw.getAll().prefix(journalKeys(keys).entries).exec()).kvs;
+      await raw.put(entryKey(keys, 2)).value(first!.value);
+      const page = await store.journal(orders, 0, 10);
+      expect(page).toMatchObject({ last: 1, entries: [{ seq: 1 }] });
+    });
+
     it('numbers without gaps, whoever appends at once, and keeps the JSON as it was', async () => {
       const writer = await leading();
       expect(await store.journal(orders, 0, 10)).toEqual({ entries: [], last: 0 });

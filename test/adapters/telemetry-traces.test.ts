@@ -324,4 +324,31 @@ describe('what is rare', () => {
       'electord.fencing_token': '7',
     });
   });
+
+  it('an SDK that throws costs spans: no listener throws, and every call is made', async () => {
+    const broken = (): never => {
+      throw new Error('a processor is broken');
+    };
+    const processor = {
+      onStart: broken,
+      onEnd: broken,
+      forceFlush: broken,
+      shutdown: () => Promise.resolve(),
+    };
+    trace.disable();
+    provider = new NodeTracerProvider({ spanProcessors: [processor] });
+    provider.register();
+    follow('orders');
+    elected('orders');
+    ended('orders', 'lease_expired');
+    traces.observeHook('elected', 'ok', 0.1);
+    const answer = { value: 5000, sentAt: 1 };
+    const traced = traces.traced({
+      renew: () => Promise.resolve(answer),
+    } as unknown as Coordinator);
+    expect(await traced.renew(leaseId('1'))).toBe(answer);
+    const gone = traces.traced(coordinator(() => Promise.reject(new Unreachable('gone'))));
+    await expect(gone.observe([orders])).rejects.toThrow('gone');
+    await traces.finish();
+  });
 });

@@ -1,6 +1,7 @@
 // `backup` and `restore` on real etcds: what an election has comes back whole, into the same etcd or into another that is
 // behind, and no fencing token is ever given twice.
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -35,11 +36,22 @@ interface Ran {
 }
 
 async function run(stage: Stage, command: string, ...args: readonly string[]): Promise<Ran> {
+  return runInShell('exec "$@"', stage, command, ...args);
+}
+
+/** `script` has the command as its arguments. */
+async function runInShell(
+  script: string,
+  stage: Stage,
+  command: string,
+  ...args: readonly string[]
+): Promise<Ran> {
   const said: string[] = [];
   const words = [command, `--etcd=${stage.cluster.endpoints.join(',')}`, ...args];
+  const program = [process.execPath, join(projectFolder, 'dist/electord.js')];
   const child = await spawnGuarded({
-    file: process.execPath,
-    args: [join(projectFolder, 'dist/electord.js'), ...words],
+    file: '/bin/sh',
+    args: ['-c', script, 'sh', ...program, ...words],
     env: process.env,
     onLine: (line) => said.push(line),
   });
@@ -175,12 +187,79 @@ test('half a file, a changed one, one of something else: refused before anything
     expect(tried, what).toMatchObject({ code: 1 });
     expect(tried.said).toContain(what);
   }
+  await writeFile(damaged, text.replace('"key":"journal/head"', '"key":"candidates/1"'));
+  const strange = await run(target, 'restore', '--election=orders', `--input=${damaged}`);
+  expect(strange.said).toContain('is not what it should be');
   const absent = await run(target, 'restore', '--election=orders', `--input=${damaged}-not`);
   expect(absent).toMatchObject({ code: 64 });
   const another = await run(target, 'restore', '--election=payments', `--input=${file}`);
   expect(another).toMatchObject({ code: 1 });
   expect(another.said).toContain('has nothing of payments');
   expect(await target.keys('orders')).toContain('/electord/orders/state/config/colour');
+});
+
+/** By etcd's JSON gateway, which takes larger values than a command line. */
+async function putAsOther({ cluster }: Stage, key: string, value: string): Promise<void> {
+  const [url = ''] = cluster.endpoints;
+  const inBase64 = (text: string): string => Buffer.from(text).toString('base64');
+  const body = JSON.stringify({ key: inBase64(key), value: inBase64(value) });
+  const answer = await fetch(`${url}/v3/kv/put`, { method: 'POST', body });
+  expect(answer.status).toBe(200);
+}
+
+test('a backup that could not be written is no success', async () => {
+  const full = await runInShell('exec "$@" > /dev/full', target, 'backup', '--election=orders');
+  expect(full).toMatchObject({ code: 1 });
+  expect(full.said).toContain('there is no backup: the standard output cannot be written');
+  const unread = await runInShell('"$@" | : ; exit 0', target, 'backup', '--election=orders');
+  expect(unread.said).toContain('there is no backup');
+  const device = join(folder, 'device');
+  await symlink('/dev/null', device);
+  for (const output of [join(folder, 'not', 'there'), folder, device]) {
+    const tried = await run(target, 'backup', '--election=orders', `--output=${output}`);
+    expect(tried).toMatchObject({ code: 1 });
+    expect(tried.said).toContain(`there is no backup: ${output} cannot be written`);
+  }
+  expect((await stat(device)).isFile()).toBe(false);
+});
+
+test('a restore that cannot make tokens rise has removed nothing', async () => {
+  const header = {
+    ...{ format: 'electord-backup', v: 1, takenAt: '2026-01-01T00:00:00.000Z' },
+    ...{ prefix: '/electord', elections: ['kept'], revision: '99000000' },
+  };
+  const first = `${JSON.stringify(header)}\n`;
+  const sha256 = createHash('sha256').update(first).digest('hex');
+  const ahead = join(folder, 'ahead');
+  await writeFile(ahead, `${first}${JSON.stringify({ end: true, keys: 0, sha256 })}\n`);
+  await putAsOther(target, '/electord/kept/state/a', 'b');
+  const tried = await run(target, 'restore', '--election=kept', '--replace', `--input=${ahead}`);
+  expect(tried).toMatchObject({ code: 1 });
+  expect(tried.said).toContain('--bump-revision');
+  expect(await target.keys('kept')).toContain('/electord/kept/state/a');
+});
+
+test('whatever other programs wrote under state/ comes back: large values, line separators', async () => {
+  const wide = 'x'.repeat(1_400_000);
+  for (const n of [1, 2, 3]) await putAsOther(source, `/electord/wide/state/${n}`, wide);
+  await putAsOther(source, '/electord/wide/state/a\u2028b', 'c');
+  const saved = join(folder, 'wide.backup');
+  const made = await run(source, 'backup', '--election=wide', `--output=${saved}`);
+  expect(made, made.said).toMatchObject({ code: 0 });
+  const back = await run(source, 'restore', '--election=wide', `--input=${saved}`, '--replace');
+  expect(back, back.said).toMatchObject({ code: 0 });
+  expect(back.said).toContain('4 keys');
+  expect(await source.keys('wide')).toContain('/electord/wide/state/a\u2028b');
+  const again = join(folder, 'wide-again.backup');
+  expect(await run(source, 'backup', '--election=wide', `--output=${again}`)).toMatchObject({
+    code: 0,
+  });
+  const keysIn = async (path: string): Promise<readonly string[]> =>
+    (await readFile(path, 'utf8')).split('\n').slice(1, -2);
+  const written = await keysIn(saved);
+  expect(written.length).toBe(4);
+  // Not `toEqual`, which would print megabytes.
+  expect((await keysIn(again)).every((line, index) => line === written[index])).toBe(true);
 });
 
 test('unusable settings are told as serve tells them', async () => {
