@@ -180,7 +180,9 @@ test('haproxy finds no fault in the file', async () => {
   const checked = await check(configuration);
   expect(checked.code, checked.stderr).toBe(0);
   expect(checked.stdout + checked.stderr).not.toContain('[ALERT]');
-  expect((await fetch(healthUrl)).status).toBe(200);
+  // It was started a moment ago.
+  const healthy = async (): Promise<boolean> => (await fetch(healthUrl)).status === 200;
+  await eventually(healthy, { withinMs: 20_000, what: 'the health of the proxy' });
 });
 
 test('reaches the leader, its successor, and a pod that came back with another address', async () => {
