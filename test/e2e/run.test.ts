@@ -324,7 +324,9 @@ describe('the child', () => {
   test('has the terminal: it reads from it, is not stopped by it, and Ctrl-C ends it politely', async () => {
     const script = `trap "echo asked; exit 6" TERM; test -t 0 && read word; echo got $word; while :; do sleep 0.05; done`;
     const words = [process.execPath, program, 'run', ...flags({ election: 'terminal' })];
-    const command = [...words, '--', 'sh', '-c', script].map((word) => `'${word}'`).join(' ');
+    const quoted = [...words, '--', 'sh', '-c', script].map((word) => `'${word}'`).join(' ');
+    // Whatever $SHELL is: one that stayed would die of the Ctrl-C itself, and 130 be its code.
+    const command = `exec ${quoted}`;
     const typescript =
       process.platform === 'darwin'
         ? ['-q', '/dev/null', 'sh', '-c', command]
@@ -332,7 +334,7 @@ describe('the child', () => {
     const terminal = spawn('script', typescript, { stdio: 'pipe' });
     let seen = '';
     terminal.stdout.setEncoding('utf8').on('data', (text: string) => (seen += text));
-    const code = new Promise<number | null>((resolve) => terminal.once('exit', resolve));
+    const code = new Promise<number | null>((resolve) => terminal.once('close', resolve));
     try {
       terminal.stdin.write('hello\n');
       await eventually(() => seen.includes('got hello'), { withinMs: 30_000, what: 'the word' });
