@@ -67,8 +67,9 @@ export function stepElection(
 export function wakeElectionAt(election: Election, ground: Ground, now: Millis): Millis {
   if (election.candidacy.kind === 'stopped') return Number.POSITIVE_INFINITY;
   const times = [election.observeAt, election.standBackUntil, ...wakeCandidacyAt(election, ground)];
-  // The moment from which a name may be that of a dead leader: what is told to others changes then.
+  // The moments from which a name may be that of a dead leader, or be named at all: what is told to others changes then.
   if (election.queue !== null) times.push(election.queue.freshAt + ttlOf(ground));
+  times.push(...eligibleAt(election, ground.timing));
   return Math.min(...times.filter((time) => time > now));
 }
 
@@ -77,8 +78,6 @@ function wakeCandidacyAt(election: Election, ground: Ground): readonly Millis[] 
   switch (candidacy.kind) {
     case 'idle':
       return [candidacy.joinAt];
-    case 'waiting':
-      return eligibleAt(election, ground.timing);
     case 'leading':
       return [
         boundOf(election, ground) - ground.timing.stopLeadMs,
@@ -91,6 +90,7 @@ function wakeCandidacyAt(election: Election, ground: Ground): readonly Millis[] 
     case 'releasing':
       return candidacy.retryAt === null ? [] : [candidacy.retryAt];
     case 'joining':
+    case 'waiting':
     case 'stopped':
       return [];
     default:

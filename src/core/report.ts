@@ -1,6 +1,13 @@
 // What may be said about an election at a moment: one pure view that every answer, metric and event is made from.
 // It never names a leader on knowledge older than one TTL, and never names ourselves unless we may claim.
-import { obstacleOf, ttlOf, type Election, type Ground, type Obstacle } from './candidacy.ts';
+import {
+  eligibleAt,
+  obstacleOf,
+  ttlOf,
+  type Election,
+  type Ground,
+  type Obstacle,
+} from './candidacy.ts';
 import { claimOf } from './election.ts';
 import type {
   Candidate,
@@ -62,7 +69,7 @@ export function reportOf(election: Election, ground: Ground, now: Millis): Repor
     role:
       claim !== null ? 'leader' : !known ? 'unknown' : obstacle !== null ? 'observer' : 'follower',
     obstacle,
-    leader: shown === null ? null : leaderReport(election, ground, claim !== null),
+    leader: shown === null ? null : leaderReport(election, ground, now, claim !== null),
     token: claim?.token ?? null,
     validUntil: claim?.validUntil ?? now,
     revision: queue?.revision ?? null,
@@ -75,15 +82,20 @@ export function reportOf(election: Election, ground: Ground, now: Millis): Repor
 }
 
 function leaderReport(
-  { queue, me }: Election,
-  { held }: Ground,
+  election: Election,
+  { held, timing }: Ground,
+  now: Millis,
   weLead: boolean,
 ): LeaderReport | null {
+  const { queue, me } = election;
   const first = queue === null ? null : leaderOf(queue);
   if (queue === null || first === null) return null;
   // Ours without a claim: stepping down, waiting out a delay, unable to confirm, or of the process that we replaced.
   if ((first.leaseId === held?.leaseId || first.id === me.id) && !weLead) return null;
-  const { id, address, url, since } = first;
+  const { id, address, url, since, native } = first;
+  // One of ours that has not said that it leads waits out the delay that it shares with us.
+  const says = weLead || !native || since !== null;
+  if (!says && eligibleAt(election, timing).some((at) => now < at)) return null;
   const token = fencingToken(first.createRevision);
   return { id, address, url, token, since, seenAt: queue.leaderSeenAt };
 }

@@ -1,14 +1,14 @@
 // The operator's verbs that one instance carries out by itself: step-down, pause and resume. Each answers when it is
 // done, or after a bound, with a sentence that a person understands.
 import type { PauseAnswer, VerbAnswer } from '../contract.ts';
-import { memberId, type FencingToken } from '../core/model.ts';
+import { memberId, type FencingToken, type Millis } from '../core/model.ts';
 import type { Report } from '../core/report.ts';
 import { leaderOnWire } from './answers.ts';
 import { duration, readFields, sentence } from './bodies.ts';
 import { json, type AskedLocally, type Reply } from './exchange.ts';
 import type { Inputs, LocalInputs } from './inputs.ts';
 import { Refusal } from './problems.ts';
-import { until } from './waiting.ts';
+import { comesWithinMs, until } from './waiting.ts';
 
 const dayMs = 86_400_000;
 /** Reasons are kept in etcd, in a hundred terms. */
@@ -72,7 +72,16 @@ export async function stepDown(asked: AskedLocally): Promise<Reply> {
   if (token === null) throw notLeader(before, inputs);
   const actor = actorOf(before);
   elections.stepDown(election, { cause: 'resigned', to: null, reason, actor, notForMs: notFor });
-  const ask = (): Outcome | null => outcomeOf(elections.report(election), token);
+  let nobodySince: Millis | null = null;
+  const ask = (): Outcome | null => {
+    const outcome = outcomeOf(elections.report(election), token);
+    if (outcome?.kind !== 'nobody') {
+      nobodySince = null;
+      return outcome;
+    }
+    nobodySince ??= inputs.clock.now();
+    return inputs.clock.now() - nobodySince < comesWithinMs ? null : outcome;
+  };
   const outcome = await until(elections, ask, steppingDownWithinMs(local));
   const report = outcome?.report ?? elections.report(election);
   const body: VerbAnswer = {

@@ -5,6 +5,12 @@ import type { Elections } from '../ports.ts';
 /** Long against what a question costs, short against what a person notices. */
 const askEveryMs = 50;
 
+/**
+ * A sidecar that was only just started tells who leads a moment before it stands in the queue itself: for so long nobody
+ * is taken for absent who may be on the way.
+ */
+export const comesWithinMs = 1000;
+
 /** Resolves to what `ask` first says that is not null; to null after `limitMs`. Rejects with what `ask` throws. */
 export function until<Value>(
   elections: Elections,

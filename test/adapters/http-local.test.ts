@@ -13,6 +13,7 @@ import { FencedOut, Unreachable } from '../../src/errors.ts';
 import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
 import type { Listening } from '../../src/http/listen.ts';
 import type { FencedStore } from '../../src/ports.ts';
+import { eventually } from '../harness/wait.ts';
 import { candidate, FakeElections, member, token } from './http-fake-elections.ts';
 import { inputsOf, localOf, posting, serveOn, type Ask } from './http-serving.ts';
 
@@ -259,6 +260,47 @@ describe('step-down', () => {
     expect(fake.stepDowns).toEqual([['orders', request]]);
   });
 
+  it('waits a second for somebody who is only just coming, before it says that nobody can lead', async () => {
+    // Asked to step down, with an empty queue after it; `answer` tells what has come after another question was answered.
+    const begin = async (): Promise<{ fake: FakeElections; answer: () => Promise<unknown> }> => {
+      const fake = leading();
+      const ask = await serve(fake);
+      let given: unknown = null;
+      const begun = new Promise<void>((resolve) => {
+        fake.onStepDown = () => {
+          fake.know({ candidates: [], claimUntil: 0, obstacle: 'standing_back' });
+          resolve();
+        };
+      });
+      void ask('/step-down', posting({ notFor: '1m' })).then((answer) => (given = answer));
+      await begun;
+      const answer = async (): Promise<unknown> => {
+        fake.emitChange('resigned');
+        await ask('/leader');
+        return given;
+      };
+      return { fake, answer };
+    };
+    const answered = { withinMs: 10_000, what: 'the answer' };
+    const coming = await begin();
+    expect(await coming.answer()).toBeNull();
+    coming.fake.nowMs += 999;
+    expect(await coming.answer()).toBeNull();
+    coming.fake.know({ candidates: [candidate('orders-1', 4800n)] });
+    const leader = { id: 'orders-1' };
+    expect(await eventually(coming.answer, answered)).toMatchObject({
+      status: 200,
+      body: { leader },
+    });
+    const alone = await begin();
+    expect(await alone.answer()).toBeNull();
+    alone.fake.nowMs += 1000;
+    expect(await eventually(alone.answer, answered)).toMatchObject({
+      status: 200,
+      body: { done: true, leader: null },
+    });
+  });
+
   it('answers 202 where it takes longer than it should, and takes no body for the defaults', async () => {
     const fake = leading();
     const ask = await serve(fake, { graceMs: -2000, maxHoldMs: 50 });
@@ -324,6 +366,29 @@ describe('switchover', () => {
       const answer = await ask('/switchover', posting({ to: 'x' }));
       expect(answer, code).toMatchObject({ status: 409, body: { code } });
     }
+  });
+
+  it('waits for a member that is on its way into the queue', async () => {
+    const fake = leading();
+    const [leader, late] = [candidate('orders-0', 4711n), candidate('orders-2', 4712n)];
+    let reads = 0;
+    let ask: Ask | null = null;
+    const come = (): void => {
+      fake.know({ candidates: [leader, late] });
+      fake.emitChange('elected');
+    };
+    const observe = (): Promise<{ value: Snapshot[]; sentAt: number }> => {
+      reads += 1;
+      // Some answers later.
+      if (reads === 1) void ask!('/leader').then(() => ask!('/leader').then(come));
+      const { candidates } = fake.report(electionName('orders'));
+      return Promise.resolve({ value: [snapshot({ candidates })], sentAt: 0 });
+    };
+    ask = await serve(fake, { coordinator: { ...localOf().coordinator, observe } });
+    fake.onStepDown = () => fake.know({ candidates: [late] });
+    const answer = await ask('/switchover', posting({ to: 'orders-2' }));
+    expect(answer).toMatchObject({ status: 200, body: { done: true, fencingToken: '4712' } });
+    expect(reads).toBe(2);
   });
 
   it('says 504 and who leads, where the one named does not', async () => {

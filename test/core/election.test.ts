@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { AssertionFailure } from '../../src/core/assert.ts';
 import { obstacleOf } from '../../src/core/candidacy.ts';
 import { claimOf, heldForMs, wakeElectionAt } from '../../src/core/election.ts';
-import { fencingToken, leaseId, memberId, revision } from '../../src/core/model.ts';
+import { fencingToken, leaseId, memberId, revision, type Candidate } from '../../src/core/model.ts';
 import { failbackReason } from '../../src/core/queue.ts';
 import { reportOf } from '../../src/core/report.ts';
 import { candidate, change, handover, lease, me, mine, ours, snapshot } from './given.ts';
@@ -497,6 +497,32 @@ describe('a report', () => {
   it('does not name ourselves unless we may claim', () => {
     const story = leading().at(100, stepDown());
     expect(reportOf(story.election, story.ground, 100).leader).toBeNull();
+  });
+
+  it('names nobody while the first of ours waits out the delay that it shares with us', () => {
+    const named = (more: Partial<Candidate>): string | undefined => {
+      const story = waiting({ timing: { takeoverDelayMs: 2000 } });
+      story.observed(800, snapshot(8, candidate('a', 3), candidate('b', 4), mine(5)));
+      story.changed(900, change(9, { removedCandidates: ['a'] }));
+      if (more.id !== undefined) {
+        story.changed(950, change(10, { candidates: [{ ...candidate('b', 4), ...more }] }));
+      }
+      return reportOf(story.election, story.ground, 1000).leader?.id;
+    };
+    expect(named({})).toBeUndefined();
+    const id = memberId('b');
+    expect(named({ id, since: '2026-01-01T00:00:00.000Z' })).toBe('b');
+    expect(named({ id, native: false })).toBe('b');
+  });
+
+  it('names the first of ours once the delay is over, though it could not say that it leads', () => {
+    const story = waiting({ timing: { takeoverDelayMs: 2000 } });
+    story.observed(800, snapshot(8, candidate('a', 3), candidate('b', 4), mine(5)));
+    story.changed(900, change(9, { removedCandidates: ['a'] }));
+    expect(reportOf(story.election, story.ground, 2899).leader).toBeNull();
+    expect(reportOf(story.election, story.ground, 2900).leader?.id).toBe('b');
+    story.observed(2000, snapshot(9, candidate('b', 4), mine(5)));
+    expect(wakeElectionAt(story.election, story.ground, 2899)).toBe(2900);
   });
 
   it('shows what is claimed and until when', () => {

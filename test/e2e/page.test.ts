@@ -157,9 +157,9 @@ test('shows within half a second that a member is paused or cut off, and that it
     stage.sidecar({ election, id: 'a', args: [ttl] }),
     stage.sidecar({ election, id: 'b', args: [ttl] }),
   ]);
+  await agreement([first, second]);
   const args = [ttl, `--listen=127.0.0.1:${port}`, `--url=${relay.url}`];
   await stage.sidecar({ election, id: 'c', args });
-  await agreement([first, second]);
   const page = await open(first.url);
   const shown = (id: string, word: string): string => `${row(id)}[data-word="${word}"]`;
   await page.waitForSelector(shown('b', 'answers'));

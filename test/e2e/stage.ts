@@ -37,7 +37,17 @@ export interface Agreement {
   readonly token: string;
 }
 
-/** Waits until exactly one of these leads and all of them name it and its term. */
+interface MembersAnswer {
+  readonly members: readonly { readonly id: string; readonly place: number | null }[];
+}
+
+/** A follower tells who leads a moment before its own key is in the queue. */
+async function standsInQueue(one: Sidecar): Promise<boolean> {
+  const { members } = (await one.get<MembersAnswer>('/members')).body;
+  return members.some(({ id, place }) => id === one.id && place !== null);
+}
+
+/** Waits until exactly one of these leads, all of them name it and its term, and its followers stand in the queue. */
 export async function agreement(
   sidecars: readonly Sidecar[],
   withinMs = agreeWithinMs,
@@ -52,7 +62,9 @@ export async function agreement(
       const agreed = answers.every(
         ({ body }) => body.leader?.id === leader.id && body.leader.fencingToken === token,
       );
-      return agreed && { leader, token, others: sidecars.filter((one) => one !== leader) };
+      const followers = sidecars.filter((_, index) => answers[index]!.body.role === 'follower');
+      const stand = agreed && (await Promise.all(followers.map(standsInQueue))).every(Boolean);
+      return stand && { leader, token, others: sidecars.filter((one) => one !== leader) };
     },
     { withinMs, what: `one leader among ${sidecars.map(({ id }) => id).join(', ')}` },
   );
