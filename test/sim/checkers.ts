@@ -287,7 +287,9 @@ export class Checkers {
       return this.#violated('no name is served that may be dead', `${who}, ${ageMs} ms old`);
     }
     const { goneAt } = etcd.lives.get(leader!.token) ?? { goneAt: 0 };
-    if (goneAt !== null && goneAt < now() - observedAgeMs / life.process.rate) {
+    // Its clock may have been ahead when it sent what it knows this from, and no longer be.
+    const freshAt = now() - observedAgeMs / life.process.rate - mostAheadMs;
+    if (goneAt !== null && goneAt < freshAt) {
       const what = `${who}, gone since ${Math.round(goneAt)}`;
       this.#violated('no name is served that may be dead', what);
     }

@@ -3,7 +3,7 @@
 //   npm run sim -- --schedules 2000 --seed 1     seeds 1 to 2000
 //   npm run sim -- --replay 17                   one schedule, told from its beginning to its end
 //   npm run sim -- --only pause,cut              nothing else befalls anybody
-import { parseArgs } from 'node:util';
+import { Command, InvalidArgumentError } from 'commander';
 import { buildSimulation } from './bundle.ts';
 import { discard, simulate, type Tally } from './runner.ts';
 import { scheduleMs, scheduleOf, type Focus, type Happening, type Schedule } from './schedule.ts';
@@ -13,22 +13,35 @@ import { runSchedule } from './world.ts';
 /** So many failing schedules are told; of the others, the seeds must do. */
 const mostTold = 3;
 
-const { values } = parseArgs({
-  options: {
-    schedules: { type: 'string', default: '2000' },
-    seed: { type: 'string', default: '1' },
-    threads: { type: 'string', default: '2' },
-    replay: { type: 'string' },
-    only: { type: 'string' },
-    'takeover-delay-ms': { type: 'string' },
-  },
-});
+interface Arguments {
+  readonly schedules: number;
+  readonly seed: number;
+  readonly threads: number;
+  readonly replay?: number;
+  readonly only?: readonly Happening['kind'][];
+  readonly takeoverDelayMs?: number;
+}
+
+function count(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('a whole number, please.');
+  return Number(text);
+}
+
+const values = new Command('sim')
+  .option('--schedules <n>', 'how many, one for each seed', count, 2000)
+  .option('--seed <n>', 'the first one', count, 1)
+  .option('--threads <n>', 'to run them on', count, 2)
+  .option('--replay <seed>', 'tell this one from its beginning to its end, and run no other', count)
+  .option('--only <kinds>', 'a comma list: nothing else befalls anybody', (text) => text.split(','))
+  .option('--takeover-delay-ms <n>', 'of every sidecar, whatever the seed says', count)
+  .parse(process.argv)
+  .opts<Arguments>();
 
 const focusOf = (): Focus => {
-  const delay = values['takeover-delay-ms'];
+  const { only, takeoverDelayMs } = values;
   return {
-    ...(values.only === undefined ? {} : { kinds: values.only.split(',') as Happening['kind'][] }),
-    ...(delay === undefined ? {} : { setup: { takeoverDelayMs: Number(delay) } }),
+    ...(only === undefined ? {} : { kinds: only }),
+    ...(takeoverDelayMs === undefined ? {} : { setup: { takeoverDelayMs } }),
   };
 };
 
@@ -60,13 +73,12 @@ function summarise(tally: Tally): void {
 
 async function runMany(): Promise<void> {
   const file = await buildSimulation('main');
-  const [firstSeed, count, threads] = [values.seed, values.schedules, values.threads].map(Number);
   try {
     const wanted = {
       file,
-      firstSeed: firstSeed!,
-      count: count!,
-      threads: threads!,
+      firstSeed: values.seed,
+      count: values.schedules,
+      threads: values.threads,
       focus: focusOf(),
     };
     const tally = await simulate(wanted);
@@ -85,4 +97,4 @@ async function runMany(): Promise<void> {
 }
 
 if (values.replay === undefined) await runMany();
-else await tell(scheduleOf(Number(values.replay), focusOf()));
+else await tell(scheduleOf(values.replay, focusOf()));
