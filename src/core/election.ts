@@ -173,8 +173,10 @@ function onReleased(
     return election;
   }
   if (event.kind === 'released') {
-    const queue = election.queue === null ? null : forget(election.queue, event.createRevision);
-    return { ...election, queue, candidacy: idle(now) };
+    const { queue } = election;
+    const led = candidacy.ending !== null;
+    const after = queue === null ? null : forget(queue, event.createRevision, led, now);
+    return { ...election, queue: after, candidacy: idle(now) };
   }
   const failures = candidacy.failures + 1;
   const retryAt = now + retryDelayMs(failures, timing.ttlMs, event.jitter);

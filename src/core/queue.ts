@@ -94,11 +94,24 @@ export function apply(queue: Queue, change: Change, now: Millis): Queue {
   return succeed(queue, next, now, 'seamless');
 }
 
-/** Takes our own key out, once etcd has said that it is gone: the watch will tell us again, later. */
-export const forget = (queue: Queue, createRevision: Revision): Queue => ({
-  ...queue,
-  candidates: queue.candidates.filter((candidate) => candidate.createRevision !== createRevision),
-});
+/**
+ * Takes our own key out, once etcd has said that it is gone: the watch will tell us again, later. `ledWithIt`: with it
+ * ended a term of ours, and nobody knows better than we that it ended cleanly.
+ */
+export function forget(
+  queue: Queue,
+  createRevision: Revision,
+  ledWithIt: boolean,
+  now: Millis,
+): Queue {
+  const next = {
+    ...queue,
+    candidates: queue.candidates.filter((candidate) => candidate.createRevision !== createRevision),
+  };
+  if (leaderOf(queue)?.createRevision !== createRevision) return next;
+  const predecessor = ledWithIt ? { clean: true, goneAt: now, seen: true } : queue.predecessor;
+  return { ...next, leaderSeenAt: now, predecessor };
+}
 
 /**
  * Remembers who led before. After a seamless step the old leader is the predecessor; where revisions were

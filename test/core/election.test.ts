@@ -292,6 +292,28 @@ describe('stepping down', () => {
   });
 });
 
+describe('after a term of our own', () => {
+  it('the gap before our next one counts from there, not from who led before', () => {
+    const story = leading()
+      .at(100, stepDown({ standBackUntil: 2000 }))
+      .released(110, 5)
+      .tick(2000)
+      .changed(2005, change(9, { candidates: [mine(9)] }))
+      .joined(2010, 9, snapshot(9, mine(9)));
+    expect(story.claim).toBe(9);
+    const elected = story.effects.filter((effect) => effect.kind === 'elected').at(-1);
+    expect(elected?.term.leaderlessMs).toBe(1900);
+  });
+
+  it('our successor leads since then, until it says so itself', () => {
+    const story = leading();
+    story.changed(50, change(6, { candidates: [candidate('b', 6)] }));
+    story.at(100, stepDown({ standBackUntil: 5000 })).released(110, 5);
+    const { leader } = reportOf(story.election, story.ground, 120);
+    expect(leader).toMatchObject({ id: 'b', since: null, seenAt: 110 });
+  });
+});
+
 describe('not campaigning', () => {
   it('with a negative priority', () => {
     const story = new Story({ priority: -1 }).lease(10, lease(4750)).observed(20, snapshot(5));

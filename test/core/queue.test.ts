@@ -66,7 +66,30 @@ describe('a queue', () => {
 
   it('forgets our own key once etcd has said that it is gone', () => {
     const queue = queueOf(mine(8), candidate('b', 9));
-    expect(ownOf(forget(queue, mine(8).createRevision), leaseId(ours))).toBeNull();
+    const forgotten = forget(queue, mine(8).createRevision, true, 250);
+    expect(ownOf(forgotten, leaseId(ours))).toBeNull();
+    expect(forgotten).toMatchObject({
+      leaderSeenAt: 250,
+      predecessor: { clean: true, goneAt: 250, seen: true },
+    });
+  });
+
+  it('remembers who led before us where we withdraw without having led, or from further back', () => {
+    const seen = apply(
+      queueOf(candidate('a', 6), mine(8)),
+      change(12, { removedCandidates: ['a'] }),
+      200,
+    );
+    const withdrawn = forget(seen, mine(8).createRevision, false, 250);
+    expect(withdrawn).toMatchObject({
+      leaderSeenAt: 250,
+      predecessor: { clean: false, goneAt: 200, seen: true },
+    });
+    const queue = queueOf(candidate('a', 6), mine(8));
+    expect(forget(queue, mine(8).createRevision, false, 250)).toMatchObject({
+      leaderSeenAt: queue.leaderSeenAt,
+      predecessor: queue.predecessor,
+    });
   });
 });
 
