@@ -38,15 +38,21 @@ export function readBody(request: IncomingMessage, limitBytes: number): Promise<
   });
 }
 
-/** The text of a JSON body and its value; refuses another content type, and text that is not JSON. */
+/**
+ * JSON, and what programs call a body of which nobody has said what it is: nothing, or as curl and fetch do. A page of
+ * another origin can send these too; it is refused for where it comes from (guards.ts), not for this.
+ */
+const readAsJson = /^(application\/(json|x-www-form-urlencoded|octet-stream)|text\/plain)? *(;|$)/i;
+
+/** The text of a JSON body and its value; refuses what says that it is something else, and text that is not JSON. */
 export async function readJson(
   asked: Pick<Asked, 'header' | 'body'>,
   limitBytes: number,
 ): Promise<{ readonly text: string; readonly value: unknown }> {
   const body = await asked.body(limitBytes);
-  const contentType = asked.header('content-type');
-  if (!/^application\/json *(;|$)/i.test(contentType ?? '')) {
-    const detail = `send Content-Type: application/json, not ${quoted(contentType ?? '')}`;
+  const contentType = asked.header('content-type') ?? '';
+  if (!readAsJson.test(contentType)) {
+    const detail = `send Content-Type: application/json, not ${quoted(contentType)}`;
     throw new Refusal(415, 'unsupported_media_type', detail);
   }
   try {

@@ -111,6 +111,11 @@ describe('who is let in', () => {
         status: 403,
         body: { code: 'forbidden_origin' },
       });
+      for (const [method, path] of writes) {
+        const form = { ...headers, 'content-type': 'application/x-www-form-urlencoded' };
+        const answer = await ask(path, { method, headers: form });
+        expect(answer, path).toMatchObject({ status: 403, body: { code: 'forbidden_origin' } });
+      }
     }
     for (const host of ['evil.example', 'evil.example:4041', '127.0.0.1.evil.example']) {
       expect(await put({ host })).toMatchObject({ status: 403, body: { code: 'forbidden_host' } });
@@ -181,7 +186,7 @@ describe('a body', () => {
   it('is JSON where it is read, and no larger than it may be', async () => {
     const { store, asked } = noting();
     const ask = await serve(leading(), { store });
-    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data']) {
+    for (const type of ['application/xml', 'application/jsonp', 'multipart/form-data', 'text/']) {
       for (const path of ['/step-down', '/journal']) {
         const question = { method: 'POST', headers: { 'content-type': type }, body: '{}' };
         expect(await ask(path, question)).toMatchObject({
@@ -190,6 +195,8 @@ describe('a body', () => {
         });
       }
     }
+    const named = { method: 'POST', headers: { 'content-type': 'text/plain' }, body: 'reason=x' };
+    expect(await ask('/step-down', named)).toMatchObject({ body: { code: 'malformed_request' } });
     const most = Buffer.alloc(1_048_576, 0x20);
     expect((await ask('/state/k', { method: 'PUT', body: most })).status).toBe(200);
     const more = Buffer.alloc(1_048_577, 0x20);
@@ -205,6 +212,24 @@ describe('a body', () => {
       });
     }
     expect(asked.length).toBe(1);
+  });
+
+  it('is taken for JSON where a client has set what curl and fetch set by themselves', async () => {
+    const { store, asked } = noting();
+    const ask = await serve(leading(), { store });
+    for (const headers of [
+      {},
+      { 'content-type': 'application/x-www-form-urlencoded' },
+      { 'content-type': 'text/plain;charset=UTF-8' },
+      { 'content-type': 'application/octet-stream' },
+      { 'content-type': 'Application/JSON; charset=utf-8' },
+    ] as Record<string, string>[]) {
+      const entry = { method: 'POST', headers, body: '{"a":1}' };
+      expect((await ask('/journal', entry)).status, JSON.stringify(headers)).toBe(201);
+      const foreign = { ...entry, headers: { ...headers, origin: 'https://evil.example' } };
+      expect((await ask('/journal', foreign)).status).toBe(403);
+    }
+    expect(asked.length).toBe(5);
   });
 });
 
