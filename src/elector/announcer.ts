@@ -66,7 +66,8 @@ export class Announcer {
 
   /** Why the leader changed, as far as this instance can know. */
   #causeOf(report: Report, previous: Said['leader']): Cause {
-    if (report.token !== null || previous === null) return 'elected';
+    if (report.token !== null) return 'elected';
+    if (previous === null) return report.leader === null ? 'unknown' : 'elected';
     const ownEnd = this.#lastEnd.get(report.election);
     if (ownEnd?.token === previous.token) return ownEnd.cause;
     if (report.role === 'unknown') return 'etcd_unreachable';
