@@ -204,7 +204,7 @@ function judgePromises(claims: readonly Answer[], { law, docket, excused, faults
     // A claim that was stale already is judged as that.
     if (worstMs <= 0 || claim.sentAt > against.receivedAt) continue;
     const where = endedEarly.has(claim.claims!) ? excused : docket;
-    where.add('promise broken', claim.receivedAt, { answer: claim, against, worstMs });
+    where.add('promise broken', against.receivedAt, { answer: claim, against, worstMs });
   }
 }
 

@@ -52,9 +52,11 @@ export function describeViolation(violation: Violation, startedAt: number): stri
   const { rule, during, count, worstMs, answer, against } = violation;
   const times = count === 1 ? '' : `, ${count} answers`;
   const head = `${rule}, during ${during || 'no fault'}: by ${worstMs.toFixed(1)} ms${times}`;
+  const promised = rule === 'promise broken' ? `, valid for ${answer?.validForMs} ms` : '';
+  const when = rule === 'promise broken' ? 'within that' : 'before that';
   const evidence = [
-    answer === null ? '' : `; ${told(answer, startedAt)}`,
-    against === null ? '' : `, but before that ${told(against, startedAt)}`,
+    answer === null ? '' : `; ${told(answer, startedAt)}${promised}`,
+    against === null ? '' : `, but ${when} ${told(against, startedAt)}`,
   ];
   return head + evidence.join('');
 }
