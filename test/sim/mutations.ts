@@ -109,7 +109,7 @@ export const mutations: readonly Mutation[] = [
         put: '',
       },
     ],
-    focus: { kinds: ['slow', 'revoke wrongly', 'deny lease', 'cut'] },
+    focus: { kinds: ['slow', 'revoke wrongly'] },
   },
   {
     name: 'a late renewal revives a lapsed term',
