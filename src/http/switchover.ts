@@ -5,33 +5,18 @@ import {
   fencingToken,
   memberId,
   type Candidate,
-  type ElectionName,
   type FencingToken,
   type Snapshot,
 } from '../core/model.ts';
 import type { LeaderReport, Report } from '../core/report.ts';
 import { memberName, readFields } from './bodies.ts';
 import { json, type AskedLocally, type Reply } from './exchange.ts';
-import type { Inputs, LocalInputs } from './inputs.ts';
+import type { Inputs } from './inputs.ts';
 import { quoted, Refusal, type ProblemCode } from './problems.ts';
 import { actorOf, leaderOrNull, reasonField, steppingDownWithinMs } from './verbs.ts';
 import { comesWithinMs, until } from './waiting.ts';
 
 const cannot = (code: ProblemCode, detail: string): Refusal => new Refusal(409, code, detail);
-
-async function snapshotOf(election: ElectionName, local: LocalInputs): Promise<Snapshot> {
-  const [snapshot] = (await local.coordinator.observe([election])).value;
-  if (snapshot === undefined) throw new Error('every election asked for is answered');
-  return snapshot;
-}
-
-/** Whether it is absent from a queue that is led, and nothing that is known keeps it from standing there in a moment. */
-function mayBeOnTheWay({ candidates, control, members }: Snapshot, to: string): boolean {
-  if (control !== null || candidates.length === 0) return false;
-  if (candidates.some(({ id }) => id === to)) return false;
-  const member = members.find(({ id }) => id === to);
-  return member === undefined || (member.healthy && member.priority >= 0);
-}
 
 /** Why somebody who does not stand in the queue cannot take over. */
 function notStanding({ members, candidates }: Snapshot, to: string): Refusal {
@@ -78,6 +63,32 @@ function handsOver(snapshot: Snapshot, to: string): Candidate {
   throw cannot('foreign_candidate', detail);
 }
 
+/** What is said of a member that was only just started, until it stands in the queue. */
+const mayPass: ReadonlySet<string> = new Set<ProblemCode>(['unknown_member', 'not_a_candidate']);
+
+/** As `handsOver` of a fresh read; where the member may be on its way into the queue, it is waited for and read anew. */
+async function whoHandsOver(
+  { inputs, local, report }: AskedLocally,
+  to: string,
+): Promise<Candidate> {
+  const { election } = report;
+  const judge = async (): Promise<Candidate> => {
+    const [snapshot] = (await local.coordinator.observe([election])).value;
+    if (snapshot === undefined) throw new Error('every election asked for is answered');
+    return handsOver(snapshot, to);
+  };
+  try {
+    return await judge();
+  } catch (failure) {
+    if (!(failure instanceof Refusal && mayPass.has(failure.problem.code))) throw failure;
+  }
+  const { elections } = inputs;
+  const stands = (): true | null =>
+    elections.report(election).candidates.some(({ id }) => id === to) || null;
+  await until(elections, stands, comesWithinMs);
+  return judge();
+}
+
 /** A report that names a leader of a later term than `token`. */
 function nextTerm(report: Report, token: FencingToken): (Report & { leader: LeaderReport }) | null {
   const { leader } = report;
@@ -96,14 +107,7 @@ export async function switchover(asked: AskedLocally): Promise<Reply> {
   const { elections } = inputs;
   const { election } = asked.report;
   const { to, reason } = await readFields(asked, { to: memberName, reason: reasonField });
-  let snapshot = await snapshotOf(election, local);
-  if (mayBeOnTheWay(snapshot, to)) {
-    const stands = (): true | null =>
-      elections.report(election).candidates.some(({ id }) => id === to) || null;
-    await until(elections, stands, comesWithinMs);
-    snapshot = await snapshotOf(election, local);
-  }
-  const leader = handsOver(snapshot, to);
+  const leader = await whoHandsOver(asked, to);
   const token = fencingToken(leader.createRevision);
   const limitMs = steppingDownWithinMs(local);
   const own = elections.report(election);
