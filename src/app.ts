@@ -1,7 +1,7 @@
 // The composition root, the only file that knows everybody: builds the parts from a configuration, wires them, starts
 // them and stops them in order. It decides nothing.
 import { AppSide, type RunOptions } from './app-side/app-side.ts';
-import { SystemClock } from './clock.ts';
+import { SystemClock } from './process/clock.ts';
 import { hostInUrl, isLocalOnly, isWildcard } from './config/addresses.ts';
 import { describe, withBoundPort, type Configuration } from './config/configuration.ts';
 import { certificateWarnings, type Credentials } from './config/files.ts';
@@ -9,22 +9,22 @@ import { settings } from './config/settings.ts';
 import { AssertionFailure } from './core/assert.ts';
 import { electionName, memberId } from './core/model.ts';
 import { Elector } from './elector/elector.ts';
-import { etcdAccess } from './etcd-access.ts';
+import { etcdAccess } from './etcd/access.ts';
 import { EtcdCoordinator } from './etcd/coordinator.ts';
 import { newLeaseId } from './etcd/lease-id.ts';
 import { createApplication } from './http/application.ts';
 import { createEvents } from './http/events.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { listen, type Listening, type ServerTls } from './http/listen.ts';
-import { LoopDelay } from './loop-delay.ts';
+import { LoopDelay } from './process/loop-delay.ts';
 import type { Clock, Coordinator, RequestObserver } from './ports.ts';
 import { PeerWatch } from './peers/watch.ts';
-import { notifyServiceManager } from './service-manager.ts';
+import { notifyServiceManager } from './process/service-manager.ts';
 import { createLog, type Log } from './telemetry/log.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { logNotices } from './telemetry/notices.ts';
 import { createTraces } from './telemetry/traces.ts';
-import { version } from './version.ts';
+import { version } from './process/version.ts';
 
 /** A running sidecar. */
 export interface Sidecar {

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { z } from 'zod';
 import { revision, type Revision } from '../core/model.ts';
 import { ElectordError } from '../errors.ts';
-import type { ArchivedKey } from '../etcd-access.ts';
+import type { ArchivedKey } from '../etcd/access.ts';
 
 const formatVersion = 1;
 

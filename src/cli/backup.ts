@@ -5,7 +5,7 @@ import { rename, rm, stat } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { electionName } from '../core/model.ts';
-import type { Archive } from '../etcd-access.ts';
+import type { Archive } from '../etcd/access.ts';
 import { BackupWriter } from './backup-file.ts';
 import { exitCodes } from './exit-codes.ts';
 import { ElectordError } from '../errors.ts';

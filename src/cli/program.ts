@@ -3,7 +3,7 @@
 // should not wait for etcd's client.
 import { Command, CommanderError, Option } from 'commander';
 import { settings } from '../config/settings.ts';
-import { version } from '../version.ts';
+import { version } from '../process/version.ts';
 import type { BackupFlags } from './backup.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Flags } from './load.ts';
@@ -63,7 +63,7 @@ function build(choose: (action: Action) => void): Command {
     .argument('[args...]')
     .allowUnknownOption()
     .passThroughOptions()
-    .action((args: string[]) => choose(async () => (await import('./dev/dev.ts')).devPart(args)));
+    .action((args: string[]) => choose(async () => (await import('../dev/dev.ts')).devPart(args)));
   return program;
 }
 
@@ -94,7 +94,7 @@ const isAboutEtcd = (name: string): boolean =>
   ['config', 'election', 'prefix'].includes(name) || name.startsWith('etcd');
 
 async function startDev(once: boolean): Promise<number> {
-  const { dev } = await import('./dev/dev.ts');
+  const { dev } = await import('../dev/dev.ts');
   const entry = process.argv[1] ?? '';
   return dev({ once, entry, stdout: process.stdout, stderr: process.stderr });
 }

@@ -6,7 +6,7 @@ import { checkBackup, recordsOf, UnusableBackup, type BackupHeader } from './bac
 import { exitCodes } from './exit-codes.ts';
 import { complain, UnusableArgument } from './operator.ts';
 import { withArchive } from './with-archive.ts';
-import type { Archive } from '../etcd-access.ts';
+import type { Archive } from '../etcd/access.ts';
 import type { Flags } from './load.ts';
 
 export interface RestoreFlags {

@@ -2,7 +2,8 @@
 // failures become a sentence and an exit code.
 import type { Configuration } from '../config/configuration.ts';
 import { formatFaults } from '../config/faults.ts';
-import { openArchive, type Archive } from '../etcd-access.ts';
+import { openArchive, type Archive } from '../etcd/access.ts';
+import { SystemClock } from '../process/clock.ts';
 import { exitCodes } from './exit-codes.ts';
 import { load, type Flags } from './load.ts';
 import { guarded } from './operator.ts';
@@ -19,7 +20,7 @@ export async function withArchive(
   }
   const { configuration, credentials } = loaded;
   return guarded({}, async () => {
-    const archive = openArchive(configuration, credentials);
+    const archive = openArchive(configuration, credentials, new SystemClock());
     try {
       return await run(archive, configuration);
     } finally {

@@ -2,7 +2,7 @@
 // word holds, counted on the monotonic clock from before it was asked for; whatever happens to the sidecar, the network,
 // the wall clock or this process. It does not promise that work which was begun in time ends in time: pass the fencing
 // token on to whatever you write to.
-import { SystemClock } from '../clock.ts';
+import { SystemClock } from '../process/clock.ts';
 import { sidecarAddress, standardUrl } from './address.ts';
 import { AppClient, type Client } from './app-client.ts';
 import { Operator } from './operator.ts';

@@ -9,7 +9,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { AppChecker } from '../../src/app-side/check.ts';
 import { Guardian } from '../../src/app-side/guardian.ts';
 import type { AppCheck } from '../../src/app-side/probe.ts';
-import { SystemClock } from '../../src/clock.ts';
+import { SystemClock } from '../../src/process/clock.ts';
 import { untilGone } from '../harness/process-groups.ts';
 import { eventually } from '../harness/wait.ts';
 

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { GuardedApp } from '../../src/app-side/guarded-app.ts';
 import { Guardian } from '../../src/app-side/guardian.ts';
 import type { Hook } from '../../src/app-side/hooks.ts';
-import { SystemClock } from '../../src/clock.ts';
+import { SystemClock } from '../../src/process/clock.ts';
 import {
   electionName,
   fencingToken,

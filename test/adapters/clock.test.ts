@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { SystemClock } from '../../src/clock.ts';
-import { LoopDelay } from '../../src/loop-delay.ts';
+import { SystemClock } from '../../src/process/clock.ts';
+import { LoopDelay } from '../../src/process/loop-delay.ts';
 
 /** A machine whose three clocks are moved by hand. */
 function machine() {

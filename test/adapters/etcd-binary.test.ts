@@ -13,8 +13,8 @@ import { arch, platform } from 'node:process';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { EtcdNotFoundError, findEtcd } from '../../src/cli/dev/etcd-binary.ts';
-import { cachedFolder, etcdVersion, installIntoCache } from '../../src/cli/dev/etcd-cache.ts';
+import { EtcdNotFoundError, findEtcd } from '../../src/dev/etcd-binary.ts';
+import { cachedFolder, etcdVersion, installIntoCache } from '../../src/dev/etcd-cache.ts';
 import {
   candidateSources,
   parseDeb822Sources,
@@ -23,10 +23,10 @@ import {
   readAptSources,
   renderSource,
   versionOnOffer,
-} from '../../src/cli/dev/etcd-debian.ts';
-import { isServing, startEtcd } from '../../src/cli/dev/etcd-process.ts';
-import { pinnedReleases, unpackRelease } from '../../src/cli/dev/etcd-release.ts';
-import type { Pins } from '../../src/cli/dev/etcd-release.ts';
+} from '../../src/dev/etcd-debian.ts';
+import { isServing, startEtcd } from '../../src/dev/etcd-process.ts';
+import { pinnedReleases, unpackRelease } from '../../src/dev/etcd-release.ts';
+import type { Pins } from '../../src/dev/etcd-release.ts';
 import { etcdBinaries } from '../harness/binaries.ts';
 import { eventually } from '../harness/wait.ts';
 
@@ -380,7 +380,7 @@ exec '${etcd}' "$@"
           const started = await startEtcd({ binary: ${JSON.stringify(etcd)} });
           console.log(started.clientUrl);
           ${how === 'process.exit' ? 'process.exit(0);' : ''}`,
-        resolveDir: join(import.meta.dirname, '../../src/cli/dev'),
+        resolveDir: join(import.meta.dirname, '../../src/dev'),
         loader: 'ts',
       },
       bundle: true,

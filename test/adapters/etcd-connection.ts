@@ -1,7 +1,7 @@
 // A coordinator on a real etcd for the tests of the adapter, with a record of its requests, and the few things that
 // these tests do with it over and over. It has no behaviour of its own.
 import { randomBytes } from 'node:crypto';
-import { SystemClock } from '../../src/clock.ts';
+import { SystemClock } from '../../src/process/clock.ts';
 import { electionName, leaseId, memberId, type LeaseId } from '../../src/core/model.ts';
 import { EtcdCoordinator, type EtcdOptions } from '../../src/etcd/coordinator.ts';
 import type { WatchNotice } from '../../src/ports.ts';

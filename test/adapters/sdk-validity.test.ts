@@ -2,7 +2,7 @@
 // a claim counts from when it was asked for, and nothing that came late can begin or prolong it.
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { SystemClock } from '../../src/clock.ts';
+import { SystemClock } from '../../src/process/clock.ts';
 import { AppClient } from '../../src/sdk/app-client.ts';
 import { LeadershipLost, NotLeader, SidecarUnreachable } from '../../src/sdk/errors.ts';
 import { Knowledge, type Leadership } from '../../src/sdk/knowledge.ts';

@@ -7,8 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { electionName, fencingToken, memberId, revision } from '../../src/core/model.ts';
 import type { Report } from '../../src/core/report.ts';
 import type { Elections, Notice } from '../../src/ports.ts';
-import { notifyServiceManager } from '../../src/service-manager.ts';
-import type { ServiceManager } from '../../src/service-manager.ts';
+import { notifyServiceManager } from '../../src/process/service-manager.ts';
+import type { ServiceManager } from '../../src/process/service-manager.ts';
 import { openNotifySocket, systemdTools } from '../harness/systemd.ts';
 import type { NotifySocket } from '../harness/systemd.ts';
 import { eventually, within } from '../harness/wait.ts';

@@ -1,5 +1,5 @@
 // Real etcd as a subject of the contract: the production coordinator, and etcdctl for what an administrator does.
-import { SystemClock } from '../../src/clock.ts';
+import { SystemClock } from '../../src/process/clock.ts';
 import { EtcdCoordinator } from '../../src/etcd/coordinator.ts';
 import { newLeaseId } from '../../src/etcd/lease-id.ts';
 import type { EtcdSeries } from '../harness/binaries.ts';

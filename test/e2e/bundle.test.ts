@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { spawnGuarded } from '../../src/cli/dev/etcd-child.ts';
+import { spawnGuarded } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
 import { reservePorts } from '../harness/ports.ts';
 import { eventually } from '../harness/wait.ts';

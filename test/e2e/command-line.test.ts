@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { spawnGuarded, type ChildExit } from '../../src/cli/dev/etcd-child.ts';
+import { spawnGuarded, type ChildExit } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import { startRelay } from '../harness/relay.ts';

@@ -4,7 +4,7 @@ import { copyFile, chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { spawnGuarded, type ChildExit, type GuardedChild } from '../../src/cli/dev/etcd-child.ts';
+import { spawnGuarded, type ChildExit, type GuardedChild } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
 import { debianPackages } from '../harness/debian-package.ts';
 import type { Sidecar } from '../harness/sidecar.ts';

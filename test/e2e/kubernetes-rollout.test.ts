@@ -3,7 +3,7 @@
 // script of deploy/kubernetes/base, then SIGTERM. The controllers themselves are not here, only their order.
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { runCommand } from '../../src/cli/dev/etcd-command.ts';
+import { runCommand } from '../../src/dev/etcd-command.ts';
 import { projectFolder } from '../harness/binaries.ts';
 import { startEtcdCluster } from '../harness/etcd.ts';
 import type { EtcdCluster } from '../harness/etcd.ts';

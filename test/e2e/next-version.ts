@@ -26,7 +26,7 @@ const changes: readonly Patch[] = [
   { file: 'src/core/model.ts', find: "'resigned',", put: `'resigned', '${nextCause}',` },
   { file: 'src/http/verbs.ts', find: "cause: 'resigned'", put: `cause: '${nextCause}'` },
   {
-    file: 'src/version.ts',
+    file: 'src/process/version.ts',
     find: "=== 'string' ? __ELECTORD_VERSION__",
     put: "=== 'string' ? `${__ELECTORD_VERSION__}-next`",
   },

@@ -4,7 +4,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { spawnGuarded, type ChildExit, type GuardedChild } from '../../src/cli/dev/etcd-child.ts';
+import { spawnGuarded, type ChildExit, type GuardedChild } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
 import { childrenOf, membersOf, untilGone } from '../harness/process-groups.ts';
 import { monotonicMs } from '../harness/sidecar.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { connect, operate, type Client } from '../../src/sdk/client.ts';
-import { spawnGuarded } from '../../src/cli/dev/etcd-child.ts';
+import { spawnGuarded } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
 import { nodeInstallWithinMs, nodeOfLine } from '../harness/node-line.ts';
 import { reservePort } from '../harness/ports.ts';

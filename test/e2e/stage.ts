@@ -1,7 +1,7 @@
 // What the end-to-end tests have in common: one etcd for a file, sidecars of the built program that are gone after each
 // test, and the question who leads, asked of all of them. It never reads the program's source.
-import { spawnGuarded, type GuardedChild } from '../../src/cli/dev/etcd-child.ts';
-import { etcdEnvironment } from '../../src/cli/dev/etcd-cache.ts';
+import { spawnGuarded, type GuardedChild } from '../../src/dev/etcd-child.ts';
+import { etcdEnvironment } from '../../src/dev/etcd-cache.ts';
 import { etcdBinaries } from '../harness/binaries.ts';
 import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../harness/etcd.ts';
 import {

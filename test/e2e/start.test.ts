@@ -7,7 +7,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import { picture, Screen, type View } from '../../src/cli/dev/screen.ts';
+import { picture, Screen, type View } from '../../src/dev/screen.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 /** On a machine without etcd, the first run fetches one. */

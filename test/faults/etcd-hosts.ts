@@ -2,10 +2,10 @@
 // ever cuts off, from which etcdctl is run.
 import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { etcdEnvironment } from '../../src/cli/dev/etcd-cache.ts';
-import type { EtcdBinaries } from '../../src/cli/dev/etcd-cache.ts';
-import type { GuardedChild } from '../../src/cli/dev/etcd-child.ts';
-import { complaint } from '../../src/cli/dev/etcd-command.ts';
+import { etcdEnvironment } from '../../src/dev/etcd-cache.ts';
+import type { EtcdBinaries } from '../../src/dev/etcd-cache.ts';
+import type { GuardedChild } from '../../src/dev/etcd-child.ts';
+import { complaint } from '../../src/dev/etcd-command.ts';
 import { eventually } from '../harness/wait.ts';
 import { Firewall } from './firewall.ts';
 import { runOn, startOn } from './hosts.ts';

@@ -2,7 +2,7 @@
 // one step, and every rule counts the packets that it met, so that a cut can be shown to have cut something.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { complaint, runCommand } from '../../src/cli/dev/etcd-command.ts';
+import { complaint, runCommand } from '../../src/dev/etcd-command.ts';
 import { debianPackages } from '../harness/debian-package.ts';
 import type { Host } from './hosts.ts';
 import { runOn } from './hosts.ts';

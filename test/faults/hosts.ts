@@ -5,10 +5,10 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { spawnGuarded } from '../../src/cli/dev/etcd-child.ts';
-import type { GuardedChild } from '../../src/cli/dev/etcd-child.ts';
-import { complaint, runCommand } from '../../src/cli/dev/etcd-command.ts';
-import type { CommandResult } from '../../src/cli/dev/etcd-command.ts';
+import { spawnGuarded } from '../../src/dev/etcd-child.ts';
+import type { GuardedChild } from '../../src/dev/etcd-child.ts';
+import { complaint, runCommand } from '../../src/dev/etcd-command.ts';
+import type { CommandResult } from '../../src/dev/etcd-command.ts';
 
 /** One host: a network namespace with one interface. */
 export interface Host {

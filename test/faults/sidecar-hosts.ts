@@ -2,7 +2,7 @@
 // probes have seen. The last of the sidecars runs on a wall clock that can be stepped.
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ChildExit, GuardedChild } from '../../src/cli/dev/etcd-child.ts';
+import type { ChildExit, GuardedChild } from '../../src/dev/etcd-child.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { parseAnswer } from './answer-line.ts';

@@ -1,8 +1,8 @@
 // The etcd programs that the tests run on, 3.4 and 3.5, found or fetched once for a run and kept in
 // the project's cache. A machine where they cannot be had fails the run; nothing is ever skipped.
 import { join } from 'node:path';
-import { findEtcd } from '../../src/cli/dev/etcd-binary.ts';
-import type { EtcdBinaries } from '../../src/cli/dev/etcd-binary.ts';
+import { findEtcd } from '../../src/dev/etcd-binary.ts';
+import type { EtcdBinaries } from '../../src/dev/etcd-binary.ts';
 
 /** The series that every contract with etcd is tested on. */
 export type EtcdSeries = '3.4' | '3.5';

@@ -15,8 +15,8 @@ import {
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { complaint, runCommand } from '../../src/cli/dev/etcd-command.ts';
-import { parseDistribution } from '../../src/cli/dev/etcd-debian.ts';
+import { complaint, runCommand } from '../../src/dev/etcd-command.ts';
+import { parseDistribution } from '../../src/dev/etcd-debian.ts';
 import { projectFolder } from './binaries.ts';
 
 /** Packages unpacked into a folder as if it were the root of a system. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import ts from 'typescript';
 import { parse, parseAllDocuments, stringify } from 'yaml';
-import { complaint, runCommand } from '../../src/cli/dev/etcd-command.ts';
+import { complaint, runCommand } from '../../src/dev/etcd-command.ts';
 import { projectFolder } from './binaries.ts';
 import { debianPackages } from './debian-package.ts';
 

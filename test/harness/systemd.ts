@@ -5,8 +5,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { tmpdir } from 'node:os';
-import { spawnGuarded } from '../../src/cli/dev/etcd-child.ts';
-import { runCommand } from '../../src/cli/dev/etcd-command.ts';
+import { spawnGuarded } from '../../src/dev/etcd-child.ts';
+import { runCommand } from '../../src/dev/etcd-command.ts';
 import { debianPackages } from './debian-package.ts';
 import { eventually } from './wait.ts';
 

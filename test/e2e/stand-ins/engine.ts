@@ -5,9 +5,9 @@
 import { mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { complaint, runCommand } from '../../../src/cli/dev/etcd-command.ts';
-import { spawnGuarded } from '../../../src/cli/dev/etcd-child.ts';
-import type { GuardedChild } from '../../../src/cli/dev/etcd-child.ts';
+import { complaint, runCommand } from '../../../src/dev/etcd-command.ts';
+import { spawnGuarded } from '../../../src/dev/etcd-child.ts';
+import type { GuardedChild } from '../../../src/dev/etcd-child.ts';
 import { debianPackages } from '../../harness/debian-package.ts';
 import type { DebianPackages } from '../../harness/debian-package.ts';
 import { eventually } from '../../harness/wait.ts';

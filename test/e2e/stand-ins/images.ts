@@ -6,7 +6,7 @@ import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { existsSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { parse } from 'yaml';
-import { complaint, runCommand } from '../../../src/cli/dev/etcd-command.ts';
+import { complaint, runCommand } from '../../../src/dev/etcd-command.ts';
 import { etcdBinaries, projectFolder } from '../../harness/binaries.ts';
 import type { Engine } from './engine.ts';
 

@@ -9,7 +9,7 @@ export const version: string =
   typeof __ELECTORD_VERSION__ === 'string' ? __ELECTORD_VERSION__ : versionOfTheCheckout();
 
 function versionOfTheCheckout(): string {
-  const manifest: unknown = createRequire(import.meta.url)('../package.json');
+  const manifest: unknown = createRequire(import.meta.url)('../../package.json');
   const found = (manifest as { version?: unknown }).version;
   return typeof found === 'string' ? found : 'unknown';
 }

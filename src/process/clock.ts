@@ -3,8 +3,8 @@
 // dearer uptime; it never decides. A pause of a whole virtual machine is invisible from within: see guarantees.md.
 import { uptime } from 'node:os';
 import { performance } from 'node:perf_hooks';
-import type { Millis } from './core/model.ts';
-import type { Clock } from './ports.ts';
+import type { Millis } from '../core/model.ts';
+import type { Clock } from '../ports.ts';
 
 /** Where time comes from; replaced in tests. All in milliseconds. */
 export interface TimeSources {

@@ -1,6 +1,6 @@
 // How late the event loop runs: the worst lateness of a regular timer within the last seconds, and the lateness of the
 // one that is due right now. A loop that is blocked cannot answer; this tells the answer after it.
-import type { Millis } from './core/model.ts';
+import type { Millis } from '../core/model.ts';
 
 /** Often enough to see a block that could cost a round of renewals, rare enough to cost nothing. */
 const beatEveryMs = 200;

@@ -97,7 +97,7 @@ export async function devPart(args: readonly string[]): Promise<number> {
 
 /** In a checkout, below its git-ignored .cache; elsewhere where a user's caches belong. */
 function cacheDir(workingDirectory: string): string {
-  if (existsSync(join(workingDirectory, 'src/cli/dev/dev.ts'))) {
+  if (existsSync(join(workingDirectory, 'src/dev/dev.ts'))) {
     return join(workingDirectory, '.cache/etcd');
   }
   const { XDG_CACHE_HOME: xdg } = process.env;

@@ -4,8 +4,8 @@
 // It promises to be silent where no service manager listens, and never to be waited for by anything that decides.
 import { execFile } from 'node:child_process';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
-import type { Report } from './core/report.ts';
-import type { Elections, Notice } from './ports.ts';
+import type { Report } from '../core/report.ts';
+import type { Elections, Notice } from '../ports.ts';
 
 export interface ServiceManagerOptions {
   /** Of this process. The variables of the protocol are taken out, so that no child speaks in our name. */

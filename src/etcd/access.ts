@@ -1,0 +1,61 @@
+// How settings become a connection to etcd: the same for the sidecar and for the commands that need no sidecar.
+import type { Clock } from '../ports.ts';
+import { Archive } from './archive.ts';
+import type { EtcdOptions } from './coordinator.ts';
+
+export type { Archive, ArchivedKey } from './archive.ts';
+
+/** Where etcd is, and how long our lease lasts there. */
+export interface EtcdSettings {
+  readonly etcd: readonly string[];
+  readonly etcdUsername: string | null;
+  readonly prefix: string;
+  readonly ttlMs: number;
+}
+
+/** Something that is not to be printed by accident. */
+interface Hidden {
+  reveal(): string;
+}
+
+/** Who we are to etcd; PEM texts, null where there is none. */
+export interface EtcdCredentials {
+  readonly etcdCa: string | null;
+  readonly etcdCert: string | null;
+  readonly etcdKey: Hidden | null;
+  readonly etcdPassword: Hidden | null;
+}
+
+/** The credentials are asked for anew with every connection and login. */
+export function etcdAccess(
+  { etcd: endpoints, etcdUsername: username, prefix, ttlMs }: EtcdSettings,
+  credentials: () => EtcdCredentials,
+): Omit<EtcdOptions, 'clock' | 'observer'> {
+  const pem = (text: string | null): Buffer | null => (text === null ? null : Buffer.from(text));
+  return {
+    endpoints,
+    prefix,
+    ttlMs,
+    tls: () => {
+      const { etcdCa, etcdCert, etcdKey } = credentials();
+      return { ca: pem(etcdCa), certificate: pem(etcdCert), key: pem(etcdKey?.reveal() ?? null) };
+    },
+    login: () => {
+      const { etcdPassword } = credentials();
+      if (username === null || etcdPassword === null) return null;
+      return { username, password: etcdPassword.reveal() };
+    },
+  };
+}
+
+/** The archive of the elections under the configured prefix; the caller closes it. */
+export const openArchive = (
+  settings: EtcdSettings,
+  credentials: EtcdCredentials,
+  clock: Clock,
+): Archive =>
+  new Archive({
+    ...etcdAccess(settings, () => credentials),
+    clock,
+    observer: { requested: () => undefined },
+  });
