@@ -196,6 +196,7 @@ function elect(
     app: beside.app,
     appHealthy: beside.healthyAtFirst,
     whenAllUnhealthy: configuration.whenAllUnhealthy,
+    validation: 'cheap',
     random: Math.random,
     newLeaseId,
     onFatal,

@@ -29,6 +29,7 @@ import {
   type SessionEvent,
 } from '../core/session.ts';
 import { revokeAfterMs, type Timing } from '../core/timing.ts';
+import { validate, validateSession, type Validation } from '../core/validate.ts';
 import { LeaseLost } from '../errors.ts';
 import type { App, Clock, Coordinator, Elections, Notice, WatchNotice } from '../ports.ts';
 import { Announcer } from './announcer.ts';
@@ -45,6 +46,8 @@ export interface ElectorOptions {
   readonly appHealthy: boolean;
   /** Whether an unhealthy app may lead where the apps of all members are unhealthy. */
   readonly whenAllUnhealthy: 'lead' | 'none';
+  /** How closely every settled state is looked at. */
+  readonly validation: Validation;
   /** A number in [0, 1), for jitter. */
   readonly random: () => number;
   /** A lease id that nobody else uses: 63 random bits. */
@@ -207,7 +210,9 @@ export class Elector implements Elections {
     // What the clock has ended is ended before an answer can extend the lease: a claim never comes back to life.
     this.#settleDue();
     const before = this.#session;
-    const { session, effects } = stepSession(before, event, clock.now(), timing);
+    const now = clock.now();
+    const { session, effects } = stepSession(before, event, now, timing);
+    validateSession(session, now, timing);
     this.#session = session;
     this.#announcer.lease(before, session);
     // A lease that came, went or came back changes what every election may do; a mere extension does not.
@@ -221,6 +226,7 @@ export class Elector implements Elections {
     const seat = this.#seat(name);
     const now = this.#options.clock.now();
     const { election, effects } = stepElection(seat.election, event, this.#ground(), now);
+    validate(election, this.#ground(), now, this.#options.validation);
     seat.election = election;
     seat.wakeAt = wakeElectionAt(election, this.#ground(), now);
     for (const effect of effects) this.#perform(name, effect, now);

@@ -89,6 +89,7 @@ describe('electors on a real etcd', { timeout: 60_000 }, () => {
       app: null,
       appHealthy: true,
       whenAllUnhealthy: 'none',
+      validation: 'all',
       random: Math.random,
       newLeaseId,
       onFatal: (failure) => {

@@ -11,6 +11,7 @@ import {
   type SessionEffect,
   type SessionEvent,
 } from '../../src/core/session.ts';
+import { validateSession } from '../../src/core/validate.ts';
 import { timing } from './given.ts';
 
 const mine = leaseId('abc');
@@ -24,6 +25,7 @@ function run(events: readonly (readonly [number, SessionEvent])[]): {
   const effects: SessionEffect[] = [];
   for (const [now, event] of events) {
     const step = stepSession(session, event, now, timing);
+    validateSession(step.session, now, timing);
     session = step.session;
     effects.push(...step.effects);
   }

@@ -11,6 +11,7 @@ import { claimOf, stepElection } from '../../src/core/election.ts';
 import type { Change, Snapshot } from '../../src/core/model.ts';
 import type { Lease } from '../../src/core/session.ts';
 import type { Timing } from '../../src/core/timing.ts';
+import { validate } from '../../src/core/validate.ts';
 import { me, orders, timing } from './given.ts';
 
 export class Story {
@@ -57,6 +58,7 @@ export class Story {
   at(now: number, event: ElectionEvent): this {
     this.now = now;
     const step = stepElection(this.election, event, this.ground, now);
+    validate(step.election, this.ground, now, 'all');
     this.election = step.election;
     this.effects.push(...step.effects);
     const said = step.effects.map(describe).filter((text) => text !== '');

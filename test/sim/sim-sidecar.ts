@@ -94,6 +94,7 @@ export class SimSidecar {
       app,
       appHealthy: this.appHealthy,
       whenAllUnhealthy: setup.whenAllUnhealthy,
+      validation: 'all',
       random: () => random.next(),
       newLeaseId: () => this.#newLeaseId(),
       onFatal: (failure) => this.#world.fatal(this, failure),

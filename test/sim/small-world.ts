@@ -3,6 +3,7 @@
 // at one rate here; what differing rates do is the simulation's business.
 import { newElection, type Election, type ElectionEvent } from '../../src/core/candidacy.ts';
 import { claimOf, stepElection, wakeElectionAt } from '../../src/core/election.ts';
+import { validate, validateSession } from '../../src/core/validate.ts';
 import {
   electionName,
   leaseId as asLeaseId,
@@ -32,7 +33,19 @@ export interface Machines {
   readonly stepElection: typeof stepElection;
   readonly claimOf: typeof claimOf;
 }
-export const production: Machines = { stepSession, stepElection, claimOf };
+export const production: Machines = {
+  stepSession: (session, event, now, timing) => {
+    const step = stepSession(session, event, now, timing);
+    validateSession(step.session, now, timing);
+    return step;
+  },
+  stepElection: (election, event, ground, now) => {
+    const step = stepElection(election, event, ground, now);
+    validate(step.election, ground, now, 'all');
+    return step;
+  },
+  claimOf,
+};
 
 type Ask =
   | {
