@@ -28,7 +28,7 @@ export default defineConfig(
       ],
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
       eqeqeq: 'error',
-      'max-lines': ['error', { max: 450, skipBlankLines: true, skipComments: true }],
+      'max-lines': ['error', { max: 400 }],
       'no-warning-comments': 'error',
     },
   },
@@ -47,6 +47,11 @@ export default defineConfig(
       'no-restricted-properties': ['error', { object: 'Math', property: 'random' }],
       'no-restricted-imports': ['error', { patterns: ['node:*'] }],
     },
+  },
+  {
+    // One table, whose rows are settings.
+    files: ['src/config/settings.ts'],
+    rules: { 'max-lines': 'off' },
   },
   {
     files: ['test/**'],

@@ -1,23 +1,16 @@
-// The runtime of the core: a mailbox that feeds events to the machines one at a time, one timer, and effects turned
-// into calls on the ports, whose answers come back as events. It decides nothing. A failed assertion halts it:
-// from then on it claims nothing, and the process is told to exit.
-import { AssertionFailure, assert, assertNever } from '../core/assert.ts';
+// The runtime of the core: a mailbox that feeds events to the machines one at a time, one timer, and effects handed to
+// the app beside us and to etcd (requests.ts), whose answers come back as mail. It decides nothing. A failed assertion
+// halts it: from then on it claims nothing, and the process is told to exit.
+import { assert, assertNever } from '../core/assert.ts';
 import {
   newElection,
   type Election,
   type ElectionEffect,
   type ElectionEvent,
-  type Ending,
   type Ground,
 } from '../core/candidacy.ts';
 import { heldForMs, stepElection, wakeElectionAt } from '../core/election.ts';
-import {
-  fencingToken,
-  type ElectionName,
-  type LeaseId,
-  type Millis,
-  type TermRecord,
-} from '../core/model.ts';
+import type { ElectionName, LeaseId, Millis } from '../core/model.ts';
 import { reportOf, type Report } from '../core/report.ts';
 import {
   heldLease,
@@ -25,14 +18,13 @@ import {
   stepSession,
   wakeSessionAt,
   type Session,
-  type SessionEffect,
   type SessionEvent,
 } from '../core/session.ts';
 import { revokeAfterMs, type Timing } from '../core/timing.ts';
 import { validate, validateSession, type Validation } from '../core/validate.ts';
-import { LeaseLost } from '../errors.ts';
 import type { App, Clock, Coordinator, Elections, Notice, WatchNotice } from '../ports.ts';
 import { Announcer } from './announcer.ts';
+import { Requests, type Mail } from './requests.ts';
 
 export interface ElectorOptions {
   readonly elections: readonly ElectionName[];
@@ -56,11 +48,6 @@ export interface ElectorOptions {
   readonly onFatal: (failure: unknown) => void;
 }
 
-type Mail =
-  | { readonly to: 'session'; readonly event: SessionEvent }
-  | { readonly to: 'election'; readonly name: ElectionName; readonly event: ElectionEvent }
-  | { readonly to: 'everybody'; readonly event: ElectionEvent };
-
 interface Seat {
   election: Election;
   wakeAt: Millis;
@@ -72,17 +59,14 @@ export class Elector implements Elections {
   readonly #seats = new Map<ElectionName, Seat>();
   readonly #mailbox: Mail[] = [];
   readonly #announcer: Announcer;
+  readonly #requests: Requests;
   #session: Session;
-  #contactAt: Millis | null = null;
-  #toObserve = new Set<ElectionName>();
   #draining = false;
   #halted = false;
   #stopping = false;
   #cancelTimer: () => void = () => undefined;
   #cancelWatch: () => void = () => undefined;
   #onStopped: (() => void) | null = null;
-  /** Not before this is the lease revoked. */
-  #revokeAt: Millis = Number.NEGATIVE_INFINITY;
   /** Whether stopping waits for that moment: decided in one place, since the clock moves between two looks at it. */
   #waitsToRevoke = false;
 
@@ -98,6 +82,13 @@ export class Elector implements Elections {
       this.#seats.set(name, { election: newElection(name, me, standing, now), wakeAt: now });
     }
     this.#announcer = new Announcer((name) => this.#seat(name).election);
+    this.#requests = new Requests({
+      ...options,
+      generation: () => this.#ground().held?.generation ?? 0,
+      post: (mail) => this.#post(mail),
+      announce: (notice) => this.#announcer.announce(notice),
+      onFatal: (failure) => this.#halt(failure),
+    });
   }
 
   /** Begins to campaign; etcd need not be there yet. `url` is where this sidecar turned out to be reachable. */
@@ -136,7 +127,8 @@ export class Elector implements Elections {
   }
 
   contactAgeMs(): number | null {
-    return this.#contactAt === null ? null : this.#options.clock.now() - this.#contactAt;
+    const { contactAt } = this.#requests;
+    return contactAt === null ? null : this.#options.clock.now() - contactAt;
   }
 
   isStopping(): boolean {
@@ -182,7 +174,7 @@ export class Elector implements Elections {
         this.#deliver(mail);
       }
       this.#finishStopping();
-      this.#observe();
+      this.#requests.observe();
       this.#setTimer();
     } catch (failure) {
       this.#halt(failure);
@@ -219,7 +211,7 @@ export class Elector implements Elections {
     if (before.kind !== session.kind) {
       for (const name of this.names) this.#stepElection(name, { kind: 'tick' });
     }
-    for (const effect of effects) this.#performForSession(effect);
+    for (const effect of effects) this.#requests.performForSession(effect);
   }
 
   #stepElection(name: ElectionName, event: ElectionEvent): void {
@@ -259,7 +251,7 @@ export class Elector implements Elections {
     this.#cancelTimer();
     let wakeAt = wakeSessionAt(this.#session) ?? Number.POSITIVE_INFINITY;
     for (const seat of this.#seats.values()) wakeAt = Math.min(wakeAt, seat.wakeAt);
-    if (this.#waitsToRevoke) wakeAt = Math.min(wakeAt, this.#revokeAt);
+    if (this.#waitsToRevoke) wakeAt = Math.min(wakeAt, this.#revokeAt());
     this.#cancelTimer =
       wakeAt === Number.POSITIVE_INFINITY
         ? () => undefined
@@ -272,7 +264,7 @@ export class Elector implements Elections {
     if (this.#onStopped === null) return;
     const standing = (seat: Seat): boolean => seat.election.candidacy.kind !== 'stopped';
     if ([...this.#seats.values()].some(standing)) return;
-    this.#waitsToRevoke = this.#options.clock.now() < this.#revokeAt;
+    this.#waitsToRevoke = this.#options.clock.now() < this.#revokeAt();
     if (this.#waitsToRevoke) return;
     this.#cancelWatch();
     this.#stepSession({ kind: 'close' });
@@ -280,6 +272,11 @@ export class Elector implements Elections {
       this.#onStopped();
       this.#onStopped = null;
     }
+  }
+
+  /** Not before this is the lease revoked. */
+  #revokeAt(): Millis {
+    return this.#requests.releasedAt + revokeAfterMs;
   }
 
   #halt(failure: unknown): void {
@@ -291,89 +288,9 @@ export class Elector implements Elections {
     this.#options.onFatal(failure);
   }
 
-  // Effects to calls, answers to events.
-
-  #performForSession(effect: SessionEffect): void {
-    const { generation } = effect;
-    switch (effect.kind) {
-      case 'grant':
-        return this.#grant(generation, effect.ttlMs);
-      case 'renew':
-        return this.#renew(generation, effect.leaseId);
-      case 'revoke': {
-        const revoked = (): void =>
-          this.#post({ to: 'session', event: { kind: 'revoked', generation } });
-        return this.#call(
-          'revoke',
-          null,
-          this.#options.coordinator.revoke(effect.leaseId),
-          revoked,
-          revoked,
-        );
-      }
-      default:
-        return assertNever(effect);
-    }
-  }
-
-  #grant(generation: number, ttlMs: number): void {
-    const { coordinator, newLeaseId, random } = this.#options;
-    const leaseId = newLeaseId();
-    this.#call(
-      'grant',
-      null,
-      coordinator.grant(leaseId, ttlMs),
-      ({ value, sentAt }) => {
-        this.#contact(sentAt);
-        this.#post({
-          to: 'session',
-          event: { kind: 'granted', generation, leaseId, ttlMs: value, sentAt },
-        });
-      },
-      () =>
-        this.#post({ to: 'session', event: { kind: 'grantFailed', generation, jitter: random() } }),
-    );
-  }
-
-  #renew(generation: number, leaseId: LeaseId): void {
-    const { coordinator, clock } = this.#options;
-    const startedAt = clock.now();
-    const finished = (result: 'ok' | 'failed' | 'lost'): void =>
-      this.#announcer.announce({ kind: 'renewal', result, durationMs: clock.now() - startedAt });
-    this.#call(
-      'renew',
-      null,
-      coordinator.renew(leaseId),
-      ({ value, sentAt }) => {
-        this.#contact(sentAt);
-        finished('ok');
-        this.#post({
-          to: 'session',
-          event: { kind: 'renewed', generation, leaseId, ttlMs: value, sentAt },
-        });
-      },
-      (error) => finished(error instanceof LeaseLost ? 'lost' : 'failed'),
-    );
-  }
-
   #perform(name: ElectionName, effect: ElectionEffect, now: Millis): void {
-    const { coordinator, app, clock } = this.#options;
+    const { app } = this.#options;
     switch (effect.kind) {
-      case 'observe':
-        this.#toObserve.add(name);
-        return;
-      case 'join':
-        return this.#join(name, effect);
-      case 'release':
-        return this.#release(name, effect);
-      case 'enroll':
-        return this.#call('enroll', name, coordinator.enroll(name, effect.member));
-      case 'proclaim': {
-        const { since, leaderlessMs } = effect.term;
-        const began = { since: clock.wallTimeOf(since), leaderlessMs };
-        const call = coordinator.proclaim(name, effect.own, effect.me, began);
-        return this.#call('proclaim', name, call);
-      }
       case 'elected': {
         const { token, leaderlessMs } = effect.term;
         this.#announcer.announce({ kind: 'elected', election: name, token, leaderlessMs });
@@ -389,75 +306,22 @@ export class Elector implements Elections {
       }
       case 'cutOff':
         return app?.cutOff(name, effect.term.token);
+      case 'observe':
+      case 'join':
+      case 'release':
+      case 'enroll':
+      case 'proclaim':
+        return this.#requests.perform(name, effect);
       default:
         return assertNever(effect);
     }
-  }
-
-  #join(name: ElectionName, effect: Extract<ElectionEffect, { kind: 'join' }>): void {
-    const { coordinator, random } = this.#options;
-    const { generation } = effect;
-    this.#call(
-      'join',
-      name,
-      coordinator.join(name, effect.leaseId, effect.me),
-      ({ value, sentAt }) => {
-        this.#contact(sentAt);
-        this.#postTo(name, { kind: 'joined', generation, ...value, sentAt });
-      },
-      () => this.#postTo(name, { kind: 'joinFailed', generation, jitter: random() }),
-    );
-  }
-
-  #release(name: ElectionName, effect: Extract<ElectionEffect, { kind: 'release' }>): void {
-    const { coordinator, random, clock } = this.#options;
-    const { own, handover, bypassed } = effect;
-    const { createRevision, leaseId } = own;
-    const term = effect.ending && this.#recordOf(name, effect.ending);
-    const request = { election: name, leaseId, createRevision, handover, term, bypassed };
-    this.#call(
-      'release',
-      name,
-      coordinator.release(request),
-      () => {
-        this.#revokeAt = clock.now() + revokeAfterMs;
-        this.#postTo(name, { kind: 'released', createRevision });
-        const token = fencingToken(createRevision);
-        if (handover !== null)
-          this.#announcer.announce({ kind: 'released', election: name, token });
-      },
-      () => this.#postTo(name, { kind: 'releaseFailed', createRevision, jitter: random() }),
-    );
-  }
-
-  #recordOf(name: ElectionName, { term, endedAt, cause, reason, actor }: Ending): TermRecord {
-    const { clock } = this.#options;
-    const { id, address } = this.#seat(name).election.me;
-    const { token, since, leaderlessMs } = term;
-    const [from, to] = [clock.wallTimeOf(since), clock.wallTimeOf(endedAt)];
-    return { token, leader: id, address, from, to, cause, reason, actor, leaderlessMs };
-  }
-
-  /** All elections that are due in one turn are read in one request. */
-  #observe(): void {
-    if (this.#toObserve.size === 0) return;
-    const names = [...this.#toObserve];
-    this.#toObserve = new Set();
-    this.#call('observe', null, this.#options.coordinator.observe(names), ({ value, sentAt }) => {
-      this.#contact(sentAt);
-      names.forEach((name, index) => {
-        const snapshot = value[index];
-        assert(snapshot !== undefined, 'every election asked for is answered');
-        this.#postTo(name, { kind: 'observed', snapshot, sentAt });
-      });
-    });
   }
 
   #onWatch(notice: WatchNotice): void {
     switch (notice.kind) {
       case 'snapshot': {
         const { election, snapshot, sentAt } = notice;
-        this.#contact(sentAt);
+        this.#requests.contact(sentAt);
         return this.#postTo(election, { kind: 'observed', snapshot, sentAt });
       }
       case 'change':
@@ -467,32 +331,5 @@ export class Elector implements Elections {
       default:
         return assertNever(notice);
     }
-  }
-
-  #contact(sentAt: Millis): void {
-    this.#contactAt = Math.max(this.#contactAt ?? sentAt, sentAt);
-  }
-
-  /** One call on the coordinator: its answer or failure comes back as an event; a lost lease ends the session. */
-  #call<Value>(
-    operation: string,
-    election: ElectionName | null,
-    call: Promise<Value>,
-    answered: (value: Value) => void = () => undefined,
-    failed: (error: Error) => void = () => undefined,
-  ): void {
-    const { generation } = this.#ground().held ?? { generation: 0 };
-    call
-      .then(answered, (failure: unknown) => {
-        const error = failure instanceof Error ? failure : new Error(String(failure));
-        this.#announcer.announce({ kind: 'trouble', operation, election, error });
-        if (error instanceof LeaseLost) {
-          this.#post({ to: 'session', event: { kind: 'leaseLost', generation } });
-        }
-        failed(error);
-      })
-      .catch((failure: unknown) => {
-        this.#halt(failure instanceof Error ? failure : new AssertionFailure(String(failure)));
-      });
   }
 }

@@ -2,7 +2,7 @@
 // catch it.
 import { describe, expect, it } from 'vitest';
 import { buildSimulation, patched } from './bundle.ts';
-import { mutations } from './mutations.ts';
+import { mutations, unvalidated } from './mutations.ts';
 import { discard, simulate } from './runner.ts';
 
 /** A bug that more schedules than this do not show is not caught. */
@@ -16,7 +16,7 @@ describe('mutations', () => {
     async ({ patches, focus = {} }) => {
       const [asIs, mutated] = await Promise.all([
         buildSimulation('as-is'),
-        buildSimulation('mutated', patches),
+        buildSimulation('mutated', [...patches, ...unvalidated]),
       ]);
       try {
         const wanted = { firstSeed: 1, focus, stopAtFirst: true };
