@@ -1,18 +1,45 @@
-// The floors: imports point down only, rooms on one floor never import each other, and each vendor package has one home.
-// Rooms that are still to come have their place already; docs/architecture.md draws the house.
-const rooms = [
-  'app-side',
-  'config',
-  'elector',
-  'etcd',
-  'grpc-health',
-  'http',
-  'peers',
-  'process',
-  'proxy',
-  'sdk',
-  'telemetry',
+// The house, from the roof down: a room imports itself and what is below it, nothing beside it and nothing above, and each
+// vendor package has one home. Rooms that are still to come have their place already. docs/architecture.md and the
+// README draw this list, and a test holds the drawings against the imports.
+export const house = [
+  ['main.ts', 'dev'],
+  ['cli'],
+  ['app.ts'],
+  [
+    'app-side',
+    'config',
+    'elector',
+    'etcd',
+    'grpc-health',
+    'http',
+    'peers',
+    'proxy',
+    'sdk',
+    'telemetry',
+  ],
+  ['page', 'process'],
+  ['contract.ts', 'errors.ts', 'policies.ts', 'ports.ts'],
+  ['core'],
 ];
+
+const pathOf = (room) => (room.endsWith('.ts') ? `${room.replace('.', '\\.')}$` : `${room}/`);
+/** The files that everybody knows may know each other. */
+const neighbours = (floor) => (floor.includes('ports.ts') ? floor : []);
+
+const onlyBelow = house.flatMap((floor, height) =>
+  floor.map((room) => ({
+    name: `${room}-imports-only-below`,
+    severity: 'error',
+    from: { path: `^src/${pathOf(room)}` },
+    to: {
+      path: '^src/',
+      pathNot: [room, ...neighbours(floor), ...house.slice(height + 1).flat()].map(
+        (below) => `^src/${pathOf(below)}`,
+      ),
+    },
+  })),
+);
+
 const home = (name, vendors, folder) => ({
   name,
   severity: 'error',
@@ -24,7 +51,7 @@ export const floors = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     {
-      name: 'core-imports-only-core',
+      name: 'core-imports-nothing-but-itself',
       severity: 'error',
       from: { path: '^src/core/' },
       to: { pathNot: '^src/core/' },
@@ -36,21 +63,7 @@ export const floors = {
       from: { path: '^src/core/(witness|balance)\\.ts$' },
       to: { path: '^src/', pathNot: '^src/core/(assert|model|timing)\\.ts$' },
     },
-    {
-      name: 'what-everybody-knows-knows-only-core',
-      severity: 'error',
-      from: { path: '^src/(contract|errors|policies|ports)\\.ts$' },
-      to: { path: '^src/', pathNot: '^src/(core/|(contract|errors|policies|ports)\\.ts$)' },
-    },
-    ...rooms.map((folder) => ({
-      name: `${folder}-imports-only-below`,
-      severity: 'error',
-      from: { path: `^src/${folder}/` },
-      to: {
-        path: '^src/',
-        pathNot: `^src/(${folder}/|core/|page/wire\\.ts$|(ports|contract|errors|policies)\\.ts$|process/clock\\.ts$)`,
-      },
-    })),
+    ...onlyBelow,
     {
       // It runs in a browser. What it says to its sidecar and back is in page/wire.ts, types only.
       name: 'page-imports-only-wire-types',
@@ -73,12 +86,6 @@ export const floors = {
         path: '^src/(app-side|dev|elector|etcd|grpc-health|http|page|peers|proxy|telemetry)/',
         pathNot: '^src/etcd/access\\.ts$',
       },
-    },
-    {
-      name: 'nothing-of-the-product-needs-the-place-to-try-it-in',
-      severity: 'error',
-      from: { path: '^src/', pathNot: '^src/dev/' },
-      to: { path: '^src/dev/' },
     },
     {
       name: 'the-place-to-try-it-in-runs-the-product-and-imports-none-of-it',
