@@ -1,116 +1,65 @@
-// Bundles src/main.ts and everything it needs into the one file dist/electord.js, then runs it once.
-// Promises: the file needs no node_modules and no package.json beside it, reads no other file when it
-// starts, and works both as CommonJS (copied alone to an empty folder) and as an ES module (inside this
-// package). Fails when a package changed in a way that would break that. Does not check types.
+// Makes dist/ from the sources: the program, the place to try it in, and the client with its declarations. Installs what is
+// missing first, so it works on a fresh clone (`npm run build`, `npm pack`). What it says goes to stderr: stdout belongs to
+// the npm that may have asked for it.
 //
-// node scripts/build.mjs [--analyze] [--entry FILE] [--outfile FILE]
-import { execFileSync } from 'node:child_process';
-import { chmodSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+// node scripts/build.mjs [--no-types] [--analyze]
+// node scripts/build.mjs --entry FILE --outfile FILE     another program, built in the same way
+import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { analyzeMetafile, build } from 'esbuild';
-import { embedEtcdDefinitions } from './bundle/embed-etcd-definitions.mjs';
-import { pageParts } from './bundle/page.mjs';
+import { dist, prepareToBuild, root } from './prepare.mjs';
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const { values: options } = parseArgs({
   options: {
     analyze: { type: 'boolean', default: false },
-    entry: { type: 'string', default: join(root, 'src/main.ts') },
-    outfile: { type: 'string', default: join(root, 'dist/electord.js') },
+    entry: { type: 'string' },
+    outfile: { type: 'string' },
+    'no-types': { type: 'boolean', default: false },
   },
 });
 
-const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+prepareToBuild();
+// They need packages, which are there from here on.
+const { bundleProgram, contributors } = await import('./bundle/program.mjs');
+const { bundleClient } = await import('./bundle/client.mjs');
+const { declareClient } = await import('./bundle/declarations.mjs');
 
-// The bundle has neither `import` nor `export`, so Node parses it at once whichever of the two kinds
-// of module it takes the file for; what each kind lacks is handed in here. `require` knows Node's own
-// modules only: a bundle that quietly found a package lying about near it would be no single file.
-const opening = `#!/usr/bin/env node
-// electord ${version}: the whole program in one file. Built by scripts/build.mjs; do not edit.
-(function (require, module, exports, __electordUrl) {
-'use strict';`;
-const closing = `})(
-  function require(id) {
-    const found = process.getBuiltinModule(id);
-    if (found !== undefined) return found;
-    throw Object.assign(new Error("Cannot find module '" + id + "'"), { code: 'MODULE_NOT_FOUND' });
-  },
-  { exports: {} },
-  {},
-  process.getBuiltinModule('node:url').pathToFileURL(process.argv[1] ?? 'electord.js').href,
-);`;
+/** Runs one step, which resolves with its size in words, and says what came of it. */
+async function make(file, step) {
+  const startedAt = performance.now();
+  const size = await step();
+  const elapsedMs = Math.round(performance.now() - startedAt);
+  process.stderr.write(`built ${file} (${size}, ${elapsedMs} ms)\n`);
+}
 
-/** Builds `entry` into `outfile`; the file appears in one step, only after it was seen to run. */
-async function bundle() {
-  const outfile = resolve(options.outfile);
-  const unproven = `${outfile}.${process.pid}.tmp.cjs`;
-  try {
-    const result = await build({
-      absWorkingDir: root,
-      entryPoints: [resolve(options.entry)],
-      outfile: unproven,
-      bundle: true,
-      platform: 'node',
-      target: 'node20.19',
-      format: 'cjs',
-      // Names stay: a stack trace in an operator's log should still say something.
-      minifySyntax: true,
-      minifyWhitespace: true,
-      legalComments: 'eof',
-      charset: 'utf8',
-      metafile: true,
-      logLevel: 'warning',
-      logOverride: { 'require-resolve-not-external': 'silent' },
-      nodePaths: [join(root, 'node_modules')],
-      define: {
-        __ELECTORD_VERSION__: JSON.stringify(version),
-        __ELECTORD_PAGE__: JSON.stringify(pageParts()),
-        'import.meta.url': '__electordUrl',
-      },
-      alias: { 'iconv-lite': join(root, 'scripts/bundle/text-decoding.mjs') },
-      plugins: [embedEtcdDefinitions(root)],
-      banner: { js: opening },
-      footer: { js: closing },
-    });
-    chmodSync(unproven, 0o755);
-    const answer = run(unproven, ['--version']);
-    if (!answer.includes(version)) {
-      throw new Error(`the built file answers --version with ${JSON.stringify(answer)}`);
+async function program(entry, outfile) {
+  await make(outfile, async () => {
+    const metafile = await bundleProgram(entry, outfile);
+    if (options.analyze) {
+      for (const [name, size] of contributors(metafile).slice(0, 20)) {
+        console.log(`${(size / 1000).toFixed(1).padStart(9)} kB  ${name}`);
+      }
     }
-    renameSync(unproven, outfile);
-    return result.metafile;
-  } finally {
-    rmSync(unproven, { force: true });
-  }
+    return kilobytes(metafile);
+  });
 }
 
-function run(file, args) {
-  return execFileSync(process.execPath, [file, ...args], { encoding: 'utf8', timeout: 20_000 });
-}
+const kilobytes = ({ outputs }) => `${Math.round(Object.values(outputs)[0].bytes / 1000)} kB`;
 
-/** The bytes that each package brought into the bundle, largest first. */
-function contributors(metafile) {
-  const bytesByName = new Map();
-  for (const output of Object.values(metafile.outputs)) {
-    for (const [path, { bytesInOutput }] of Object.entries(output.inputs)) {
-      const name = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? 'electord itself';
-      bytesByName.set(name, (bytesByName.get(name) ?? 0) + bytesInOutput);
-    }
+if (options.entry !== undefined && options.outfile !== undefined) {
+  await program(options.entry, options.outfile);
+} else {
+  await program(join(root, 'src/main.ts'), join(dist, 'electord.js'));
+  await program(join(root, 'src/dev/main.ts'), join(dist, 'electord-dev.js'));
+  for (const [format, name] of [
+    ['esm', 'client.js'],
+    ['cjs', 'client.cjs'],
+  ]) {
+    const outfile = join(dist, name);
+    await make(outfile, async () => kilobytes(await bundleClient(format, outfile)));
   }
-  return [...bytesByName].sort(([, one], [, other]) => other - one);
-}
-
-const startedAt = performance.now();
-const metafile = await bundle();
-const [{ bytes }] = Object.values(metafile.outputs);
-const elapsedMs = Math.round(performance.now() - startedAt);
-console.log(`built ${options.outfile} (${Math.round(bytes / 1000)} kB, ${elapsedMs} ms)`);
-if (options.analyze) {
-  for (const [name, size] of contributors(metafile).slice(0, 20)) {
-    console.log(`${(size / 1000).toFixed(1).padStart(9)} kB  ${name}`);
+  if (!options['no-types']) {
+    const folder = join(dist, 'types');
+    await make(folder, () => `${declareClient(folder)} declarations`);
   }
-  console.log(await analyzeMetafile(metafile));
 }

@@ -1,6 +1,6 @@
-// What `npm start` and `npm test` need first: a Node that is new enough, the packages that the lock
-// file names, and a dist/electord.js built from the sources as they are. Each step is done only when
-// needed and says so in one line. Plain Node: it runs before anything is installed.
+// What the scripts need first: a Node that is new enough, the packages that the lock file names, and a
+// dist/ built from the sources as they are. Each step is done only when needed and says so in one line.
+// Plain Node: it runs before anything is installed.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -9,15 +9,28 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** The checkout. */
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
-/** The built program. */
-export const program = join(root, 'dist/electord.js');
+/** Where what is built goes. */
+export const dist = join(root, 'dist');
+const manifest = readJson(join(root, 'package.json'));
+/** The version in package.json, such as `0.1.0`. */
+export const { version } = manifest;
+
+/** What has to be built; the declarations are needed by the package alone, which is built for itself. */
+const built = ['electord.js', 'electord-dev.js', 'client.js', 'client.cjs'].map((name) =>
+  join(dist, name),
+);
 const buildStamp = join(root, '.cache/build-stamp.json');
 
 /** Does whatever is missing; ends the process with a sentence and code 1 when something cannot be done. */
 export function prepare() {
+  prepareToBuild();
+  buildAll();
+}
+
+/** The same, all but the build: what the build itself needs. */
+export function prepareToBuild() {
   requireNode();
   install();
-  buildProgram();
 }
 
 /**
@@ -30,8 +43,7 @@ export async function become(script, args) {
 }
 
 function requireNode() {
-  const { engines } = readJson(join(root, 'package.json'));
-  const [, major, minor] = /(\d+)\.(\d+)/.exec(engines.node).map(Number);
+  const [, major, minor] = /(\d+)\.(\d+)/.exec(manifest.engines.node).map(Number);
   const [haveMajor, haveMinor] = process.versions.node.split('.').map(Number);
   if (haveMajor > major || (haveMajor === major && haveMinor >= minor)) return;
   fail(`electord needs Node ${major}.${minor} or newer; this is Node ${process.versions.node}.`);
@@ -43,7 +55,9 @@ function install() {
   // npm tells its scripts where it is itself; run by hand, the one on the PATH is taken.
   const { npm_execpath: npm } = process.env;
   const [command, ...first] = npm?.endsWith('npm-cli.js') ? [process.execPath, npm] : ['npm'];
-  run(command, [...first, 'ci', '--include=dev', '--no-audit', '--no-fund'], 'npm ci');
+  // It takes over the settings of an npm that runs this: `npm pack --dry-run` is to pack nothing, not to install nothing.
+  const settings = ['--include=dev', '--dry-run=false', '--no-audit', '--no-fund'];
+  run(command, [...first, 'ci', ...settings], 'npm ci');
 }
 
 /** Whether node_modules holds just what the lock file names, by npm's own record of what it installed. */
@@ -70,17 +84,16 @@ function isInstalled() {
   );
 }
 
-function buildProgram() {
+function buildAll() {
   const sources = hashOf(sourceFiles());
-  if (existsSync(program) && existsSync(buildStamp)) {
+  if ([...built, buildStamp].every((path) => existsSync(path))) {
     const stamp = readJson(buildStamp);
-    if (stamp.sources === sources && stamp.program === hashOf([program])) return;
+    if (stamp.sources === sources && stamp.built === hashOf(built)) return;
   }
-  say('building dist/electord.js');
-  run(process.execPath, [join(root, 'scripts/build.mjs')], 'the build');
-  run(process.execPath, [join(root, 'scripts/build-client.mjs'), '--no-types'], 'the build');
+  say('building dist/electord.js and what stands beside it');
+  run(process.execPath, [join(root, 'scripts/build.mjs'), '--no-types'], 'the build');
   mkdirSync(dirname(buildStamp), { recursive: true });
-  writeFileSync(buildStamp, JSON.stringify({ sources, program: hashOf([program]) }));
+  writeFileSync(buildStamp, JSON.stringify({ sources, built: hashOf(built) }));
 }
 
 function sourceFiles() {

@@ -57,13 +57,9 @@ function build(choose: (action: Action) => void): Command {
     .command('dev')
     .description('an etcd, three sidecars and three sample apps on this machine, to try it out')
     .option('--once', 'elect, fail over, hand over, end; needs no terminal', false)
-    .action(({ once }: { once: boolean }) => choose(() => startDev(once)));
-  program
-    .command('dev-part', { hidden: true })
-    .argument('[args...]')
-    .allowUnknownOption()
-    .passThroughOptions()
-    .action((args: string[]) => choose(async () => (await import('../dev/dev.ts')).devPart(args)));
+    .action(({ once }: { once: boolean }) =>
+      choose(async () => (await import('./dev.ts')).becomeDev(once ? ['--once'] : [])),
+    );
   return program;
 }
 
@@ -92,12 +88,6 @@ function addArchiveCommands(program: Command, choose: (action: Action) => void):
 
 const isAboutEtcd = (name: string): boolean =>
   ['config', 'election', 'prefix'].includes(name) || name.startsWith('etcd');
-
-async function startDev(once: boolean): Promise<number> {
-  const { dev } = await import('../dev/dev.ts');
-  const entry = process.argv[1] ?? '';
-  return dev({ once, entry, stdout: process.stdout, stderr: process.stderr });
-}
 
 /** Every setting as a flag: what is allowed is checked with all other settings, so that all faults are told at once. */
 function addSettings(command: Command, wanted: (name: string) => boolean = () => true): void {

@@ -17,7 +17,9 @@ import { runSweeper } from './sweeper.ts';
 export interface DevOptions {
   /** Elect, fail over, hand over, end; instead of a show that lasts until Ctrl-C. */
   readonly once: boolean;
-  /** The electord.js to spawn for each part; it must pass `dev-part …` on to `devPart`. */
+  /** The built product, which runs the sidecars. */
+  readonly product: string;
+  /** The built file of this folder, which passes `part …` on to `devPart`. */
   readonly entry: string;
   readonly stdout: Output;
   readonly stderr: NodeJS.WritableStream;
@@ -34,6 +36,7 @@ type End = Error | null;
 export async function dev(options: DevOptions): Promise<number> {
   const ending = listenForTheEnd(options.stdout);
   const stage: Stage = new Stage({
+    product: options.product,
     entry: options.entry,
     cacheDir: cacheDir(process.cwd()),
     restarts: !options.once,
@@ -80,19 +83,18 @@ export async function dev(options: DevOptions): Promise<number> {
 }
 
 /**
- * The other programs that `electord dev` is made of, run as `electord dev-part NAME …`; not for people.
- * @param args what follows `dev-part`
- * @returns the exit code
+ * The other programs that `electord dev` is made of, run as `electord-dev.js part NAME …`; not for people.
+ * @param args what follows `part`
+ * @returns the exit code; null where there is no such part
  */
-export async function devPart(args: readonly string[]): Promise<number> {
+export async function devPart(args: readonly string[]): Promise<number | null> {
   const [part, ...rest] = args;
   if (part === 'app' && rest.length === 3) {
     const [name = '', port, sidecar = ''] = rest;
     return runSampleApp({ name, port: Number(port), sidecar });
   }
   if (part === 'sweeper' && rest[0] !== undefined) return runSweeper(rest[0]);
-  process.stderr.write(`electord dev-part: unknown part ${args.join(' ')}\n`);
-  return 64;
+  return null;
 }
 
 /** In a checkout, below its git-ignored .cache; elsewhere where a user's caches belong. */

@@ -45,7 +45,9 @@ export type StageEvent =
 
 /** What a stage needs to know. */
 export interface StageOptions {
-  /** The built program, which runs the sidecars, the apps and the sweeper. */
+  /** The built product, which runs the sidecars. */
+  readonly product: string;
+  /** The built file of this folder, which runs the apps and the sweeper. */
   readonly entry: string;
   /** Where a copy of etcd may be kept from one time to the next. */
   readonly cacheDir: string;
@@ -192,7 +194,7 @@ export class Stage {
           url: origin(publicPort),
           child: null,
           restartAtMs: null,
-          args: [this.#options.entry, 'serve', '--election', ELECTION, '--id', id].concat(
+          args: [this.#options.product, 'serve', '--election', ELECTION, '--id', id].concat(
             ['--etcd', this.etcd.clientUrl, '--ttl', `${TTL_SECONDS}s`],
             ['--listen', `127.0.0.1:${publicPort ?? 0}`],
             ['--local-listen', `127.0.0.1:${localPort ?? 0}`],
@@ -211,7 +213,7 @@ export class Stage {
   }
 
   #command(part: string): readonly string[] {
-    return [this.#options.entry, 'dev-part', part];
+    return [this.#options.entry, 'part', part];
   }
 
   /** Ours, without settings meant for another sidecar; the folder's name marks what belongs to us. */

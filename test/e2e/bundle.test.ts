@@ -1,20 +1,19 @@
 // The built program is one file: copied alone into an empty folder it elects, on this Node and on each later line of
-// Node that it promises to run under. Those come from npm, once, into the project's cache; where they cannot be had,
-// the test fails.
+// Node that it promises to run under. The place to try it in is the other file that is built: what lacks it, says so.
 import { execFile } from 'node:child_process';
-import { access, copyFile, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { spawnGuarded } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
+import { nodeInstallWithinMs, nodeOfLine } from '../harness/node-line.ts';
 import { reservePorts } from '../harness/ports.ts';
 import { eventually } from '../harness/wait.ts';
 import { openStage, type Stage } from './stage.ts';
 
 const run = promisify(execFile);
-const installWithinMs = 180_000;
 
 let stage: Stage;
 let folder: string;
@@ -30,29 +29,6 @@ afterAll(async () => {
   await stage.end();
   await rm(folder, { recursive: true, force: true });
 });
-
-/** The Node of that line, installed from npm where the cache has none. */
-async function nodeOf(line: number): Promise<string> {
-  const kept = join(projectFolder, '.cache', `node-${line}`);
-  const binary = join('node_modules', 'node', 'bin', 'node');
-  const there = await access(join(kept, binary)).then(
-    () => true,
-    () => false,
-  );
-  if (there) return join(kept, binary);
-  await mkdir(join(projectFolder, '.cache'), { recursive: true });
-  // In one piece or not at all: an install that was broken off must not be found the next time.
-  const fresh = await mkdtemp(`${kept}-`);
-  try {
-    const args = ['install', `--prefix=${fresh}`, '--no-save', '--no-audit', '--no-fund'];
-    await run('npm', [...args, `node@${line}`], { timeout: installWithinMs, cwd: fresh });
-    await rm(kept, { recursive: true, force: true });
-    await rename(fresh, kept);
-  } finally {
-    await rm(fresh, { recursive: true, force: true });
-  }
-  return join(kept, binary);
-}
 
 async function electsUnder(node: string, election: string): Promise<void> {
   const { version } = JSON.parse(await readFile(join(projectFolder, 'package.json'), 'utf8')) as {
@@ -99,11 +75,37 @@ test(`alone in a folder, under this Node`, { timeout: 60_000 }, async () => {
   );
 });
 
+test('alone in a folder, it says where `electord dev` is to be had', async () => {
+  await expect(
+    run(process.execPath, [program, 'dev', '--once'], { cwd: folder }),
+  ).rejects.toMatchObject({
+    code: 64,
+    stdout: '',
+    stderr: expect.stringMatching(
+      /^electord dev: electord-dev\.js is not beside .+ "npm start" .+\n$/,
+    ),
+  });
+});
+
+test('the place to try it in refuses what it does not know, and does not run without the program', async () => {
+  const lonely = join(folder, 'lonely');
+  await mkdir(lonely);
+  const place = join(lonely, 'electord-dev.js');
+  await copyFile(join(projectFolder, 'dist', 'electord-dev.js'), place);
+  const refused = (...args: string[]) => expect(run(process.execPath, [place, ...args])).rejects;
+  await refused('--onec').toMatchObject({ code: 64, stderr: expect.stringContaining("'--onec'") });
+  await refused('part', 'nobody').toMatchObject({ code: 64 });
+  await refused('--once').toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('electord.js is not beside'),
+  });
+});
+
 test.each([22, 24, 26])(
   'alone in a folder, under Node %i',
-  { timeout: installWithinMs + 60_000 },
+  { timeout: nodeInstallWithinMs + 60_000 },
   async (line) => {
-    const node = await nodeOf(line);
+    const node = await nodeOfLine(line);
     const { stdout } = await run(node, ['--version']);
     expect(stdout).toMatch(new RegExp(`^v${line}\\.`));
     await electsUnder(node, `alone-${line}`);

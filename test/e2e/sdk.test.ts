@@ -1,9 +1,7 @@
 // The client on real sidecars and a real etcd: two never work at once while sidecars die, hang and come back; the signal of
 // whileLeader comes in time; and the package is what an app can import, under every line of Node.
-import { execFile } from 'node:child_process';
-import { copyFile, writeFile } from 'node:fs/promises';
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { connect, operate, type Client } from '../../src/sdk/client.ts';
 import { spawnGuarded } from '../../src/dev/etcd-child.ts';
@@ -22,7 +20,6 @@ import {
   type Stage,
 } from './stage.ts';
 
-const run = promisify(execFile);
 let stage: Stage;
 const clients: Client[] = [];
 
@@ -194,7 +191,7 @@ test('a hold keeps an asked-for step-down waiting', async () => {
 describe('the package', () => {
   let app: AppFolder;
   beforeAll(async () => {
-    app = await appWithClient({ types: true });
+    app = await appWithClient();
     await copyFile(join(projectFolder, 'deploy/examples/node.mjs'), join(app.path, 'node.mjs'));
   });
   afterAll(() => app.remove());
@@ -223,43 +220,6 @@ describe('the package', () => {
       expect(await child.exited, lines.join('\n')).toEqual({ code: 0, signal: null });
       // A deprecation or an experiment of a newer Node would be printed.
       expect(lines.filter((text) => !text.startsWith('work done'))).toEqual([]);
-    },
-  );
-
-  test('can be required by a CommonJS app', async () => {
-    await writeFile(
-      join(app.path, 'app.cjs'),
-      "console.log(typeof require('electord/client').connect);",
-    );
-    const { stdout } = await run(process.execPath, [join(app.path, 'app.cjs')]);
-    expect(stdout).toBe('function\n');
-  });
-
-  test(
-    'has declarations that TypeScript finds, and that refuse what is wrong',
-    { timeout: 120_000 },
-    async () => {
-      const lines = [
-        "import { connect } from 'electord/client';",
-        'const client = connect({ url: "unix:/x" });',
-        'export const token: bigint | null = client.fencingToken();',
-        'export const wrong: string = client.leader();',
-        'connect({ uri: "x" });',
-      ];
-      await writeFile(join(app.path, 'app.mts'), lines.join('\n'));
-      const compiler = join(projectFolder, 'node_modules/typescript/bin/tsc');
-      const flags = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext'];
-      const types = ['--typeRoots', join(projectFolder, 'node_modules/@types'), '--types', 'node'];
-      const target = ['--target', 'es2022', '--lib', 'es2022'];
-      const failure = await run(
-        process.execPath,
-        [compiler, ...flags, ...target, ...types, 'app.mts'],
-        { cwd: app.path },
-      ).catch((error: unknown) => error as { readonly stdout: string });
-      const faults = failure.stdout.split('\n').filter((line) => line.includes('error TS'));
-      expect(faults.map((fault) => /app\.mts\((\d+)/.exec(fault)?.[1])).toEqual(['4', '5']);
-      expect(faults[0]).toContain('Leader | null');
-      expect(faults[1]).toContain("'uri'");
     },
   );
 });

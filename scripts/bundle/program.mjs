@@ -1,0 +1,92 @@
+// Bundles an entry and everything it needs into one file that is a program, then runs it once.
+// Promises: the file needs no node_modules and no package.json beside it, reads no other file when it
+// starts, and works both as CommonJS (copied alone to an empty folder) and as an ES module (inside this
+// package). Fails when a package changed in a way that would break that. Does not check types.
+import { execFileSync } from 'node:child_process';
+import { chmodSync, renameSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { build } from 'esbuild';
+import { root, version } from '../prepare.mjs';
+import { embedEtcdDefinitions } from './embed-etcd-definitions.mjs';
+import { pageParts } from './page.mjs';
+
+// The bundle has neither `import` nor `export`, so Node parses it at once whichever of the two kinds
+// of module it takes the file for; what each kind lacks is handed in here. `require` knows Node's own
+// modules only: a bundle that quietly found a package lying about near it would be no single file.
+const opening = `#!/usr/bin/env node
+// electord ${version}. Built by scripts/build.mjs; do not edit.
+(function (require, module, exports, __electordUrl) {
+'use strict';`;
+const closing = `})(
+  function require(id) {
+    const found = process.getBuiltinModule(id);
+    if (found !== undefined) return found;
+    throw Object.assign(new Error("Cannot find module '" + id + "'"), { code: 'MODULE_NOT_FOUND' });
+  },
+  { exports: {} },
+  {},
+  process.getBuiltinModule('node:url').pathToFileURL(process.argv[1] ?? 'electord.js').href,
+);`;
+
+/**
+ * Builds `entry` into `outfile`, which appears in one step, only after it was seen to run.
+ *
+ * @returns esbuild's record of what went into it
+ */
+export async function bundleProgram(entry, outfile) {
+  const target = resolve(outfile);
+  const unproven = `${target}.${process.pid}.tmp.cjs`;
+  try {
+    const { metafile } = await build({
+      absWorkingDir: root,
+      entryPoints: [resolve(entry)],
+      outfile: unproven,
+      bundle: true,
+      platform: 'node',
+      target: 'node20.19',
+      format: 'cjs',
+      // Names stay: a stack trace in an operator's log should still say something.
+      minifySyntax: true,
+      minifyWhitespace: true,
+      legalComments: 'eof',
+      charset: 'utf8',
+      metafile: true,
+      logLevel: 'warning',
+      logOverride: { 'require-resolve-not-external': 'silent' },
+      nodePaths: [join(root, 'node_modules')],
+      define: {
+        __ELECTORD_VERSION__: JSON.stringify(version),
+        __ELECTORD_PAGE__: JSON.stringify(pageParts()),
+        'import.meta.url': '__electordUrl',
+      },
+      alias: { 'iconv-lite': join(root, 'scripts/bundle/text-decoding.mjs') },
+      plugins: [embedEtcdDefinitions(root)],
+      banner: { js: opening },
+      footer: { js: closing },
+    });
+    chmodSync(unproven, 0o755);
+    const answer = execFileSync(process.execPath, [unproven, '--version'], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    if (!answer.includes(version)) {
+      throw new Error(`the built file answers --version with ${JSON.stringify(answer)}`);
+    }
+    renameSync(unproven, target);
+    return metafile;
+  } finally {
+    rmSync(unproven, { force: true });
+  }
+}
+
+/** The bytes that each package brought into the bundle, largest first. */
+export function contributors(metafile) {
+  const bytesByName = new Map();
+  for (const output of Object.values(metafile.outputs)) {
+    for (const [path, { bytesInOutput }] of Object.entries(output.inputs)) {
+      const name = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? 'electord itself';
+      bytesByName.set(name, (bytesByName.get(name) ?? 0) + bytesInOutput);
+    }
+  }
+  return [...bytesByName].sort(([, one], [, other]) => other - one);
+}
