@@ -46,8 +46,10 @@ async function program(entry, outfile) {
 
 const kilobytes = ({ outputs }) => `${Math.round(Object.values(outputs)[0].bytes / 1000)} kB`;
 
-if (options.entry !== undefined && options.outfile !== undefined) {
-  await program(options.entry, options.outfile);
+const { entry, outfile: target } = options;
+if (entry !== undefined || target !== undefined) {
+  // One of them alone is refused there.
+  await program(entry, target);
 } else {
   await program(join(root, 'src/main.ts'), join(dist, 'electord.js'));
   await program(join(root, 'src/dev/main.ts'), join(dist, 'electord-dev.js'));

@@ -120,7 +120,12 @@ void client.close();
 describe('a strict TypeScript project', () => {
   test.each([
     { kind: 'an ES module', type: 'module', options: { module: 'node16' } },
-    { kind: 'CommonJS', type: 'commonjs', options: { module: 'node16' } },
+    {
+      kind: 'CommonJS',
+      type: 'commonjs',
+      // Here the declarations are checked themselves, with Node's own: once will do, it takes seconds.
+      options: { module: 'node16', skipLibCheck: false },
+    },
     {
       kind: 'made for a bundler',
       type: 'module',
@@ -129,9 +134,9 @@ describe('a strict TypeScript project', () => {
   ])('that is $kind takes the client', { timeout: withinMs }, async ({ type, options }) => {
     const project = await mkdtemp(join(app, 'project-'));
     const compilerOptions = {
-      ...options,
-      ...{ target: 'es2022', strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false },
+      ...{ target: 'es2022', strict: true, exactOptionalPropertyTypes: true, skipLibCheck: true },
       ...{ types: ['node'], typeRoots: [join(projectFolder, 'node_modules/@types')] },
+      ...options,
     };
     await writeFile(join(project, 'package.json'), JSON.stringify({ type }));
     await writeFile(
