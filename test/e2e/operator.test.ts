@@ -342,7 +342,6 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
     expect(await completed(['electord', 's'])).toEqual(
       expect.arrayContaining(['serve', 'status', 'step-down', 'switchover']),
     );
-    expect(await completed(['electord', ''])).not.toContain('dev-part');
     expect(await completed(['electord', 'switchover', '--r'])).toEqual(['--reason']);
     expect(await completed(['electord', 'wait', '--for', 'l'])).toEqual(['leader']);
     expect(await completed(['electord', 'wait', '--for', '=', ''])).toHaveLength(3);
