@@ -76,25 +76,29 @@ test('it brings no other package', async () => {
   expect(installed.filter((name) => !name.startsWith('.'))).toEqual(['electord']);
 });
 
-test('its command is found by npx, and becomes the place to try it in', async () => {
-  const { stdout } = await npm(['exec', '--no', '--', 'electord', '--version'], app);
-  expect(stdout).toBe(`${version}\n`);
-  const { '3.5': binaries } = await etcdBinaries();
-  const path = `${dirname(binaries.etcd)}${delimiter}${process.env['PATH'] ?? ''}`;
-  const lines: string[] = [];
-  const place = await spawnGuarded({
-    file: join(app, 'node_modules/.bin/electord'),
-    args: ['dev', '--once'],
-    env: { PATH: path, HOME: folder },
-    onLine: (line) => {
-      lines.push(line);
-      // It has begun; how it goes on is what start.test.ts is about.
-      if (line.startsWith('data in ')) place.signal('SIGTERM');
-    },
-  });
-  expect(await place.exited, lines.join('\n')).toEqual({ code: 0, signal: null });
-  expect(lines.at(-1)).toBe('everything is stopped, nothing is left behind');
-});
+test(
+  'its command is found by npx, and becomes the place to try it in',
+  { timeout: withinMs },
+  async () => {
+    const { stdout } = await npm(['exec', '--no', '--', 'electord', '--version'], app);
+    expect(stdout).toBe(`${version}\n`);
+    const { '3.5': binaries } = await etcdBinaries();
+    const path = `${dirname(binaries.etcd)}${delimiter}${process.env['PATH'] ?? ''}`;
+    const lines: string[] = [];
+    const place = await spawnGuarded({
+      file: join(app, 'node_modules/.bin/electord'),
+      args: ['dev', '--once'],
+      env: { PATH: path, HOME: folder },
+      onLine: (line) => {
+        lines.push(line);
+        // It has begun; how it goes on is what start.test.ts is about.
+        if (line.startsWith('data in ')) place.signal('SIGTERM');
+      },
+    });
+    expect(await place.exited, lines.join('\n')).toEqual({ code: 0, signal: null });
+    expect(lines.at(-1)).toBe('everything is stopped, nothing is left behind');
+  },
+);
 
 /** Compiles only where what is right is taken and what is wrong refused; prints `null true` when it runs. */
 const source = `
