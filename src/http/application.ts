@@ -107,6 +107,13 @@ function parameterOf({ params }: Request, name: string): string {
   return Array.isArray(value) ? value.join('/') : String(value);
 }
 
+function onGone({ socket }: Request, listener: () => void): () => void {
+  socket.once('close', listener);
+  // Told later all the same: who asks is not ready for it yet.
+  if (socket.closed) queueMicrotask(listener);
+  return () => socket.off('close', listener);
+}
+
 function asked(request: Request, inputs: Inputs, local: LocalInputs | null): Asked {
   const { url } = request;
   const end = url.indexOf('?');
@@ -120,6 +127,7 @@ function asked(request: Request, inputs: Inputs, local: LocalInputs | null): Ask
     header: (name) => request.get(name),
     parameter: (name) => parameterOf(request, name),
     body: (limitBytes) => readBody(request, limitBytes),
+    onGone: (listener) => onGone(request, listener),
     // The first one wins where a client does not care, as curl and most programs do not.
     prefersHtml: () => request.accepts(['json', 'html']) === 'html',
   };

@@ -6,7 +6,7 @@ import type { LeadershipEvent } from '../contract.ts';
 import type { Cause, ElectionName, Millis } from '../core/model.ts';
 import type { Report } from '../core/report.ts';
 import { leaderAnswer } from './answers.ts';
-import type { Events, Inputs } from './inputs.ts';
+import type { Events, Inputs, Side } from './inputs.ts';
 
 export interface EventLimits {
   /** A comment this often shows clients, and what is between, that the stream lives. */
@@ -15,14 +15,15 @@ export interface EventLimits {
   readonly unsentBytes: number;
   /** A client that has taken nothing for so long, although there was something to take, is dropped. */
   readonly stuckMs: number;
-  readonly clients: number;
+  /** Of each listener by itself: those of the public one leave no less room to the app beside us. */
+  readonly clients: Readonly<Record<Side, number>>;
 }
 
 const standardEventLimits: EventLimits = {
   keepAliveMs: 15_000,
   unsentBytes: 65_536,
   stuckMs: 10_000,
-  clients: 4096,
+  clients: { public: 4096, local: 4096 },
 };
 
 /** What a client is told to wait before it comes back: soon, since what it knows grows old. */
@@ -34,15 +35,16 @@ const pendingAtMost = 16_384;
 
 type Sources = Pick<Inputs, 'elections' | 'clock' | 'wallNow'>;
 
-/** A change to be told; null is a comment. */
-type Happening = {
+/** To be told; null stands for a comment, of which there is no more to say. */
+interface Change {
   readonly election: ElectionName;
   readonly report: Report;
   readonly at: Millis;
   readonly cause: Cause;
-} | null;
+}
 
 interface Client {
+  readonly side: Side;
   readonly response: ServerResponse;
   readonly elections: ReadonlySet<ElectionName> | null;
   /** How many writes have not reached the network yet, and since when nothing has moved. */
@@ -59,7 +61,7 @@ class EventStreams implements Events {
   readonly #causes = new Map<ElectionName, Cause>();
   readonly #unsubscribe: () => void;
   readonly #keepAlive: NodeJS.Timeout;
-  #pending: Happening[] = [];
+  #pending: (Change | null)[] = [];
   #sending = false;
   #closed = false;
 
@@ -76,8 +78,8 @@ class EventStreams implements Events {
     this.#keepAlive.unref();
   }
 
-  open(response: ServerResponse, elections: ReadonlySet<ElectionName> | null): void {
-    const client = { response, elections, unsent: 0, since: this.#sources.clock.now() };
+  open(side: Side, response: ServerResponse, elections: Client['elections']): void {
+    const client = { side, response, elections, unsent: 0, since: this.#sources.clock.now() };
     response.on('close', () => this.#clients.delete(client));
     // A broken connection is closed as well; nobody is left to be told.
     response.on('error', () => undefined);
@@ -86,8 +88,10 @@ class EventStreams implements Events {
     if (this.#closed) this.#end(client);
   }
 
-  isFull(): boolean {
-    return this.#clients.size >= this.#limits.clients;
+  isFull(side: Side): boolean {
+    // Counted anew, since nothing that is counted along can then go wrong: some thousands at most, once for each stream.
+    const there = [...this.#clients].filter((client) => client.side === side);
+    return there.length >= this.#limits.clients[side];
   }
 
   count(): number {
@@ -129,9 +133,9 @@ class EventStreams implements Events {
   }
 
   /** Not at once: the notice comes from the middle of an election's step. */
-  #tell(happening: Happening): void {
+  #tell(change: Change | null): void {
     if (this.#closed || this.#clients.size === 0) return;
-    this.#pending.push(happening);
+    this.#pending.push(change);
     if (this.#pending.length > pendingAtMost) this.#pending.shift();
     if (this.#sending) return;
     this.#sending = true;
@@ -139,14 +143,14 @@ class EventStreams implements Events {
   }
 
   #send(): void {
-    const happenings = this.#pending;
+    const changes = this.#pending;
     this.#pending = [];
     const clients = [...this.#clients];
     let next = 0;
     const slice = (): void => {
       if (this.#closed) return;
       // Made anew for every slice: what was true for the last one may not be so any more.
-      const frames = happenings.map((happening) => this.#present(happening));
+      const frames = changes.map((change) => this.#present(change));
       for (const client of clients.slice(next, next + clientsPerTurn)) {
         const own = framesFor(client.elections, frames);
         if (own !== '' && this.#clients.has(client)) this.#write(client, own);
@@ -159,18 +163,18 @@ class EventStreams implements Events {
     slice();
   }
 
-  #present(happening: Happening): Frame {
-    if (happening === null) return { election: null, text: () => comment };
-    const { election, cause } = happening;
+  #present(change: Change | null): Frame {
+    if (change === null) return { election: null, text: () => comment };
+    const { election, cause } = change;
     let text: string | null = null;
     return {
       election,
-      text: () => (text ??= this.#frame(this.#stillTrue(happening), cause)),
+      text: () => (text ??= this.#frame(this.#stillTrue(change), cause)),
     };
   }
 
   /** The report of the change; the present one where a claim in it has ended or its knowledge is too old. */
-  #stillTrue({ election, report, at }: NonNullable<Happening>): Report {
+  #stillTrue({ election, report, at }: Change): Report {
     const { elections, clock } = this.#sources;
     const ageMs = (report.observedAgeMs ?? 0) + clock.now() - at;
     const present = elections.report(election);

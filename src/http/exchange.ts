@@ -34,6 +34,8 @@ export interface Asked {
   readonly parameter: (name: string) => string;
   /** The whole body; refuses one of more than `limitBytes`. May be called once. */
   readonly body: (limitBytes: number) => Promise<Buffer>;
+  /** Calls `listener` once the client's connection is gone, unless the function returned was called before. */
+  readonly onGone: (listener: () => void) => () => void;
   /** True for a client that would rather have HTML than JSON, which only browsers say. */
   readonly prefersHtml: () => boolean;
 }

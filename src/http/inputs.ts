@@ -10,11 +10,14 @@ export interface HealthInputs {
   app(): { readonly configured: boolean; readonly healthy: boolean; readonly detail: string };
 }
 
+/** Which listener a client came by. */
+export type Side = 'public' | 'local';
+
 /** The clients of `/events`, of all listeners. */
 export interface Events {
   /** Streams to a client whose header was sent; `elections` null means all of them. Never throws. */
-  open(response: ServerResponse, elections: ReadonlySet<ElectionName> | null): void;
-  isFull(): boolean;
+  open(side: Side, response: ServerResponse, elections: ReadonlySet<ElectionName> | null): void;
+  isFull(side: Side): boolean;
   /** How many clients receive events now. */
   count(): number;
   /** Sends everybody a last state and ends all streams, those opened later too. */

@@ -5,9 +5,9 @@ import { lstat, rm } from 'node:fs/promises';
 import { createServer, STATUS_CODES, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import { connect, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { ElectordError } from '../errors.ts';
 import { unreadableAnswer, type Application } from './application.ts';
+import { Connections } from './connections.ts';
 
 /** `port` 0 asks for a free one. */
 export type ListenAddress =
@@ -130,64 +130,6 @@ function statusOf(error: NodeJS.ErrnoException): 400 | 408 | 431 {
   return error.code === 'HPE_HEADER_OVERFLOW' ? 431 : 400;
 }
 
-/** Connections and the answers in flight on them, so that an end can tell the idle ones. */
-class Traffic {
-  readonly #sockets = new Set<Socket>();
-  readonly #leaving = new WeakSet<Socket>();
-  /** Beneath TLS: ended only when time is up. */
-  readonly #beneath = new Set<Socket>();
-  readonly #inFlight = new Set<ServerResponse>();
-  #closing = false;
-
-  opened(socket: Socket): void {
-    this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
-  }
-
-  shakesHands(socket: Socket): void {
-    this.#beneath.add(socket);
-    socket.once('close', () => this.#beneath.delete(socket));
-  }
-
-  began(response: ServerResponse): void {
-    this.#inFlight.add(response);
-    if (this.#closing) response.shouldKeepAlive = false;
-    response.once('close', () => {
-      this.#inFlight.delete(response);
-      const { socket } = response.req;
-      if (this.#closing && !this.isBusy(socket)) this.#end(socket);
-    });
-  }
-
-  isBusy(socket: Duplex): boolean {
-    return [...this.#inFlight].some(({ req }) => req.socket === socket);
-  }
-
-  /** Ends every connection as soon as nothing is to be answered on it. */
-  close(): void {
-    this.#closing = true;
-    for (const response of this.#inFlight) response.shouldKeepAlive = false;
-    // One turn of the loop, for requests that have arrived already and were not read yet.
-    setImmediate(() => this.#endIdle());
-  }
-
-  cutOff(): void {
-    for (const socket of [...this.#sockets, ...this.#beneath]) socket.destroy();
-  }
-
-  #endIdle(): void {
-    const busy = new Set<Duplex>([...this.#inFlight].map(({ req }) => req.socket));
-    for (const socket of this.#sockets) if (!busy.has(socket)) this.#end(socket);
-  }
-
-  /** Once: each call would leave another listener behind. */
-  #end(socket: Socket): void {
-    if (this.#leaving.has(socket)) return;
-    this.#leaving.add(socket);
-    socket.destroySoon();
-  }
-}
-
 /** TLS 1.2 is the oldest that is not known to be broken; Node has decided so too, but a flag can undo that. */
 const secureOptions = ({ certificate, key, clientCa }: ServerTls) => ({
   cert: certificate,
@@ -221,30 +163,29 @@ function bareServer(limits: Limits, tls: ServerTls | null): Server | SecureServe
 function serverFor(
   application: Application,
   limits: Limits,
-  traffic: Traffic,
+  connections: Connections,
   tls: ServerTls | null,
 ): Server | SecureServer {
   const server = bareServer(limits, tls);
   // Node's own, called by close(), takes an answer for finished once it was handed over, and cuts off what the
-  // client has not read of it yet. Traffic ends the idle connections instead.
+  // client has not read of it yet. Connections ends the idle ones instead.
   server.closeIdleConnections = () => undefined;
   server.timeout = limits.stallTimeoutMs;
   server.maxConnections = limits.maxConnections;
   const handle = (request: ServerResponse['req'], response: ServerResponse): void => {
-    traffic.began(response);
-    application.handle(request, response);
+    connections.asked(response, () => application.handle(request, response));
   };
   // With TLS the connection beneath closes with the one above; until there is one, it shakes hands.
-  if (tls === null) server.on('connection', (socket: Socket) => traffic.opened(socket));
+  if (tls === null) server.on('connection', (socket: Socket) => connections.opened(socket));
   else {
-    server.on('connection', (socket: Socket) => traffic.shakesHands(socket));
-    server.on('secureConnection', (socket: Socket) => traffic.opened(socket));
+    server.on('connection', (socket: Socket) => connections.shakesHands(socket));
+    server.on('secureConnection', (socket: Socket) => connections.opened(socket));
   }
   server.on('request', handle);
   server.on('checkExpectation', handle);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // An answer that is half out cannot be followed by another one.
-    if (error.code === 'ECONNRESET' || !socket.writable || traffic.isBusy(socket)) {
+    if (error.code === 'ECONNRESET' || !socket.writable || connections.isBusy(socket)) {
       socket.destroy();
       return;
     }
@@ -259,17 +200,17 @@ function serverFor(
 function closing(
   server: Server | SecureServer,
   application: Application,
-  traffic: Traffic,
+  connections: Connections,
   drainMs: number,
 ): Promise<void> {
   return new Promise((resolve) => {
-    const bound = setTimeout(() => traffic.cutOff(), drainMs);
+    const bound = setTimeout(() => connections.cutOff(), drainMs);
     server.close(() => {
       clearTimeout(bound);
       resolve();
     });
     application.drain();
-    traffic.close();
+    connections.close();
   });
 }
 
@@ -287,9 +228,9 @@ export async function listen(
 ): Promise<Listening> {
   const all = { ...standardLimits, ...limits };
   if ('path' in address) await removeStale(address.path);
-  const traffic = new Traffic();
+  const connections = new Connections();
   const secure = 'path' in address ? null : tls;
-  const server = serverFor(application, all, traffic, secure);
+  const server = serverFor(application, all, connections, secure);
   await bind(server, address);
   // A failing accept (no file descriptors left) costs that connection, not the process.
   server.on('error', (error) => application.reportError(error));
@@ -303,6 +244,6 @@ export async function listen(
     renew: (renewed) => {
       if ('setSecureContext' in server) server.setSecureContext(secureOptions(renewed));
     },
-    close: () => (closed ??= closing(server, application, traffic, all.drainMs)),
+    close: () => (closed ??= closing(server, application, connections, all.drainMs)),
   };
 }

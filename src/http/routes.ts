@@ -69,8 +69,9 @@ function eventsOf(
 function events(asked: Asked & { readonly election: ElectionName | null }): Reply {
   const { events: streams } = asked.inputs;
   const elections = eventsOf(asked.election, asked);
-  if (streams.isFull()) {
-    const detail = `${streams.count()} clients receive events already`;
+  const side = asked.local === null ? 'public' : 'local';
+  if (streams.isFull(side)) {
+    const detail = `as many clients of the ${side} listener as it serves at once receive events`;
     const headers = { 'Retry-After': '1' };
     throw new Refusal(503, 'too_many_clients', detail, { headers });
   }
@@ -79,7 +80,7 @@ function events(asked: Asked & { readonly election: ElectionName | null }): Repl
     contentType: 'text/event-stream',
     body: '',
     headers: { 'X-Accel-Buffering': 'no' },
-    stream: (response) => streams.open(response, elections),
+    stream: (response) => streams.open(side, response, elections),
   };
 }
 

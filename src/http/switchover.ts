@@ -14,7 +14,7 @@ import { json, type AskedLocally, type Reply } from './exchange.ts';
 import type { Inputs } from './inputs.ts';
 import { quoted, Refusal, type ProblemCode } from './problems.ts';
 import { actorOf, leaderOrNull, reasonField, steppingDownWithinMs } from './verbs.ts';
-import { comesWithinMs, until } from './waiting.ts';
+import { comesWithinMs, waitFor } from './waiting.ts';
 
 const cannot = (code: ProblemCode, detail: string): Refusal => new Refusal(409, code, detail);
 
@@ -67,11 +67,9 @@ function handsOver(snapshot: Snapshot, to: string): Candidate {
 const mayPass: ReadonlySet<string> = new Set<ProblemCode>(['unknown_member', 'not_a_candidate']);
 
 /** As `handsOver` of a fresh read; where the member may be on its way into the queue, it is waited for and read anew. */
-async function whoHandsOver(
-  { inputs, local, report }: AskedLocally,
-  to: string,
-): Promise<Candidate> {
-  const { election } = report;
+async function whoHandsOver(asked: AskedLocally, to: string): Promise<Candidate> {
+  const { inputs, local } = asked;
+  const { election } = asked.report;
   const judge = async (): Promise<Candidate> => {
     const [snapshot] = (await local.coordinator.observe([election])).value;
     if (snapshot === undefined) throw new Error('every election asked for is answered');
@@ -85,7 +83,7 @@ async function whoHandsOver(
   const { elections } = inputs;
   const stands = (): true | null =>
     elections.report(election).candidates.some(({ id }) => id === to) || null;
-  await until(elections, stands, comesWithinMs);
+  await waitFor(asked, stands, comesWithinMs);
   return judge();
 }
 
@@ -121,7 +119,7 @@ export async function switchover(asked: AskedLocally): Promise<Reply> {
     await local.coordinator.requestSwitchover(election, { token, ...request }, lifeMs);
   }
   const ask = (): ReturnType<typeof nextTerm> => nextTerm(elections.report(election), token);
-  const after = await until(elections, ask, limitMs);
+  const after = await waitFor(asked, ask, limitMs);
   if (after?.leader.id !== to) throw notDone(elections.report(election), inputs, to);
   const term = after.leader.token.toString();
   const body: SwitchoverAnswer = {

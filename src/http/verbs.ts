@@ -8,7 +8,7 @@ import { duration, readFields, sentence } from './bodies.ts';
 import { json, type AskedLocally, type Reply } from './exchange.ts';
 import type { Inputs, LocalInputs } from './inputs.ts';
 import { Refusal } from './problems.ts';
-import { comesWithinMs, until } from './waiting.ts';
+import { comesWithinMs, waitFor } from './waiting.ts';
 
 const dayMs = 86_400_000;
 /** Reasons are kept in etcd, in a hundred terms. */
@@ -82,7 +82,7 @@ export async function stepDown(asked: AskedLocally): Promise<Reply> {
     nobodySince ??= inputs.clock.now();
     return inputs.clock.now() - nobodySince < comesWithinMs ? null : outcome;
   };
-  const outcome = await until(elections, ask, steppingDownWithinMs(local));
+  const outcome = await waitFor(asked, ask, steppingDownWithinMs(local));
   const report = outcome?.report ?? elections.report(election);
   const body: VerbAnswer = {
     election,
@@ -107,7 +107,7 @@ export async function pause(asked: AskedLocally): Promise<Reply> {
     const report = inputs.elections.report(election);
     return report.control?.until === ends ? report : null;
   };
-  const report = await until(inputs.elections, shown, showsWithinMs);
+  const report = await waitFor(asked, shown, showsWithinMs);
   const detail = `Nobody campaigns until ${ends}, and whoever leads goes on; resume ends it sooner.`;
   return pauseReply(report ?? inputs.elections.report(election), inputs, detail, ends);
 }
@@ -121,7 +121,7 @@ export async function resume(asked: AskedLocally): Promise<Reply> {
     const report = inputs.elections.report(election);
     return report.control === null ? report : null;
   };
-  const report = await until(inputs.elections, shown, showsWithinMs);
+  const report = await waitFor(asked, shown, showsWithinMs);
   const detail = 'The election is not paused: everybody who is able to campaigns.';
   return pauseReply(report ?? inputs.elections.report(election), inputs, detail, null);
 }

@@ -1,6 +1,6 @@
 // Waiting until something is so in an election, for verbs that answer when they are done: asked again after every
 // notice, and regularly, since knowledge that runs out tells nobody.
-import type { Elections } from '../ports.ts';
+import type { Asked } from './exchange.ts';
 
 /** Long against what a question costs, short against what a person notices. */
 const askEveryMs = 50;
@@ -11,9 +11,12 @@ const askEveryMs = 50;
  */
 export const comesWithinMs = 1000;
 
-/** Resolves to what `ask` first says that is not null; to null after `limitMs`. Rejects with what `ask` throws. */
-export function until<Value>(
-  elections: Elections,
+/**
+ * Resolves to what `ask` first says that is not null; to null after `limitMs`, or once nobody waits for the answer any
+ * more. Rejects with what `ask` throws.
+ */
+export function waitFor<Value>(
+  { inputs, onGone }: Pick<Asked, 'inputs' | 'onGone'>,
   ask: () => Value | null,
   limitMs: number,
 ): Promise<Value | null> {
@@ -23,6 +26,7 @@ export function until<Value>(
       if (settled) return;
       settled = true;
       unsubscribe();
+      forgetClient();
       clearInterval(regularly);
       clearTimeout(bound);
       settle();
@@ -37,7 +41,8 @@ export function until<Value>(
       }
     };
     // A notice comes from the middle of an election's step: it is looked at once that is over.
-    const unsubscribe = elections.subscribe(() => setImmediate(look));
+    const unsubscribe = inputs.elections.subscribe(() => setImmediate(look));
+    const forgetClient = onGone(() => finish(() => resolve(null)));
     const regularly = setInterval(look, askEveryMs);
     const bound = setTimeout(() => finish(() => resolve(null)), limitMs);
     look();

@@ -5,7 +5,7 @@ import type { EventLimits } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
 import { eventually } from '../harness/wait.ts';
 import { candidate, FakeElections } from './http-fake-elections.ts';
-import { EventClient, inputsOf, serveOn, type Served } from './http-serving.ts';
+import { EventClient, inputsOf, localOf, serveOn, type Served } from './http-serving.ts';
 
 const endings: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -147,7 +147,10 @@ describe('a client', () => {
   });
 
   it('is kept alive by comments, is counted while it is there, and refused where there are too many', async () => {
-    const { client, ask, inputs } = await open(following(), { keepAliveMs: 20, clients: 2 });
+    const { client, ask, inputs } = await open(following(), {
+      keepAliveMs: 20,
+      clients: { public: 2, local: 1 },
+    });
     const [one, two] = [client(), client()];
     await eventually(() => /\n: \n\n.*: \n\n/s.test(one.received), soon('two comments'));
     expect(inputs.events.count()).toBe(2);
@@ -155,6 +158,35 @@ describe('a client', () => {
     expect(refused).toMatchObject({ status: 503, body: { code: 'too_many_clients' } });
     two.socket.destroy();
     await eventually(() => inputs.events.count() === 1, soon('one less'));
+  });
+
+  it('that sends twenty requests at once and is gone leaves nothing behind, however often', async () => {
+    const { client, inputs } = await open(following());
+    for (let time = 0; time < 30; time += 1) {
+      const one = client('/events');
+      one.socket.write('GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'.repeat(19));
+      await eventually(() => one.events.length > 0, soon('the first of twenty streams'));
+      one.socket.destroy();
+      await eventually(() => inputs.events.count() === 0, soon('nobody to be told'));
+    }
+    expect(inputs.events.count()).toBe(0);
+  });
+
+  it('of the public listener takes no place from one of the local listener', async () => {
+    const places = { eventLimits: { clients: { public: 1, local: 1 } } };
+    const inputs = inputsOf(following(), places);
+    const [open, local] = await Promise.all([serveOn(inputs), serveOn(inputs, localOf())]);
+    endings.push(() => Promise.all([open.listening.close(), local.listening.close()]));
+    for (const { port, ask } of [open, local]) {
+      const before = inputs.events.count();
+      const one = new EventClient(port, '/events');
+      endings.push(() => Promise.resolve(one.socket.destroy()));
+      await eventually(() => inputs.events.count() === before + 1, soon('one more'));
+      expect(await ask('/events')).toMatchObject({
+        status: 503,
+        body: { code: 'too_many_clients' },
+      });
+    }
   });
 
   it('gets a last state and a clean end when the listener closes, later ones too', async () => {

@@ -144,6 +144,10 @@ export class FakeElections implements Elections {
     return this.stopping;
   }
 
+  get subscribers(): number {
+    return this.#listeners.size;
+  }
+
   subscribe(listener: (notice: Notice) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);

@@ -10,6 +10,7 @@ import { afterEach, expect, it } from 'vitest';
 import { createApplication } from '../../src/http/application.ts';
 import { createEvents } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
+import { waitingAtMost } from '../../src/http/connections.ts';
 import {
   CannotListen,
   listen,
@@ -168,6 +169,51 @@ it('replaces a socket file that a killed process left, but not one that is answe
   await writeFile(file, 'kept');
   await expect(listen(application(), { path: file })).rejects.toThrow('not a socket');
   expect(await readFile(file, 'utf8')).toBe('kept');
+});
+
+it('answers what was asked at once one by one, and looks at none before its turn', async () => {
+  const asked: ((body: MetricsBody) => void)[] = [];
+  const app = application(() => new Promise((resolve) => asked.push(resolve)));
+  const raw = new Raw(portOf(await open(app)));
+  const many = 20;
+  raw.socket.write('GET /metrics HTTP/1.1\r\n\r\n'.repeat(many));
+  for (let turn = 0; turn < many; turn += 1) {
+    await eventually(() => asked.length > turn, { withinMs: 20_000, what: `question ${turn}` });
+    expect(asked.length).toBe(turn + 1);
+    asked[turn]!({ contentType: 'text/plain', body: `body ${turn}.` });
+    await eventually(() => raw.received.endsWith(`body ${turn}.`), {
+      withinMs: 20_000,
+      what: `answer ${turn}`,
+    });
+  }
+  expect(raw.received.match(/HTTP\/1\.1 200 OK/g)?.length).toBe(many);
+});
+
+it('drops a connection on which more wait for an answer than any program sends', async () => {
+  let asked = 0;
+  const app = application(() => {
+    asked += 1;
+    return new Promise(() => undefined);
+  });
+  const port = portOf(await open(app));
+  const most = new Raw(port);
+  most.socket.write('GET /metrics HTTP/1.1\r\n\r\n'.repeat(1 + waitingAtMost));
+  await eventually(() => asked === 1, { withinMs: 20_000, what: 'the first question' });
+  const more = new Raw(port);
+  more.socket.write('GET /metrics HTTP/1.1\r\n\r\n'.repeat(2 + waitingAtMost));
+  await more.end('the connection is dropped');
+  expect([asked, more.received, most.ended]).toEqual([2, '', false]);
+});
+
+it('gives each listener its own number of connections and drops at once what is more', async () => {
+  const app = application();
+  const [few, other] = [await open(app, loopback, { maxConnections: 3 }), await open(app)];
+  const kept = Array.from({ length: 3 }, () => new Raw(portOf(few)));
+  await Promise.all(kept.map(({ socket }) => once(socket, 'connect')));
+  const more = Array.from({ length: 20 }, () => new Raw(portOf(few)));
+  await Promise.all(more.map((one) => one.end('one too many is dropped')));
+  expect(kept.filter(({ ended }) => ended)).toEqual([]);
+  expect(await leaderOver({ port: portOf(other) })).toBe(200);
 });
 
 it('is not held up by a client that does not read its answer, and drops that one', async () => {

@@ -1,5 +1,6 @@
 // What only the local listener serves, on real sockets: who is let in, what is wrong with a body, and what the verbs and the
 // app's API make of their requests. Elections, coordinator and store are stand-ins; with real ones: test/e2e.
+import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   electionName,
@@ -283,6 +284,20 @@ describe('step-down', () => {
       notForMs: 30_000,
     };
     expect(fake.stepDowns).toEqual([['orders', request]]);
+  });
+
+  it('ends its waiting when whoever asked is gone, and steps down all the same', async () => {
+    const fake = leading();
+    // Nothing else but its client ends this in the time of a test.
+    const served = await serveOn(inputsOf(fake), localOf({ graceMs: 3_600_000 }));
+    opened.push(served.listening);
+    const before = fake.subscribers;
+    const socket = connect({ host: '127.0.0.1', port: served.port });
+    socket.write('POST /step-down HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n');
+    await eventually(() => fake.subscribers > before, { withinMs: 20_000, what: 'a wait' });
+    socket.destroy();
+    await eventually(() => fake.subscribers === before, { withinMs: 20_000, what: 'its end' });
+    expect(fake.stepDowns.length).toBe(1);
   });
 
   it('waits a second for somebody who is only just coming, before it says that nobody can lead', async () => {
