@@ -13,7 +13,9 @@ import { etcdAccess } from './etcd/access.ts';
 import { EtcdCoordinator } from './etcd/coordinator.ts';
 import { newLeaseId } from './etcd/lease-id.ts';
 import { createApplication } from './http/application.ts';
+import { capacityOf, openFilesAllowed, type Capacity } from './http/capacity.ts';
 import { createEvents } from './http/events.ts';
+import { sharedHistory } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { listen, type Listening, type ServerTls } from './http/listen.ts';
 import { LoopDelay } from './process/loop-delay.ts';
@@ -82,7 +84,13 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const elector = elect(configuration, clock, traced, beside, onFatal);
   const app = (): ReturnType<Inputs['health']['app']> => beside.health();
   const wallNow = (): number => Date.now();
-  const events = createEvents({ elections: elector, clock, wallNow });
+  const capacity = capacityOf(openFilesAllowed());
+  const events = createEvents(
+    { elections: elector, clock, wallNow },
+    {
+      clients: { public: capacity.public.maxStreams, local: capacity.local.maxStreams },
+    },
+  );
   const certificates = (): Credentials['certificates'] => credentials.certificates;
   const peers = new PeerWatch({ elections: elector, clock, wallNow });
   metrics.observe({ elections: elector, app, eventClients: () => events.count(), certificates });
@@ -101,7 +109,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     health: { loopDelayMs: () => loopDelay.worstMs(), app },
     events,
     peers,
-    history: (election) => traced.history(election),
+    history: sharedHistory((election) => traced.history(election), { elections: elector, clock }),
     reportError: (error) => {
       log.error({ err: error }, 'an answer could not be given');
       if (error instanceof AssertionFailure) onFatal(error);
@@ -115,7 +123,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     graceMs: configuration.graceMs,
     maxHoldMs: configuration.maxHoldMs,
   };
-  const listeners = await openListeners(configuration, inputs, local, tlsOf(credentials));
+  const listeners = await openListeners(configuration, capacity, inputs, local, tlsOf(credentials));
   const port = boundPort(listeners);
   if (port !== null) effective = withBoundPort(configuration, port);
   log.info({ version, settings: describe(effective) }, 'electord starts');
@@ -212,13 +220,15 @@ function tlsOf({ tlsCert, tlsKey, tlsClientCa }: Credentials): ServerTls | null 
 /** Opens the public and the local listener, or neither. */
 async function openListeners(
   { listen: open, localListen }: Configuration,
+  capacity: Capacity,
   inputs: Inputs,
   local: LocalInputs,
   tls: ServerTls | null,
 ): Promise<readonly Listening[]> {
-  const first = await listen(createApplication(inputs), open, {}, tls);
+  const first = await listen(createApplication(inputs), open, capacity.public, tls);
   try {
-    return [first, await listen(createApplication(inputs, local), localListen, {}, tls)];
+    const application = createApplication(inputs, local);
+    return [first, await listen(application, localListen, capacity.local, tls)];
   } catch (failure) {
     await first.close();
     throw failure;

@@ -1,7 +1,7 @@
 // `GET /history`: the terms remembered, newest first. A leader that vanished could not record its end: it follows from
 // the beginning of the next term, and is marked as such.
 import type { HistoryAnswer, TermOnWire } from '../contract.ts';
-import type { ElectionName, TermRecord } from '../core/model.ts';
+import type { ElectionName, FencingToken, Millis, TermRecord } from '../core/model.ts';
 import type { Inputs } from './inputs.ts';
 
 function onWire(term: TermRecord, successor: TermRecord | undefined): TermOnWire {
@@ -22,7 +22,42 @@ function onWire(term: TermRecord, successor: TermRecord | undefined): TermOnWire
   };
 }
 
-/** Linearizable. Rejects with a class of errors.ts where etcd cannot say. */
+/**
+ * An answer of etcd is given again for so long, counted from when it was asked for: anybody may ask on the public listener,
+ * and a flood of questions costs etcd one read a second for each election.
+ */
+const sharedForMs = 1000;
+
+interface Read {
+  readonly askedAt: Millis;
+  /** Who led then. The history grows where that changes, and an answer from before is not given again. */
+  readonly leader: FencingToken | null;
+  readonly terms: ReturnType<Inputs['history']>;
+  pending: boolean;
+}
+
+/** `history` for many: who asks while an answer is on its way gets that one, and who asks a moment later as well. */
+export function sharedHistory(
+  history: Inputs['history'],
+  { elections, clock }: Pick<Inputs, 'elections' | 'clock'>,
+): Inputs['history'] {
+  const reads = new Map<ElectionName, Read>();
+  return (election) => {
+    const leader = elections.report(election).leader?.token ?? null;
+    const last = reads.get(election);
+    const isNew =
+      last?.leader === leader && (last.pending || clock.now() - last.askedAt < sharedForMs);
+    if (last !== undefined && isNew) return last.terms;
+    const read: Read = { askedAt: clock.now(), leader, terms: history(election), pending: true };
+    reads.set(election, read);
+    // A failure is shared like an answer: etcd is not asked more often when it is unwell.
+    const settled = (): void => void (read.pending = false);
+    read.terms.then(settled, settled);
+    return read.terms;
+  };
+}
+
+/** Rejects with a class of errors.ts where etcd cannot say. */
 export async function historyAnswer(
   election: ElectionName,
   { history }: Inputs,

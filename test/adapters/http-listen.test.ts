@@ -10,6 +10,7 @@ import { afterEach, expect, it } from 'vitest';
 import { createApplication } from '../../src/http/application.ts';
 import { createEvents } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
+import { capacityOf } from '../../src/http/capacity.ts';
 import { waitingAtMost } from '../../src/http/connections.ts';
 import {
   CannotListen,
@@ -214,6 +215,21 @@ it('gives each listener its own number of connections and drops at once what is 
   await Promise.all(more.map((one) => one.end('one too many is dropped')));
   expect(kept.filter(({ ended }) => ended)).toEqual([]);
   expect(await leaderOver({ port: portOf(other) })).toBe(200);
+});
+
+it.each([
+  ['a container of old', 1024, 480, 240],
+  ['a tight one', 120, 28, 14],
+  ['one that hardly starts', 64, 2, 2],
+  ['the usual', 1_048_576, 8192, 8192],
+  ['no limit', Infinity, 8192, 8192],
+])('takes as many connections as %s leaves room for', (_what, openFiles, open, local) => {
+  const capacity = capacityOf(openFiles);
+  expect(capacity.public.maxConnections).toBe(open);
+  expect(capacity.local.maxConnections).toBe(local);
+  for (const { maxConnections, maxStreams } of Object.values(capacity)) {
+    expect(maxStreams).toBe(maxConnections / 2);
+  }
 });
 
 it('is not held up by a client that does not read its answer, and drops that one', async () => {

@@ -11,6 +11,7 @@ import {
   type TermRecord,
 } from '../../src/core/model.ts';
 import { FencedOut, Unreachable } from '../../src/errors.ts';
+import { sharedHistory } from '../../src/http/history.ts';
 import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
 import type { Listening } from '../../src/http/listen.ts';
 import type { FencedStore } from '../../src/ports.ts';
@@ -594,6 +595,67 @@ describe('the app’s API', () => {
 });
 
 describe('the history', () => {
+  it('is read once by all who ask while the answer is on its way, and not again while that is new', async () => {
+    const fake = new FakeElections(['orders', 'bills']);
+    for (const name of fake.names) fake.know({ candidates: [candidate('orders-1', 20n)] }, name);
+    const reads: { election: string; answer: (failure?: Error) => void }[] = [];
+    const read: Inputs['history'] = (election) =>
+      new Promise((resolve, reject) => {
+        const answer = (failure?: Error): void => (failure ? reject(failure) : resolve([]));
+        reads.push({ election, answer });
+      });
+    const shared = sharedHistory(read, { elections: fake, clock: fake.clock });
+    let asked = 0;
+    const history: Inputs['history'] = (election) => {
+      asked += 1;
+      return shared(election);
+    };
+    const inputs = inputsOf(fake, { history });
+    const [open, local] = await Promise.all([serveOn(inputs), serveOn(inputs, localOf())]);
+    opened.push(open.listening, local.listening);
+    const flood = (election: string): Promise<number[]> =>
+      Promise.all(
+        Array.from({ length: 60 }, async (_, index) => {
+          const { ask } = index % 2 === 0 ? open : local;
+          return (await ask(`/elections/${election}/history`)).status;
+        }),
+      );
+    const all = (status: number): number[] => Array.from({ length: 60 }, () => status);
+    const begun = (count: number) =>
+      eventually(() => reads.length === count, { withinMs: 20_000, what: `${count} reads` });
+
+    const first = [flood('orders'), flood('bills')];
+    await begun(2);
+    // However long it takes: the one that is on its way is waited for.
+    fake.nowMs += 3000;
+    const late = flood('orders');
+    await eventually(() => asked === 180, { withinMs: 20_000, what: 'three floods' });
+    for (const { answer } of reads) answer();
+    expect(await Promise.all([...first, late])).toEqual([all(200), all(200), all(200)]);
+    expect(reads.map(({ election }) => election).toSorted()).toEqual(['bills', 'orders']);
+
+    // That was asked for too long ago. A failure counts as an answer does.
+    const failing = flood('orders');
+    await begun(3);
+    reads[2]!.answer(new Unreachable('no answer'));
+    expect(await failing).toEqual(all(503));
+    fake.nowMs += 999;
+    expect(await flood('orders')).toEqual(all(503));
+    fake.nowMs += 1;
+    const again = flood('orders');
+    await begun(4);
+    reads[3]!.answer();
+    expect(await again).toEqual(all(200));
+
+    // With another leader there is more to tell.
+    fake.know({ candidates: [candidate('orders-2', 21n)] });
+    const changed = flood('orders');
+    await begun(5);
+    reads[4]!.answer();
+    expect(await changed).toEqual(all(200));
+    expect(reads.length).toBe(5);
+  });
+
   it('fills in what a vanished leader could not say, and marks it', async () => {
     const term = (value: bigint, more: Partial<TermRecord>): TermRecord => ({
       token: token(value),
