@@ -1,4 +1,6 @@
-// The wire types of the HTTP interface: what a client may rely on. The same types serve the server and the client.
+// The wire types of the HTTP interface: what a client may rely on. The same types serve the server and the client. With them
+// the one form in which durations are written, since settings, flags, bodies and queries are read in rooms that do not know
+// each other, and must not read them differently.
 import type { Cause, Control } from './core/model.ts';
 import type { Role } from './core/report.ts';
 
@@ -100,19 +102,19 @@ export interface VerbAnswer {
 
 /** The body of `POST /step-down`; `notFor` is a duration such as `30s`. */
 export interface StepDownRequest {
-  readonly reason?: string;
+  readonly reason?: string | null;
   readonly notFor?: string;
 }
 
 /** The body of `POST /switchover`; `to` is a member's id. */
 export interface SwitchoverBody {
   readonly to: string;
-  readonly reason?: string;
+  readonly reason?: string | null;
 }
 
 /** The body of `POST /pause`; `for` is a duration, ten minutes where it is not given. */
 export interface PauseRequest {
-  readonly reason?: string;
+  readonly reason?: string | null;
   readonly for?: string;
 }
 
@@ -199,4 +201,37 @@ export interface Problem {
   readonly status: number;
   readonly code: string;
   readonly detail: string;
+}
+
+const millisecondsOf = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+
+/** One number and one unit: a number without its unit is refused, since guessing it would be wrong by a thousand. */
+export const durationForm = /^(\d{1,9})(ms|s|m|h)$/;
+
+/**
+ * Reads a duration.
+ * @param text such as `500ms`, `5s`, `2m` or `1h`
+ * @returns whole milliseconds, or what is wrong as a phrase that follows the text
+ */
+export function readDuration(text: string): { readonly ms: number } | { readonly problem: string } {
+  const match = durationForm.exec(text);
+  if (match) return { ms: Number(match[1]) * millisecondsOf[match[2] as 'ms' | 's' | 'm' | 'h'] };
+  if (/^\d{1,9}$/.test(text)) {
+    return { problem: `has no unit; write for example ${text}s or ${text}ms` };
+  }
+  if (/^\d+\.\d+(ms|s|m|h)$/.test(text)) {
+    return { problem: 'is not a whole number; write it in a smaller unit, as 1500ms for 1.5s' };
+  }
+  if (/^-/.test(text)) return { problem: 'is negative' };
+  return { problem: 'is not a duration; write for example 500ms, 5s, 2m or 1h' };
+}
+
+/**
+ * Writes a duration in the largest unit that divides it.
+ * @param durationMs whole milliseconds, not negative
+ */
+export function formatDuration(durationMs: number): string {
+  if (durationMs === 0) return '0s';
+  const unit = (['h', 'm', 's'] as const).find((each) => durationMs % millisecondsOf[each] === 0);
+  return unit === undefined ? `${durationMs}ms` : `${durationMs / millisecondsOf[unit]}${unit}`;
 }

@@ -1,8 +1,7 @@
 // What all commands of the operator have in common: the flags that say which sidecar, where answers and failures go, and
 // the exit codes. They ask through sdk/ only, as any app does.
 import { readFileSync } from 'node:fs';
-import { formatDuration, parseDuration } from '../config/duration.ts';
-import { Refusal } from '../config/refusal.ts';
+import { formatDuration, readDuration } from '../contract.ts';
 import { ElectordError } from '../errors.ts';
 import {
   connect,
@@ -43,9 +42,9 @@ const bigintsAsText = (_: string, value: unknown): unknown =>
 
 /** Milliseconds of a flag such as `30s`. */
 export function durationOf(flag: string, text: string): number {
-  const ms = parseDuration(text);
-  if (!(ms instanceof Refusal)) return ms;
-  throw new UnusableArgument(`${flag} ${JSON.stringify(text)} ${ms.problem}`);
+  const read = readDuration(text);
+  if ('ms' in read) return read.ms;
+  throw new UnusableArgument(`${flag} ${JSON.stringify(text)} ${read.problem}`);
 }
 
 /** The duration of a flag as the sidecar reads it, or nothing. */

@@ -3,8 +3,9 @@
 // the value: some values are secrets.
 
 import * as z from 'zod';
+import { formatDuration } from '../contract.ts';
 import { hasControlOrSpace } from './addresses.ts';
-import { formatDuration, parseDuration } from './duration.ts';
+import { parseDuration } from './duration.ts';
 import { Refusal } from './refusal.ts';
 import { Secret } from './secret.ts';
 

@@ -1,8 +1,8 @@
 // Which settings contradict each other. A relation is only judged where all its values were readable, so
 // that one bad value is one fault and not three.
 
+import { formatDuration } from '../contract.ts';
 import { collide, isLocalOnly } from './addresses.ts';
-import { formatDuration } from './duration.ts';
 import { faultOf, type Effective, type Fault } from './faults.ts';
 import type { SettingKey, Values } from './settings.ts';
 

@@ -3,6 +3,7 @@
 // settings may contradict each other is in relations.ts.
 
 import type * as z from 'zod';
+import { formatDuration } from '../contract.ts';
 import {
   hostInUrl,
   isWildcard,
@@ -29,7 +30,7 @@ import {
   wholeNumber,
   wholeSeconds,
 } from './checks.ts';
-import { formatDuration, parseDuration } from './duration.ts';
+import { parseDuration } from './duration.ts';
 import { parseElections } from './elections.ts';
 import { originOnly, withoutCredentials } from './redact.ts';
 

@@ -1,7 +1,16 @@
-// Bodies and queries as clients send them: read up to a bound, and checked field by field. Everything that is wrong is
+// Bodies and queries as clients send them: read up to a bound, and checked by one schema each. Everything that is wrong is
 // said at once, and what is not known is a fault: a misspelt field must not be a default in disguise.
 import type { IncomingMessage } from 'node:http';
-import type { FaultOnWire } from '../contract.ts';
+import { z } from 'zod';
+import {
+  durationForm,
+  formatDuration,
+  readDuration,
+  type FaultOnWire,
+  type PauseRequest,
+  type StepDownRequest,
+  type SwitchoverBody,
+} from '../contract.ts';
 import type { Asked } from './exchange.ts';
 import { quoted, Refusal } from './problems.ts';
 
@@ -44,13 +53,13 @@ export function readBody(request: IncomingMessage, limitBytes: number): Promise<
  */
 const readAsJson = /^(application\/(json|x-www-form-urlencoded|octet-stream)|text\/plain)? *(;|$)/i;
 
-/** The text of a JSON body and its value; refuses what says that it is something else, and text that is not JSON. */
-export async function readJson(
-  asked: Pick<Asked, 'header' | 'body'>,
-  limitBytes: number,
-): Promise<{ readonly text: string; readonly value: unknown }> {
-  const body = await asked.body(limitBytes);
-  const contentType = asked.header('content-type') ?? '';
+interface Json {
+  readonly text: string;
+  readonly value: unknown;
+}
+
+function jsonOf({ header }: Pick<Asked, 'header'>, body: Buffer): Json {
+  const contentType = header('content-type') ?? '';
   if (!readAsJson.test(contentType)) {
     const detail = `send Content-Type: application/json, not ${quoted(contentType)}`;
     throw new Refusal(415, 'unsupported_media_type', detail);
@@ -63,96 +72,80 @@ export async function readJson(
   }
 }
 
-/** What is wrong with a value; continues the sentence that begins with the field's name. */
-export class Wrong {
-  readonly problem: string;
+type Sent = Pick<Asked, 'header' | 'body'>;
 
-  constructor(problem: string) {
-    this.problem = problem;
-  }
+/** The text of a JSON body and its value; refuses what says that it is something else, and text that is not JSON. */
+export const readJson = async (sent: Sent, limitBytes: number): Promise<Json> =>
+  jsonOf(sent, await sent.body(limitBytes));
+
+/** Reads the body of a verb, which may be left out. Refuses with every fault. */
+export async function readVerbBody<Schema extends z.ZodObject>(
+  sent: Sent,
+  schema: Schema,
+): Promise<z.output<Schema>> {
+  const body = await sent.body(verbLimitBytes);
+  const read = schema.safeParse(body.length === 0 ? {} : jsonOf(sent, body).value);
+  if (read.success) return read.data;
+  const unknown = `is not one of ${Object.keys(schema.shape).join(', ')}`;
+  const faults: readonly FaultOnWire[] = read.error.issues.flatMap((issue) =>
+    issue.code === 'unrecognized_keys'
+      ? issue.keys.map((field) => ({ field, problem: unknown }))
+      : issue.path.map((field) => ({ field: String(field), problem: issue.message })),
+  );
+  // Only what is wrong with the body as a whole has no field.
+  if (faults.length === 0) throw new Refusal(422, 'invalid_body', 'the body is not a JSON object');
+  const detail = faults.map(({ field, problem }) => `${quoted(field)} ${problem}`).join('; ');
+  throw new Refusal(422, 'invalid_body', detail, { extra: { faults } });
 }
 
-/** Reads one field; undefined where it is not there. */
-export type Field<Value> = (value: unknown) => Value | Wrong;
-type Shape<Fields> = {
-  [Name in keyof Fields]: Fields[Name] extends Field<infer Value> ? Value : never;
-};
+const text = z.string({
+  error: ({ input }) => (input === undefined ? 'is required' : 'is not a text'),
+});
 
-/** Reads the JSON body of a verb, which may be left out. Refuses with every fault. */
-export async function readFields<Fields extends Record<string, Field<unknown>>>(
-  asked: Pick<Asked, 'header' | 'body'>,
-  fields: Fields,
-): Promise<Shape<Fields>> {
-  const bytes = await asked.body(verbLimitBytes);
-  const given =
-    bytes.length === 0
-      ? {}
-      : (await readJson({ ...asked, body: () => Promise.resolve(bytes) }, verbLimitBytes)).value;
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    throw new Refusal(422, 'invalid_body', 'the body is not a JSON object');
-  }
-  return checked(given as Record<string, unknown>, fields);
-}
+/** A sentence for people. Reasons are kept in etcd, in a hundred terms. */
+const reasonCharacters = 500;
+const reason = text
+  .max(reasonCharacters, `is longer than ${reasonCharacters} characters`)
+  .regex(/^[^\p{Cc}]*$/u, 'has control characters')
+  .describe('Kept in the history')
+  .nullable()
+  .exactOptional();
 
-function checked<Fields extends Record<string, Field<unknown>>>(
-  given: Readonly<Record<string, unknown>>,
-  fields: Fields,
-): Shape<Fields> {
-  const faults: FaultOnWire[] = Object.keys(given)
-    .filter((name) => !Object.hasOwn(fields, name))
-    .map((field) => ({ field, problem: `is not one of ${Object.keys(fields).join(', ')}` }));
-  const values: Record<string, unknown> = {};
-  for (const [field, read] of Object.entries(fields)) {
-    const value = read(Object.hasOwn(given, field) ? given[field] : undefined);
-    if (value instanceof Wrong) faults.push({ field, problem: value.problem });
-    else values[field] = value;
-  }
-  if (faults.length > 0) {
-    const detail = faults.map(({ field, problem }) => `${quoted(field)} ${problem}`).join('; ');
-    throw new Refusal(422, 'invalid_body', detail, { extra: { faults } });
-  }
-  return values as Shape<Fields>;
-}
+const notAnId = 'is not the id of a member';
 
-const printable = /^[^\p{Cc}]*$/u;
+/** A duration between two bounds, both allowed, to milliseconds. */
+const duration = (leastMs: number, mostMs: number) =>
+  text
+    .meta({ pattern: durationForm.source, description: 'Such as 500ms, 5s, 2m' })
+    .transform((written, context) => {
+      const read = readDuration(written);
+      if ('ms' in read) return read.ms;
+      context.addIssue({ code: 'custom', message: read.problem });
+      return z.NEVER;
+    })
+    .pipe(
+      z
+        .number()
+        .min(leastMs, `is shorter than ${formatDuration(leastMs)}`)
+        .max(mostMs, `is longer than ${formatDuration(mostMs)}`),
+    );
 
-/** A sentence for people; null where it is not there. */
-export const sentence =
-  (mostCharacters: number): Field<string | null> =>
-  (value) => {
-    if (value === undefined || value === null) return null;
-    if (typeof value !== 'string') return new Wrong('is not a text');
-    if (value.length > mostCharacters) {
-      return new Wrong(`is longer than ${mostCharacters} characters`);
-    }
-    return printable.test(value) ? value : new Wrong('has control characters');
-  };
+const dayMs = 86_400_000;
 
-/** The id of a member, which must be there. */
-export const memberName: Field<string> = (value) => {
-  if (value === undefined) return new Wrong('is required');
-  if (typeof value !== 'string') return new Wrong('is not a text');
-  return value.length > 0 && value.length <= 253 ? value : new Wrong('is not the id of a member');
-};
-
-const unitsMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
-
-/** A duration as in the configuration: `500ms`, `5s`, `2m`, `1h`; milliseconds, null where it is not one. */
-export function durationMs(text: string): number | null {
-  const [, digits, unit] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? [];
-  return digits === undefined ? null : Number(digits) * unitsMs[unit as keyof typeof unitsMs];
-}
-
-/** A duration between two bounds, both allowed and both in milliseconds; `standardMs` where it is not there. */
-export const duration =
-  (leastMs: number, mostMs: number, standardMs: number): Field<number> =>
-  (value) => {
-    if (value === undefined) return standardMs;
-    const readMs = typeof value === 'string' ? durationMs(value) : null;
-    if (readMs === null) return new Wrong('is not a duration such as 500ms, 5s, 2m or 1h');
-    if (readMs >= leastMs && readMs <= mostMs) return readMs;
-    return new Wrong(`is not between ${leastMs} ms and ${mostMs} ms`);
-  };
+/** The bodies of the verbs: what is checked, what the handlers get, and what the OpenAPI document says of them. */
+export const stepDownBody = z.strictObject({
+  reason,
+  notFor: duration(0, dayMs).exactOptional(),
+}) satisfies z.ZodType<unknown, StepDownRequest>;
+export const switchoverBody = z.strictObject({
+  to: text.min(1, notAnId).max(253, notAnId),
+  reason,
+}) satisfies z.ZodType<unknown, SwitchoverBody>;
+export const pauseBody = z.strictObject({
+  reason,
+  for: duration(2000, dayMs).exactOptional(),
+}) satisfies z.ZodType<unknown, PauseRequest>;
+export const resumeBody = z.strictObject({});
 
 /** A whole number in a query, such as `limit=10`. */
 export function wholeNumber(

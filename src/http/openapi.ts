@@ -318,7 +318,8 @@ function makeDocument(local: boolean, version: string): object {
     ...(each.perElection ? [pathItem(each, true)] : []),
   ]);
   const registry = Object.entries(schemas).map(([name, schema]) => {
-    const inJson: Record<string, unknown> = z.toJSONSchema(schema);
+    // What a client may send, before it is read.
+    const inJson: Record<string, unknown> = z.toJSONSchema(schema, { io: 'input' });
     // OpenAPI 3.1 says once for all of them which dialect they are in.
     delete inJson['$schema'];
     return [name, inJson];

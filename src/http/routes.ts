@@ -1,9 +1,8 @@
 // The one table of the paths that both listeners serve: what each answers, and whether it speaks of one election. How a
 // path is reached, and what every answer has in common, is in application.ts.
-import type { LeaderAnswer } from '../contract.ts';
+import { readDuration, type LeaderAnswer } from '../contract.ts';
 import type { ElectionName } from '../core/model.ts';
 import { electionsAnswer, leaderAnswer, statusAnswer } from './answers.ts';
-import { durationMs } from './bodies.ts';
 import {
   json,
   soleElection,
@@ -31,14 +30,13 @@ function leader(asked: AskedOfElection): Reply {
   const { local } = asked;
   if (local === null) throw new Refusal(403, 'local_only', 'only the local listener grants holds');
   refuseForeignPages(asked, local);
-  const wantedMs = durationMs(hold);
-  if (wantedMs === null) {
-    const detail = `hold=${quoted(hold)} is not a duration such as 500ms or 1s`;
-    throw new Refusal(400, 'invalid_parameter', detail);
+  const wanted = readDuration(hold);
+  if ('problem' in wanted) {
+    throw new Refusal(400, 'invalid_parameter', `hold=${quoted(hold)} ${wanted.problem}`);
   }
   const { elections } = inputs;
   const { election } = report;
-  const holdMs = Math.min(wantedMs, local.maxHoldMs);
+  const holdMs = Math.min(wanted.ms, local.maxHoldMs);
   // HEAD and OPTIONS only ask: what they would have promised is not promised to anybody.
   const heldMs = method === 'GET' ? elections.hold(election, holdMs) : 0;
   const held = elections.report(election);

@@ -1,5 +1,5 @@
 // The answers of contract.ts as schemas, for the OpenAPI document. Each is declared as a schema of its type, so that the
-// two cannot drift apart unseen; a test holds real answers against them.
+// two cannot drift apart unseen; a test holds real answers against them. The bodies are those that bodies.ts reads by.
 import { z } from 'zod';
 import type {
   ElectionsAnswer,
@@ -15,14 +15,12 @@ import type {
   Problem,
   StateWriteAnswer,
   StatusAnswer,
-  StepDownRequest,
   SwitchoverAnswer,
-  SwitchoverBody,
   VerbAnswer,
-  PauseRequest,
 } from '../contract.ts';
 import { causes, type Cause, type MemberId } from '../core/model.ts';
 import type { Role } from '../core/report.ts';
+import { pauseBody, stepDownBody, switchoverBody } from './bodies.ts';
 import { problemCodes } from './problems.ts';
 
 const text = z.string();
@@ -33,10 +31,6 @@ const token = z
   .regex(/^\d{1,19}$/)
   .describe('A fencing token: a decimal number, strictly greater in every later term');
 const milliseconds = z.number().min(0).describe('Milliseconds');
-const duration = z
-  .string()
-  .regex(/^\d{1,9}(ms|s|m|h)$/)
-  .describe('Such as 500ms, 5s, 2m');
 const cause: z.ZodType<Cause> = z.enum(causes);
 const role: z.ZodType<Role> = z.enum(['leader', 'follower', 'observer', 'unknown']);
 const election = z.string().describe('The name of the election');
@@ -146,17 +140,6 @@ const switchover: z.ZodType<SwitchoverAnswer> = z.strictObject({
   ...verbFields,
   fencingToken: token,
 });
-const reason = text.max(500).describe('Kept in the history').exactOptional();
-const stepDownRequest: z.ZodType<StepDownRequest> = z.strictObject({
-  reason,
-  notFor: duration.exactOptional(),
-});
-const switchoverRequest: z.ZodType<SwitchoverBody> = z.strictObject({ to: text, reason });
-const pauseRequest: z.ZodType<PauseRequest> = z.strictObject({
-  reason,
-  for: duration.exactOptional(),
-});
-
 const fence: z.ZodType<FenceAnswer> = z.strictObject({
   election,
   fencingToken: token,
@@ -209,9 +192,9 @@ export const schemas = {
   verb,
   pause,
   switchover,
-  stepDownRequest,
-  switchoverRequest,
-  pauseRequest,
+  stepDownRequest: stepDownBody,
+  switchoverRequest: switchoverBody,
+  pauseRequest: pauseBody,
   fence,
   stateWrite,
   journalAppend,

@@ -9,11 +9,11 @@ import {
   type Snapshot,
 } from '../core/model.ts';
 import type { LeaderReport, Report } from '../core/report.ts';
-import { memberName, readFields } from './bodies.ts';
+import { readVerbBody, switchoverBody } from './bodies.ts';
 import { json, type AskedLocally, type Reply } from './exchange.ts';
 import type { Inputs } from './inputs.ts';
 import { quoted, Refusal, type ProblemCode } from './problems.ts';
-import { actorOf, leaderOrNull, reasonField, steppingDownWithinMs } from './verbs.ts';
+import { actorOf, leaderOrNull, steppingDownWithinMs } from './verbs.ts';
 import { comesWithinMs, waitFor } from './waiting.ts';
 
 const cannot = (code: ProblemCode, detail: string): Refusal => new Refusal(409, code, detail);
@@ -104,7 +104,7 @@ export async function switchover(asked: AskedLocally): Promise<Reply> {
   const { inputs, local } = asked;
   const { elections } = inputs;
   const { election } = asked.report;
-  const { to, reason } = await readFields(asked, { to: memberName, reason: reasonField });
+  const { to, reason = null } = await readVerbBody(asked, switchoverBody);
   const leader = await whoHandsOver(asked, to);
   const token = fencingToken(leader.createRevision);
   const limitMs = steppingDownWithinMs(local);

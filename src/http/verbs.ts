@@ -4,16 +4,14 @@ import type { PauseAnswer, VerbAnswer } from '../contract.ts';
 import { memberId, type FencingToken, type Millis } from '../core/model.ts';
 import type { Report } from '../core/report.ts';
 import { leaderOnWire } from './answers.ts';
-import { duration, readFields, sentence } from './bodies.ts';
+import { pauseBody, readVerbBody, resumeBody, stepDownBody } from './bodies.ts';
 import { json, type AskedLocally, type Reply } from './exchange.ts';
 import type { Inputs, LocalInputs } from './inputs.ts';
 import { Refusal } from './problems.ts';
 import { comesWithinMs, waitFor } from './waiting.ts';
 
-const dayMs = 86_400_000;
-/** Reasons are kept in etcd, in a hundred terms. */
-const reasonCharacters = 500;
-export const reasonField = sentence(reasonCharacters);
+/** Of a pause of which nobody says how long it is to be. */
+const standardPauseMs = 600_000;
 
 /** Beyond the grace of the step-down itself: releasing the key, and the successor's first word. */
 const successionMs = 2000;
@@ -62,16 +60,13 @@ function steppedDown(id: string, { kind, report }: Outcome): string {
 export async function stepDown(asked: AskedLocally): Promise<Reply> {
   const { inputs, local } = asked;
   const { election, id } = asked.report;
-  const { reason, notFor } = await readFields(asked, {
-    reason: reasonField,
-    notFor: duration(0, dayMs, 0),
-  });
+  const { reason = null, notFor: notForMs = 0 } = await readVerbBody(asked, stepDownBody);
   const { elections } = inputs;
   const before = elections.report(election);
   const { token } = before;
   if (token === null) throw notLeader(before, inputs);
   const actor = actorOf(before);
-  elections.stepDown(election, { cause: 'resigned', to: null, reason, actor, notForMs: notFor });
+  elections.stepDown(election, { cause: 'resigned', to: null, reason, actor, notForMs });
   let nobodySince: Millis | null = null;
   const ask = (): Outcome | null => {
     const outcome = outcomeOf(elections.report(election), token);
@@ -97,8 +92,8 @@ export async function stepDown(asked: AskedLocally): Promise<Reply> {
 export async function pause(asked: AskedLocally): Promise<Reply> {
   const { inputs, local } = asked;
   const { election, id } = asked.report;
-  const fields = { reason: reasonField, for: duration(2000, dayMs, 600_000) };
-  const { reason, for: forMs } = await readFields(asked, fields);
+  const body = await readVerbBody(asked, pauseBody);
+  const { reason = null, for: forMs = standardPauseMs } = body;
   const wholeMs = Math.ceil(forMs / 1000) * 1000;
   const ends = new Date(inputs.wallNow() + wholeMs).toISOString();
   const control = { paused: true, reason, by: memberId(id), until: ends } as const;
@@ -115,7 +110,7 @@ export async function pause(asked: AskedLocally): Promise<Reply> {
 export async function resume(asked: AskedLocally): Promise<Reply> {
   const { inputs, local } = asked;
   const { election } = asked.report;
-  await readFields(asked, {});
+  await readVerbBody(asked, resumeBody);
   await local.coordinator.resume(election);
   const shown = (): Report | null => {
     const report = inputs.elections.report(election);

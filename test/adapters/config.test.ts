@@ -10,7 +10,7 @@ import {
   type Configuration,
   type ConfigurationInput,
 } from '../../src/config/configuration.ts';
-import { formatDuration, parseDuration } from '../../src/config/duration.ts';
+import { formatDuration, readDuration } from '../../src/contract.ts';
 import { formatFaults, type Fault } from '../../src/config/faults.ts';
 import { settings } from '../../src/config/settings.ts';
 
@@ -260,7 +260,7 @@ suite('values', () => {
     ['2m', 120_000],
     ['1h', 3_600_000],
   ])('reads the duration %s and writes it back', (text, durationMs) => {
-    expect(parseDuration(text)).toBe(durationMs);
+    expect(readDuration(text)).toEqual({ ms: durationMs });
     expect(formatDuration(durationMs)).toBe(text);
   });
 
