@@ -2,7 +2,7 @@
 // the answer to the last one was read is only looked at when its turn comes. So whatever is kept for an answer ends with
 // its connection, no answer grows old behind another one, and a client that asks without listening costs next to nothing.
 import type { ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /**
@@ -18,8 +18,8 @@ interface Turn {
 
 export class Connections {
   /** In the order of the requests; the first is being answered. */
-  readonly #turns = new Map<Duplex, Turn[]>();
-  readonly #leaving = new WeakSet<Duplex>();
+  readonly #turns = new Map<Socket, Turn[]>();
+  readonly #leaving = new WeakSet<Socket>();
   /** Beneath TLS: ended only when time is up. */
   readonly #beneath = new Set<Socket>();
   #closing = false;
@@ -51,7 +51,7 @@ export class Connections {
   }
 
   isBusy(socket: Duplex): boolean {
-    return (this.#turns.get(socket)?.length ?? 0) > 0;
+    return socket instanceof Socket && (this.#turns.get(socket)?.length ?? 0) > 0;
   }
 
   /** Ends every connection as soon as nothing is to be answered on it. */
@@ -80,9 +80,9 @@ export class Connections {
   }
 
   /** Once: each call would leave another listener behind. */
-  #end(socket: Duplex): void {
+  #end(socket: Socket): void {
     if (this.#leaving.has(socket)) return;
     this.#leaving.add(socket);
-    (socket as Socket).destroySoon();
+    socket.destroySoon();
   }
 }

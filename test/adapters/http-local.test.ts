@@ -1,6 +1,7 @@
 // What only the local listener serves, on real sockets: who is let in, what is wrong with a body, and what the verbs and the
 // app's API make of their requests. Elections, coordinator and store are stand-ins; with real ones: test/e2e.
 import { connect } from 'node:net';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   electionName,
@@ -13,6 +14,7 @@ import {
 import { FencedOut, Unreachable } from '../../src/errors.ts';
 import { sharedHistory } from '../../src/http/history.ts';
 import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
+import { openApi } from '../../src/http/openapi.ts';
 import type { Listening } from '../../src/http/listen.ts';
 import type { FencedStore } from '../../src/ports.ts';
 import { eventually } from '../harness/wait.ts';
@@ -183,6 +185,47 @@ describe('a body', () => {
     expect((await ask('/step-down', posting([]))).status).toBe(422);
     const broken = await ask('/step-down', { ...posting(0), body: '{"reason":' });
     expect(broken).toMatchObject({ status: 400, body: { code: 'malformed_request' } });
+  });
+
+  it('is refused where the OpenAPI document says that it is not one, and nowhere else', async () => {
+    const { schemas } = (openApi(true, '1') as { components: { schemas: Record<string, object> } })
+      .components;
+    const ajv = new Ajv2020({ strict: false });
+    const verbs = {
+      '/step-down': ajv.compile(schemas['stepDownRequest']!),
+      '/switchover': ajv.compile(schemas['switchoverRequest']!),
+      '/pause': ajv.compile(schemas['pauseRequest']!),
+    };
+    const values = [
+      undefined,
+      null,
+      7,
+      '',
+      'a b',
+      'a\nb',
+      'x'.repeat(254),
+      'x'.repeat(501),
+      '5s',
+      '5',
+      {},
+    ];
+    // It does not lead and cannot ask etcd: it says so of whatever it has read.
+    const ask = await serve(new FakeElections(['orders']), {}, { reportError: () => undefined });
+    const refused = new Map<string, number>();
+    const asking = Object.entries(verbs).flatMap(([path, isValid]) =>
+      ['reason', 'to', 'for', 'notFor', 'other'].flatMap((field) =>
+        values.map(async (value) => {
+          const body = { ...(path === '/switchover' ? { to: 'orders-1' } : {}), [field]: value };
+          const { status } = await ask(path, posting(body));
+          expect(status === 422, `${path} ${JSON.stringify(body)}`).toBe(
+            !isValid(JSON.parse(JSON.stringify(body))),
+          );
+          refused.set(path, (refused.get(path) ?? 0) + Number(status === 422));
+        }),
+      ),
+    );
+    await Promise.all(asking);
+    for (const path of Object.keys(verbs)) expect(refused.get(path)).toBeGreaterThan(20);
   });
 
   it('is JSON where it is read, and no larger than it may be', async () => {
