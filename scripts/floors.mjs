@@ -17,8 +17,9 @@ export const house = [
     'sdk',
     'telemetry',
   ],
-  ['page', 'process'],
-  ['contract.ts', 'errors.ts', 'policies.ts', 'ports.ts'],
+  ['page', 'policies.ts'],
+  ['process'],
+  ['contract.ts', 'errors.ts', 'ports.ts'],
   ['core'],
 ];
 

@@ -1,18 +1,8 @@
 // Every time limit, hedge and retry towards etcd, by name, with the reason for each bound; the only home of
 // cockatiel. All bounds follow from the TTL. A policy never decides about leadership: only the clock does.
-import {
-  bulkhead,
-  ConstantBackoff,
-  ExponentialBackoff,
-  handleAll,
-  noop,
-  retry,
-  timeout,
-  TimeoutStrategy,
-  wrap,
-  type IPolicy,
-} from 'cockatiel';
+import { bulkhead, ConstantBackoff, handleAll, noop, retry, type IPolicy } from 'cockatiel';
 import { Unreachable } from './errors.ts';
+import { judgeAfter } from './process/time-out.ts';
 
 /** The bounds on one request to etcd, in milliseconds. */
 export interface RequestBounds {
@@ -51,16 +41,23 @@ export type Hedge = <Target, Value>(
   worthTryingElsewhere: (failure: unknown) => boolean,
 ) => Promise<{ readonly value: Value; readonly target: Target }>;
 
+/** What `run` brings within `limitMs`; else rejects with Unreachable, and `run` is left to itself. */
+const within = <Value>(limitMs: number, run: () => Promise<Value>): Promise<Value> =>
+  new Promise<Value>((resolve, reject) => {
+    const cancel = judgeAfter(limitMs, () => {
+      reject(new Unreachable(`no answer within ${String(limitMs)} ms`));
+    });
+    void run().then(resolve, reject).finally(cancel);
+  });
+
 /**
  * `hedgedRequest`: the first endpoint gets a head start, then each further one is asked as well, until one answers.
  * An endpoint that fails hands over at once. Only for requests that may be sent more than once.
  */
 export function hedgedRequest({ attemptMs, hedgeAfterMs }: RequestBounds): Hedge {
-  // Aggressive: the gRPC deadline should end an attempt first, but it stands on the wall clock and on etcd3.
-  const limit = wrap(
-    bulkhead(requestsAtOnce, requestsInLine),
-    timeout(attemptMs + hedgeAfterMs, TimeoutStrategy.Aggressive),
-  );
+  const line = bulkhead(requestsAtOnce, requestsInLine);
+  // The attempt ends itself before that (endpoint.ts), but for that it depends on etcd3 and grpc-js.
+  const limitMs = attemptMs + hedgeAfterMs;
   return (targets, attempt, worthTryingElsewhere) =>
     new Promise((resolve, reject) => {
       let next = 0;
@@ -71,15 +68,15 @@ export function hedgedRequest({ attemptMs, hedgeAfterMs }: RequestBounds): Hedge
         if (settled || target === undefined) return;
         next += 1;
         open += 1;
-        const timer = setTimeout(startNext, hedgeAfterMs);
+        const cancelHedge = judgeAfter(hedgeAfterMs, startNext);
         const finish = (): boolean => {
-          clearTimeout(timer);
+          cancelHedge();
           open -= 1;
           return !settled;
         };
         // A signal of its own: the one that cockatiel shares would gather a listener for each request under way.
-        limit
-          .execute(() => attempt(target), new AbortController().signal)
+        line
+          .execute(() => within(limitMs, () => attempt(target)), new AbortController().signal)
           .then(
             (value) => {
               if (!finish()) return;
@@ -102,24 +99,17 @@ export function hedgedRequest({ attemptMs, hedgeAfterMs }: RequestBounds): Hedge
 }
 
 /** `watchReopening`: a broken watch is opened again for ever; soon at first, at least twice a second. */
-export const watchReopening = (): {
-  readonly execute: (run: () => Promise<void>) => Promise<void>;
-} =>
-  retry(handleAll, {
-    maxAttempts: Number.MAX_SAFE_INTEGER,
-    backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 500 }),
-  });
+export const watchReopening = { firstMs: 20, longestMs: 500 } as const;
 
 /** `authentication`: a login is tried once more, because etcd refuses one made during a change of its leader. */
 export const authentication = ({
   attemptMs,
 }: RequestBounds): {
   readonly execute: <Value>(run: () => Promise<Value>) => Promise<Value>;
-} =>
-  wrap(
-    retry(handleAll, { maxAttempts: 1, backoff: new ConstantBackoff(20) }),
-    timeout(attemptMs, TimeoutStrategy.Aggressive),
-  );
+} => {
+  const again = retry(handleAll, { maxAttempts: 1, backoff: new ConstantBackoff(20) });
+  return { execute: (run) => again.execute(() => within(attemptMs, run)) };
+};
 
 /** How long a client that only fails is kept: its sockets may wait for a dead peer far longer than the fault lasts. */
 export const discardClientAfterMs = ({ attemptMs }: RequestBounds): number =>

@@ -2,6 +2,8 @@
 // An app counts as unhealthy until it has first passed. Beside `run`, the app is only there while we lead: it is looked
 // at from its start on, counts as healthy, and has a while to pass for the first time.
 import type { Millis } from '../core/model.ts';
+import { Loop } from '../process/loop.ts';
+import { judgeAt } from '../process/time-out.ts';
 import type { AppLog } from './app-log.ts';
 import { probe, type Probe, type ProbeTools, type Verdict } from './probe.ts';
 import { count, untested, type Tally, type Thresholds } from './tally.ts';
@@ -35,20 +37,14 @@ export const uncheckedApp: AppHealth = {
   detail: 'no check is configured',
 };
 
-/** One stretch of checking; a stretch that has ended changes nothing any more. */
-interface Stretch {
-  readonly patientUntil: Millis;
-  active: boolean;
-}
-
 export class AppChecker {
   readonly #options: AppCheckOptions;
   #tally: Tally;
   #detail = 'not checked yet';
-  #stretch: Stretch | null = null;
+  /** One stretch of checking; one that was stopped changes nothing any more. */
+  #stretch: Loop | null = null;
   #probe: Probe | null = null;
   #explained = '';
-  #cancelWait: () => void = () => undefined;
 
   /** Nothing is checked before `start`. `healthy` is what is said until then. */
   constructor(options: AppCheckOptions, healthy: boolean) {
@@ -72,51 +68,38 @@ export class AppChecker {
 
   /** Ends checking; what was said last stays. */
   stop(): void {
-    if (this.#stretch !== null) this.#stretch.active = false;
-    this.#stretch = null;
+    this.#stretch?.stop();
     this.#probe?.abort();
-    this.#cancelWait();
   }
 
   #begin(healthy: boolean, patientUntil: Millis): void {
     this.stop();
     this.#tally = untested(healthy);
-    const stretch = { patientUntil, active: true };
+    const stretch = new Loop(this.#options.clock);
     this.#stretch = stretch;
-    void this.#check(stretch);
+    void stretch.run(() => this.#check(stretch, patientUntil));
   }
 
-  async #check(stretch: Stretch): Promise<void> {
+  async #check(stretch: Loop, patientUntil: Millis): Promise<number> {
     const { clock, intervalMs } = this.#options;
-    for (;;) {
-      const startedAt = clock.now();
-      const verdict = await this.#look(stretch);
-      // Asked anew after every wait: `stop` may have been called.
-      if (!isActive(stretch)) return;
-      this.#take(verdict, clock.now() < stretch.patientUntil);
-      await new Promise<void>((resolve) => {
-        const cancel = clock.at(startedAt + intervalMs, resolve);
-        this.#cancelWait = () => {
-          cancel();
-          resolve();
-        };
-      });
-      if (!isActive(stretch)) return;
-    }
+    const startedAt = clock.now();
+    const verdict = await this.#look(stretch);
+    if (stretch.isRunning()) this.#take(verdict, clock.now() < patientUntil);
+    return startedAt + intervalMs - clock.now();
   }
 
   /** There are never two at once: a command that not even SIGKILL has ended is waited for, and counts as a failure. */
-  async #look(stretch: Stretch): Promise<Verdict> {
+  async #look(stretch: Loop): Promise<Verdict> {
     const { clock, timeoutMs } = this.#options;
     const before = this.#probe;
     let cancel: () => void = () => undefined;
     const late = new Promise<boolean>((resolve) => {
-      cancel = clock.at(clock.now() + timeoutMs, () => resolve(true));
+      cancel = judgeAt(clock, clock.now() + timeoutMs, () => resolve(true));
     });
     const stuck =
       before === null ? false : await Promise.race([before.gone.then(() => false), late]);
     cancel();
-    if (stuck || !isActive(stretch))
+    if (stuck || !stretch.isRunning())
       return { passed: false, detail: 'the check before does not end' };
     this.#probe = probe(this.#options);
     return this.#probe.verdict;
@@ -150,5 +133,3 @@ export class AppChecker {
     this.#explained = passed ? '' : detail;
   }
 }
-
-const isActive = (stretch: Stretch): boolean => stretch.active;

@@ -2,6 +2,7 @@
 // or because its term has no time left. Whatever happens to it is logged and counted, and nothing else follows.
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
+import { judgeAt } from '../process/time-out.ts';
 import type { AppLog } from './app-log.ts';
 import type { HookLimits } from './deadlines.ts';
 import { hookBody, hookEnvironment, type Happening, type Surroundings } from './environment.ts';
@@ -67,7 +68,7 @@ export function runHook(tools: HookTools, options: HookRunOptions): HookRun {
   const work = startWork(tools, options);
   let late = false;
   let cut = false;
-  const cancel = clock.at(options.limits.endAt, () => {
+  const cancel = judgeAt(clock, options.limits.endAt, () => {
     late = true;
     work.end(options.limits.killAt);
   });

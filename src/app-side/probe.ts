@@ -3,6 +3,7 @@
 import { connect } from 'node:net';
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
+import { judgeAt } from '../process/time-out.ts';
 import type { Guardian } from './guardian.ts';
 import { call, failureOf } from './http-call.ts';
 import { ProcessGroup } from './process-group.ts';
@@ -55,7 +56,7 @@ export function probe(tools: ProbeTools): Probe {
   const endAt: Millis = clock.now() + timeoutMs;
   let cancel: () => void = () => undefined;
   const late = new Promise<Verdict>((resolve) => {
-    cancel = clock.at(endAt, () => {
+    cancel = judgeAt(clock, endAt, () => {
       resolve(failed(`no answer within ${timeoutMs} ms`));
       look.abort();
     });

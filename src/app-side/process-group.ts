@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
+import { Loop } from '../process/loop.ts';
 import type { Guardian } from './guardian.ts';
 
 /** How the group's first process ended; both null where it could not be started. */
@@ -46,17 +47,18 @@ export class ProcessGroup {
   readonly gone: Promise<void>;
   readonly #options: GroupOptions;
   readonly #child: ChildProcess;
+  readonly #looking: Loop;
   #exit: Exit | null = null;
   #over = false;
   #ending = false;
   #looks = 0;
   #tail = '';
   #cancelKill: () => void = () => undefined;
-  #lookNow: () => void = () => undefined;
 
   /** Starts the command. A failure to start shows as an exit. */
   constructor(options: GroupOptions) {
     this.#options = options;
+    this.#looking = new Loop(options.clock);
     const { command, environment, stdio, tied, guardian } = options;
     const kind = stdio === 'tail' ? 'pipe' : stdio;
     const channels: StdioOptions = [stdio === 'tail' ? 'ignore' : kind, kind, kind, 'pipe'];
@@ -124,7 +126,7 @@ export class ProcessGroup {
   #beginEnding(): void {
     this.#ending = true;
     this.#looks = 0;
-    this.#lookNow();
+    this.#looking.wake();
   }
 
   #untilExited(): Promise<Exit> {
@@ -140,16 +142,12 @@ export class ProcessGroup {
 
   async #untilGone(): Promise<void> {
     const { pid } = this.#child;
-    while (pid !== undefined && isAlive(pid, this.#looks % looksPerScan === firstScanAt)) {
+    await this.#looking.run(() => {
+      const scan = this.#looks % looksPerScan === firstScanAt;
+      if (pid === undefined || !isAlive(pid, scan)) this.#looking.stop();
       this.#looks += 1;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, this.#ending ? lookEveryMs : lookAtLeftoversEveryMs);
-        this.#lookNow = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
+      return this.#ending ? lookEveryMs : lookAtLeftoversEveryMs;
+    });
     this.#over = true;
     this.#cancelKill();
     if (pid !== undefined) this.#options.guardian.forget(pid);

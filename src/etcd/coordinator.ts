@@ -199,7 +199,7 @@ export class EtcdCoordinator implements Coordinator {
 
   watch(elections: readonly ElectionName[], listener: (notice: WatchNotice) => void): () => void {
     const watched = elections.map((election) => ({ election, keys: this.#keysOf(election) }));
-    const { ttlMs, observer } = this.#options;
+    const { ttlMs, observer, clock } = this.#options;
     const watch = new QueueWatch({
       cluster: this.#cluster,
       watched,
@@ -207,6 +207,8 @@ export class EtcdCoordinator implements Coordinator {
       listener,
       ttlMs,
       observer,
+      clock,
+      random: Math.random,
     });
     this.#watches.add(watch);
     watch.start();

@@ -11,8 +11,9 @@ export async function renewOnce(
   lease: LeaseId,
   limitMs: number,
 ): Promise<number> {
-  const stream = await endpoint.client().leaseClient.leaseKeepAlive(endpoint.within(limitMs));
-  const forget = endpoint.opened(stream);
+  const { stream, forget } = await endpoint.open(({ leaseClient }) =>
+    leaseClient.leaseKeepAlive(endpoint.within(limitMs)),
+  );
   try {
     return await new Promise<number>((resolve, reject) => {
       stream.on('error', reject);

@@ -5,7 +5,9 @@ import type { IKeyValue, IWatchCreateRequest, IWatchResponse } from 'etcd3';
 import type { Change, ElectionName, Revision, Snapshot } from '../core/model.ts';
 import { Compacted, Unreachable } from '../errors.ts';
 import { watchProbe, watchReopening } from '../policies.ts';
-import type { Answer, RequestObserver, WatchNotice } from '../ports.ts';
+import type { Answer, Clock, RequestObserver, WatchNotice } from '../ports.ts';
+import { backoffMs, Loop } from '../process/loop.ts';
+import { judgeAfter } from '../process/time-out.ts';
 import type { Cluster } from './cluster.ts';
 import type { Endpoint } from './endpoint.ts';
 import { classify } from './faults.ts';
@@ -19,76 +21,73 @@ export interface QueueWatchOptions {
   readonly listener: (notice: WatchNotice) => void;
   readonly ttlMs: number;
   readonly observer: RequestObserver;
+  readonly clock: Clock;
+  /** 0 to 1, as Math.random. */
+  readonly random: () => number;
 }
 
 export class QueueWatch {
   readonly #options: QueueWatchOptions;
-  #stopped = false;
+  readonly #loop: Loop;
+  #failures = 0;
   #cancel: () => void = () => undefined;
 
   constructor(options: QueueWatchOptions) {
     this.#options = options;
+    this.#loop = new Loop(options.clock);
   }
 
   start(): void {
-    void this.#run();
+    void this.#loop.run(() => this.#round());
   }
 
   stop(): void {
-    this.#stopped = true;
+    this.#loop.stop();
     this.#cancel();
   }
 
-  /** Each round of the loop is one watch that worked for a while; within it, opening is retried with backoff. */
-  async #run(): Promise<void> {
-    while (!this.#isStopped()) {
-      await watchReopening().execute(async () => {
-        if (!this.#stopped) await this.#watchOnce();
-      });
-    }
+  /** A watch that worked for a while is opened again at once; one that could not begin, after a while. */
+  async #round(): Promise<number> {
+    this.#failures = (await this.#watchOnce()) ? 0 : this.#failures + 1;
+    if (this.#failures === 0) return 0;
+    return backoffMs(watchReopening, this.#failures, this.#options.random);
   }
 
-  /** Resolves when a watch that had begun was interrupted; rejects when it could not begin. */
-  async #watchOnce(): Promise<void> {
+  /** Resolves when the watch was interrupted, or could not begin: whether it had begun. */
+  async #watchOnce(): Promise<boolean> {
     const { cluster, observe, watched, listener } = this.#options;
     const progress = { begun: false };
     let endpoint: Endpoint | undefined;
     try {
       const { value, sentAt } = await observe();
-      if (this.#isStopped()) return;
+      if (!this.#loop.isRunning()) return false;
       watched.forEach(({ election }, index) => {
         const snapshot = value[index];
         if (snapshot !== undefined) listener({ kind: 'snapshot', election, snapshot, sentAt });
       });
       [endpoint] = cluster.inOrder();
-      if (endpoint === undefined) return;
-      await this.#follow(endpoint, value, () => {
+      if (endpoint === undefined) return false;
+      return await this.#follow(endpoint, value, () => {
         progress.begun = true;
       });
     } catch (failure) {
-      if (this.#isStopped()) return;
+      if (!this.#loop.isRunning()) return false;
       const error = classify(failure);
       if (endpoint !== undefined && error instanceof Unreachable) cluster.avoid(endpoint);
       listener({ kind: 'interrupted', why: error.message });
-      if (!progress.begun) throw error;
+      return progress.begun;
     }
-  }
-
-  /** A method, because the compiler takes a field for unchanged across an await. */
-  #isStopped(): boolean {
-    return this.#stopped;
   }
 
   /** Follows from the snapshots on; settles only when the stream ends, and then by rejecting. */
   async #follow(endpoint: Endpoint, from: readonly Snapshot[], begun: () => void): Promise<never> {
-    const { observer, ttlMs, watched } = this.#options;
+    const { clock, observer, ttlMs, watched } = this.#options;
     await this.#options.cluster.ensureToken(endpoint);
-    const stream = await endpoint.client().watchClient.watch();
-    const forget = endpoint.opened(stream);
-    if (this.#isStopped()) stream.cancel();
+    const { stream, forget } = await endpoint.open(({ watchClient }) => watchClient.watch());
+    if (!this.#loop.isRunning()) stream.cancel();
     const probe = watchProbe(ttlMs);
     let heardSince = true;
-    let timer: NodeJS.Timeout | undefined;
+    let cancelTimer: () => void = () => undefined;
     try {
       return await new Promise<never>((_, reject) => {
         stream.on('error', reject);
@@ -110,11 +109,11 @@ export class QueueWatch {
         const ask = (): void => {
           heardSince = false;
           stream.write({ progress_request: {} });
-          timer = setTimeout(judge, probe.answerWithinMs);
+          cancelTimer = judgeAfter(probe.answerWithinMs, judge);
         };
         const judge = (): void => {
           if (!heardSince) reject(new Unreachable('the watch is mute'));
-          else timer = setTimeout(ask, Math.max(0, probe.everyMs - probe.answerWithinMs));
+          else cancelTimer = clock.at(clock.now() + probe.everyMs - probe.answerWithinMs, ask);
         };
         watched.forEach(({ keys }, index) => {
           stream.write({ create_request: creationOf(keys, index, from[index]?.revision) });
@@ -126,7 +125,7 @@ export class QueueWatch {
       observer.requested('watch', 'failed', 0);
       throw failure;
     } finally {
-      clearTimeout(timer);
+      cancelTimer();
       forget();
       this.#cancel = () => undefined;
       stream.end();
@@ -135,7 +134,7 @@ export class QueueWatch {
   }
 
   #onAnswer(answer: IWatchResponse): void {
-    if (this.#stopped) return;
+    if (!this.#loop.isRunning()) return;
     if (answer.canceled) {
       const { cancel_reason: reason, compact_revision: compacted } = answer;
       if (compacted !== '0') throw new Compacted(`the history was compacted up to ${compacted}`);

@@ -4,6 +4,7 @@ import { Agent as HttpAgent, request as requestHttp, type IncomingMessage } from
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import type { Millis } from '../core/model.ts';
 import type { Role } from '../core/report.ts';
+import { judgeAfter } from '../process/time-out.ts';
 import type { Names } from './names.ts';
 
 /** What a sidecar said of itself. */
@@ -137,14 +138,14 @@ export function ask({
       maxHeaderSize: answerBytes,
     });
     const finish = (outcome: Outcome): void => {
-      clearTimeout(timer);
+      cancel();
       resolve(outcome);
     };
-    const timer = setTimeout(() => {
+    const cancel = judgeAfter(timeoutMs, () => {
       const waits = connections.names.isWaiting(url.hostname);
       finish(waits ? unresolved : { kind: 'silent', why: `no answer within ${timeoutMs} ms` });
       sent.destroy();
-    }, timeoutMs);
+    });
     sent.on('error', (error) => finish(judged(error)));
     sent.on('response', (response) => {
       const strange = (why: string): void => {

@@ -3,6 +3,8 @@
 import type { LeadershipEvent } from '../contract.ts';
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
+import { backoffMs, Loop } from '../process/loop.ts';
+import { judgeAt } from '../process/time-out.ts';
 import { ClientClosed, NotLeader, SidecarRefused, SidecarUnreachable } from './errors.ts';
 import type { ServerSentEvent } from './event-reader.ts';
 import {
@@ -78,9 +80,8 @@ const askEveryMs = 500;
 const askAtMostEveryMs = 50;
 /** The sidecar is on this machine: a longer silence means that it is not there. */
 const answerWithinMs = 1000;
-/** After failures: from the first wait, doubling, to the last. */
-const firstBackoffMs = 100;
-const longestBackoffMs = 2000;
+/** After failures: a sidecar that restarts is back within a second or two, and nothing else is waited for. */
+const backoff = { firstMs: 100, longestMs: 2000 };
 
 export class AppClient implements Client, Claims {
   readonly clock: Clock;
@@ -90,13 +91,10 @@ export class AppClient implements Client, Claims {
   readonly #watchers = new Set<() => void>();
   readonly #running = new Set<Promise<void>>();
   #told: Leadership;
-  #closed = false;
-  #asking = false;
-  #askAgain = false;
+  readonly #loop: Loop;
   #answers = 0;
   #failures = 0;
   #failure: Error | null = null;
-  #cancelAsking = (): void => undefined;
   #cancelExpiry = (): void => undefined;
   #stopFollowing: (() => void) | null = null;
   #streamFailures = 0;
@@ -105,12 +103,13 @@ export class AppClient implements Client, Claims {
   constructor(parts: ClientParts) {
     this.#parts = parts;
     this.clock = parts.clock;
+    this.#loop = new Loop(parts.clock);
     this.#told = this.leadership();
-    void this.#ask();
+    void this.#loop.run(() => this.#ask());
   }
 
   get closed(): boolean {
-    return this.#closed;
+    return !this.#loop.isRunning();
   }
 
   isLeader(): boolean {
@@ -130,7 +129,7 @@ export class AppClient implements Client, Claims {
   }
 
   claim(): Claim | null {
-    return this.#closed ? null : this.#knowledge.claim(this.clock.now());
+    return this.closed ? null : this.#knowledge.claim(this.clock.now());
   }
 
   identity(): { readonly election: string; readonly id: string } {
@@ -149,10 +148,9 @@ export class AppClient implements Client, Claims {
   }
 
   async hold(ms: number): Promise<Hold> {
-    if (this.#closed) throw new ClientClosed('the client was closed');
+    if (this.closed) throw new ClientClosed('the client was closed');
     const wholeMs = Math.max(0, Math.ceil(ms));
     const heard = await this.#askLeader(`?hold=${wholeMs}ms`);
-    if (this.#askAgain) void this.#ask();
     const { isLeader, fencingToken, heldForMs = 0 } = heard.answer;
     if (!isLeader || fencingToken === null) {
       throw new NotLeader(`${heard.answer.id} does not lead ${heard.answer.election}`);
@@ -185,7 +183,7 @@ export class AppClient implements Client, Claims {
         settle();
       };
       const look = (): void => {
-        if (this.#closed) end(() => reject(new ClientClosed('the client was closed')));
+        if (this.closed) end(() => reject(new ClientClosed('the client was closed')));
         else if (this.#answers > 0) end(() => resolve(this.leadership()));
         else if (this.#failure instanceof SidecarRefused && this.#failure.problem.status < 500) {
           const failure = this.#failure;
@@ -198,15 +196,16 @@ export class AppClient implements Client, Claims {
       };
       const unwatch = this.watch(look);
       const cancel =
-        withinMs === undefined ? () => undefined : this.clock.at(this.clock.now() + withinMs, late);
+        withinMs === undefined
+          ? () => undefined
+          : judgeAt(this.clock, this.clock.now() + withinMs, late);
       look();
     });
   }
 
   async close(): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = true;
-      this.#cancelAsking();
+    if (!this.closed) {
+      this.#loop.stop();
       this.#cancelExpiry();
       this.#stopFollowing?.();
       this.#parts.transport.close();
@@ -216,16 +215,8 @@ export class AppClient implements Client, Claims {
     await Promise.allSettled([...this.#running]);
   }
 
-  /** One question at a time; one that is wished for meanwhile follows at once. */
-  async #ask(): Promise<void> {
-    if (this.#closed) return;
-    if (this.#asking) {
-      this.#askAgain = true;
-      return;
-    }
-    this.#asking = true;
-    this.#askAgain = false;
-    this.#cancelAsking();
+  /** One question; says how long to wait before the next. */
+  async #ask(): Promise<number> {
     try {
       await this.#askLeader('');
       this.#follow();
@@ -234,8 +225,7 @@ export class AppClient implements Client, Claims {
       this.#failure = failure instanceof Error ? failure : new Error(String(failure));
       this.#settle();
     }
-    this.#asking = false;
-    this.#askLater();
+    return this.#waitMs();
   }
 
   async #askLeader(query: string) {
@@ -247,16 +237,9 @@ export class AppClient implements Client, Claims {
     this.#answers += 1;
     this.#failures = 0;
     this.#failure = null;
-    if (!this.#knowledge.answered(answer, sentAt, this.clock.now())) this.#askAgain = true;
+    if (!this.#knowledge.answered(answer, sentAt, this.clock.now())) this.#loop.wake();
     this.#settle();
     return { answer, sentAt };
-  }
-
-  #askLater(): void {
-    if (this.#closed) return;
-    const again = this.#askAgain && this.#failures === 0;
-    const waitMs = again ? 0 : this.#waitMs();
-    this.#cancelAsking = this.clock.at(this.clock.now() + waitMs, () => void this.#ask());
   }
 
   /** Four attempts fit into what is left of a claim; where nothing is claimed, seldom enough to cost nothing. */
@@ -267,30 +250,29 @@ export class AppClient implements Client, Claims {
     const usualMs =
       this.#failures === 0
         ? askEveryMs * (0.8 + 0.2 * random())
-        : backoffMs(this.#failures, random);
+        : backoffMs(backoff, this.#failures, random);
     return Math.max(askAtMostEveryMs, Math.min(usualMs, leftMs / 4));
   }
 
   /** Opens the stream of events, unless it is open or was closed a moment ago. */
   #follow(): void {
     const { transport, election, random } = this.#parts;
-    if (this.#closed || this.#stopFollowing !== null || this.clock.now() < this.#mayFollowAt)
-      return;
+    if (this.closed || this.#stopFollowing !== null || this.clock.now() < this.#mayFollowAt) return;
     const query = election === null ? '' : `?election=${encodeURIComponent(election)}`;
     this.#stopFollowing = transport.follow(`/events${query}`, {
       event: (event) => this.#pushed(event),
       ended: () => {
         this.#stopFollowing = null;
         this.#streamFailures += 1;
-        this.#mayFollowAt = this.clock.now() + backoffMs(this.#streamFailures, random);
+        this.#mayFollowAt = this.clock.now() + backoffMs(backoff, this.#streamFailures, random);
         // It may have ended because the sidecar did.
-        void this.#ask();
+        this.#loop.wake();
       },
     });
   }
 
   #pushed({ name, data }: ServerSentEvent): void {
-    if (this.#closed || name !== 'leadership') return;
+    if (this.closed || name !== 'leadership') return;
     this.#streamFailures = 0;
     try {
       const event = leaderAnswerIn(JSON.parse(data)) as LeadershipEvent;
@@ -299,12 +281,12 @@ export class AppClient implements Client, Claims {
       // What cannot be read changes nothing; the question below tells how things are.
     }
     this.#settle();
-    void this.#ask();
+    this.#loop.wake();
   }
 
   /** After anything was heard, or ran out: tells whoever wants to know. */
   #settle(): void {
-    if (this.#closed) return;
+    if (this.closed) return;
     const now = this.clock.now();
     this.#cancelExpiry();
     const changesAt = this.#knowledge.changesAt(now);
@@ -317,10 +299,6 @@ export class AppClient implements Client, Claims {
     for (const listener of [...this.#changeListeners]) callSafely(() => listener(leadership));
   }
 }
-
-const backoffMs = (failures: number, random: () => number): number =>
-  Math.min(longestBackoffMs, firstBackoffMs * 2 ** Math.min(failures - 1, 10)) *
-  (0.5 + 0.5 * random());
 
 const isSame = (one: Leadership, other: Leadership): boolean =>
   one.role === other.role &&

@@ -5,6 +5,7 @@ import { Agent as SecureAgent, request as httpsRequest } from 'node:https';
 import type { Problem } from '../contract.ts';
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
+import { judgeAfter, judgeAt } from '../process/time-out.ts';
 import type { SidecarAddress } from './address.ts';
 import { SidecarRefused, SidecarUnreachable, UnusableAnswer } from './errors.ts';
 import { EventReader, type ServerSentEvent } from './event-reader.ts';
@@ -102,13 +103,22 @@ export class HttpTransport implements Transport {
     let open = true;
     const end = (failure: Error): void => {
       if (!open) return;
-      open = false;
-      request.destroy();
+      stop();
       follower.ended(failure);
+    };
+    let cancelSilence: () => void = () => undefined;
+    const heard = (): void => {
+      cancelSilence();
+      if (!open) return;
+      cancelSilence = judgeAfter(silentAfterMs, () => end(this.#unreachable(`silent on ${path}`)));
+    };
+    const stop = (): void => {
+      open = false;
+      cancelSilence();
+      request.destroy();
     };
     const headers = { Accept: 'text/event-stream' };
     const request = this.#request('GET', path, headers, false);
-    request.setTimeout(silentAfterMs, () => end(this.#unreachable(`silent on ${path}`)));
     request.on('error', (error) => end(this.#unreachable(error.message, error)));
     request.on('response', (response) => {
       if (response.statusCode !== 200 || !isStream(response)) {
@@ -118,6 +128,7 @@ export class HttpTransport implements Transport {
       const reader = new EventReader();
       response.setEncoding('utf8');
       response.on('data', (piece: string) => {
+        heard();
         try {
           for (const event of reader.take(piece)) if (open) follower.event(event);
         } catch (failure) {
@@ -127,11 +138,9 @@ export class HttpTransport implements Transport {
       response.on('error', (error) => end(this.#unreachable(error.message, error)));
       response.on('close', () => end(this.#unreachable('the stream of events ended')));
     });
+    heard();
     request.end();
-    return () => {
-      open = false;
-      request.destroy();
-    };
+    return stop;
   }
 
   close(): void {
@@ -153,7 +162,7 @@ export class HttpTransport implements Transport {
     return new Promise((resolve, reject) => {
       const sentAt = clock.now();
       const request = this.#request(method, path, headers, !fresh);
-      const cancel = clock.at(sentAt + withinMs, () =>
+      const cancel = judgeAt(clock, sentAt + withinMs, () =>
         request.destroy(new Error(`no answer within ${Math.round(withinMs)} ms`)),
       );
       const fail = (failure: Error): void => {

@@ -194,6 +194,8 @@ describe('a real etcd', () => {
       },
       listener: (notice) => notices.push(notice),
       ttlMs: 2000,
+      clock: options.clock,
+      random: () => 1,
       observer: options.observer,
     });
     watch.start();

@@ -162,9 +162,10 @@ describe('a push', () => {
     expect(client.leader()?.id).toBe('a');
   });
 
-  test('that is none is ignored, and the question asked all the same', () => {
+  test('that is none is ignored, and the question asked all the same', async () => {
     const { asked } = sidecar;
     sidecar.followers[0]!.follower.event({ name: 'leadership', id: null, data: '{' });
+    await settled();
     expect(client.isLeader()).toBe(true);
     expect(sidecar.asked).toBe(asked + 1);
   });
