@@ -3,9 +3,11 @@
 // Written back, nothing is as new as before: `raiseRevision` makes every later term greater than those in the archive.
 import type { IKeyValue, IRequestOp, ITxnRequest, ITxnResponse } from 'etcd3';
 import type { ElectionName, Revision } from '../core/model.ts';
-import { ElectordError, Refused } from '../errors.ts';
+import { Refused } from '../errors.ts';
 import { Cluster, type ClusterOptions } from './cluster.ts';
-import { endOfPrefix, justBehind, keysOf, revisionFromDecimal } from './keys.ts';
+import { keysOf, revisionFromDecimal } from './keys.ts';
+import { pageIn, pagesOf, type Page } from './paging.ts';
+import { found, nothingIn, put, read, readAll, remove, removeAll } from './requests.ts';
 
 /** One key of an election, its name relative to PREFIX/ELECTION/. */
 export interface ArchivedKey {
@@ -19,12 +21,6 @@ export interface ArchivedKey {
 const parts = ['journal/entries/', 'journal/head', 'state/', 'terms/'] as const;
 /** All that `parts` are in, and what else hangs on them: that an idempotency key was used. */
 const trees = ['journal/', 'state/', 'terms/'] as const;
-/**
- * Keys in one read; fewer where they are large: a value may be 1 MiB, one of another program the 1.5 MiB that etcd takes,
- * and gRPC takes 4 MiB in one answer.
- */
-const keysPerRead = 64;
-const largeKeysPerRead = 2;
 /** In one transaction, against etcd's 128 operations and 1.5 MiB; one value of the state fits in any case. */
 const bytesPerWrite = 256 * 1024;
 const keysPerWrite = 48;
@@ -50,7 +46,9 @@ export class Archive {
    */
   async revision(election: ElectionName): Promise<Revision> {
     const root = this.#rootOf(election);
-    const answer = await this.#transact({ success: [range(root, { limit: 1, keys_only: true })] });
+    const answer = await this.#transact({
+      success: [readAll(root, { limit: 1, keys_only: true })],
+    });
     return revisionFromDecimal(answer.header.revision);
   }
 
@@ -58,8 +56,8 @@ export class Archive {
   async *read(election: ElectionName, at: Revision): AsyncGenerator<ArchivedKey> {
     const root = this.#rootOf(election);
     for (const part of parts) {
-      for await (const page of this.#pages(root + part, at)) {
-        yield* await this.#withMeta(root, page, at, part === 'state/');
+      for await (const { kvs } of this.#pages(root + part, at)) {
+        yield* await this.#withMeta(root, kvs, at, part === 'state/');
       }
     }
   }
@@ -67,7 +65,7 @@ export class Archive {
   /** Whether there is anything that writing back would replace. */
   async isEmpty(election: ElectionName): Promise<boolean> {
     const root = this.#rootOf(election);
-    const success = parts.map((part) => range(root + part, { limit: 1, keys_only: true }));
+    const success = parts.map((part) => readAll(root + part, { limit: 1, keys_only: true }));
     const { responses } = await this.#transact({ success });
     return responses.every(({ response_range: { kvs } }) => kvs.length === 0);
   }
@@ -82,9 +80,7 @@ export class Archive {
     const root = this.#rootOf(election);
     await this.#write(
       election,
-      trees.map((tree) => ({
-        request_delete_range: { key: Buffer.from(root + tree), range_end: endOf(root + tree) },
-      })),
+      trees.map((tree) => removeAll(root + tree)),
     );
   }
 
@@ -136,7 +132,7 @@ export class Archive {
       }
     };
     await Promise.all(Array.from({ length: writesAtOnce }, writer));
-    await this.#transact({ success: [{ request_delete_range: { key: Buffer.from(key) } }] });
+    await this.#transact({ success: [remove(key)] });
     return missing;
   }
 
@@ -148,28 +144,11 @@ export class Archive {
     return `${this.#prefix}/${election}/`;
   }
 
-  async *#pages(prefix: string, at: Revision): AsyncGenerator<readonly IKeyValue[]> {
-    let limit = keysPerRead;
-    let from: Buffer = Buffer.from(prefix);
-    for (;;) {
-      const page = { key: from, range_end: endOf(prefix), limit, revision: at.toString() };
-      const answer = await this.#transact({ success: [{ request_range: page }] }).catch(
-        (failure: unknown) => {
-          if (!isTooLarge(failure) || limit === largeKeysPerRead) throw failure;
-          return null;
-        },
-      );
-      if (answer === null) {
-        limit = largeKeysPerRead;
-        continue;
-      }
-      const { kvs = [], more = false } = answer.responses[0]?.response_range ?? {};
-      const last = kvs.at(-1);
-      if (last === undefined) return;
-      yield kvs;
-      if (!more) return;
-      from = Buffer.concat([last.key, Buffer.from([0])]);
-    }
+  #pages(name: string, at: Revision): AsyncGenerator<Page> {
+    return pagesOf(name, name, async (range) => {
+      const request_range = { ...range, revision: at.toString() };
+      return pageIn(await this.#transact({ success: [{ request_range }] }), 0);
+    });
   }
 
   async #withMeta(
@@ -182,12 +161,10 @@ export class Archive {
     if (!isState) return values.map(({ key, kv }) => ({ key, value: kv.value, meta: null }));
     const own = values.filter(({ key }) => !key.includes('#'));
     if (own.length === 0) return [];
-    const success = own.map(({ key }) => ({
-      request_range: { key: Buffer.from(root + metaOf(key)), revision: at.toString() },
-    }));
-    const { responses } = await this.#transact({ success });
+    const success = own.map(({ key }) => read(root + metaOf(key), { revision: at.toString() }));
+    const answer = await this.#transact({ success });
     return own.map(({ key, kv }, index) => {
-      const meta = responses[index]?.response_range.kvs[0];
+      const meta = found(answer, index);
       const belongs = meta?.mod_revision === kv.mod_revision;
       return { key, value: kv.value, meta: belongs ? meta.value : null };
     });
@@ -195,12 +172,7 @@ export class Archive {
 
   async #write(election: ElectionName, success: IRequestOp[]): Promise<void> {
     const { candidates } = keysOf(this.#prefix, election);
-    // Of an empty range etcd says that its create revision is 0.
-    const nobody = {
-      ...{ key: Buffer.from(candidates), range_end: endOfPrefix(candidates) },
-      ...{ target: 'Create' as const, result: 'Equal' as const, create_revision: '0' },
-    };
-    const { succeeded } = await this.#transact({ compare: [nobody], success });
+    const { succeeded } = await this.#transact({ compare: [nothingIn(candidates)], success });
     if (succeeded) return;
     throw new Refused(`somebody campaigns in ${election}: stop every sidecar of it first`);
   }
@@ -214,17 +186,3 @@ export class Archive {
     return value;
   }
 }
-
-const isTooLarge = (failure: unknown): boolean =>
-  failure instanceof ElectordError && /larger than max/.test(failure.message);
-
-/** Of a prefix that ends in a slash, or of a single key. */
-const endOf = (key: string): Buffer => (key.endsWith('/') ? endOfPrefix(key) : justBehind(key));
-
-const range = (key: string, more: { readonly limit: number; readonly keys_only?: boolean }) => ({
-  request_range: { key: Buffer.from(key), range_end: endOf(key), ...more },
-});
-
-const put = (key: string, value: Buffer): IRequestOp => ({
-  request_put: { key: Buffer.from(key), value },
-});

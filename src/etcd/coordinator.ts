@@ -28,6 +28,7 @@ import { keysOf, leaseToDecimal, memberKey, type ElectionKeys } from './keys.ts'
 import { renewOnce } from './renewal.ts';
 import { newLeaseId } from './lease-id.ts';
 import { encodeControl, encodeMember, encodeSwitchover } from './records.ts';
+import { put } from './requests.ts';
 import { EtcdFencedStore } from './store.ts';
 import {
   controlTransaction,
@@ -140,12 +141,8 @@ export class EtcdCoordinator implements Coordinator {
   }
 
   async enroll(election: ElectionName, member: Member): Promise<void> {
-    const put = {
-      key: Buffer.from(memberKey(this.#keysOf(election), member.id)),
-      value: encodeMember(member),
-      lease: leaseToDecimal(member.leaseId),
-    };
-    await this.#transact('enroll', { success: [{ request_put: put }] });
+    const key = memberKey(this.#keysOf(election), member.id);
+    await this.#transact('enroll', { success: [put(key, encodeMember(member), member.leaseId)] });
   }
 
   async proclaim(

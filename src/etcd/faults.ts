@@ -60,3 +60,7 @@ export const isLeaseAlreadyGranted = (error: ElectordError): boolean =>
 /** True where etcd's quota is used up: it takes renewals and deletions, and nothing that is put. */
 export const isOutOfSpace = (failure: unknown): boolean =>
   failure instanceof Refused && /database space exceeded/.test(failure.message);
+
+/** True where the answer is larger than gRPC takes: it is to be asked for in parts. */
+export const isTooLarge = (failure: unknown): boolean =>
+  failure instanceof ElectordError && /larger than max/.test(failure.message);

@@ -47,7 +47,8 @@ export function endOfPrefix(prefix: string): Buffer {
 }
 
 /** The smallest key behind `key`: the end of a range that includes it. */
-export const justBehind = (key: string): Buffer => Buffer.from(`${key}\0`);
+export const justBehind = (key: string | Buffer): Buffer =>
+  Buffer.concat([Buffer.from(key), Buffer.from([0])]);
 
 /** etcd's gRPC carries int64 as decimal strings: a `Number` would lose the low bits of a lease id. */
 export const leaseFromDecimal = (decimal: string): LeaseId => leaseId(BigInt(decimal).toString(16));

@@ -1,12 +1,9 @@
-// The values under our keys: JSON with a format version `v`, read leniently (an unknown field is ignored, a newer
-// version is read for what is known of it) and written strictly. A candidate whose value is not ours is shown by
-// its bare value.
+// The records of an election: candidates, members, terms and what an operator asked for. A candidate whose value is not
+// ours is shown by its bare value.
 import type { IKeyValue } from 'etcd3';
 import {
   causes,
-  fencingToken,
   memberId,
-  revision,
   type Candidate,
   type Cause,
   type Control,
@@ -16,43 +13,11 @@ import {
   type SwitchoverRequest,
   type TermRecord,
 } from '../core/model.ts';
+import { encode, fieldsOf, numberOf, textOf, tokenIn, type Fields } from './fields.ts';
 import { leaseFromDecimal, memberFromKey, revisionFromDecimal, type ElectionKeys } from './keys.ts';
 
-/** The version of every record format that this program writes. */
-export const formatVersion = 1;
-
-type Fields = Readonly<Record<string, unknown>>;
-
-/** The object in a value, or null where it is not a record of ours. */
-function fieldsOf(value: Buffer): Fields | null {
-  const text = value.toString('utf8');
-  if (!text.startsWith('{')) return null;
-  try {
-    const parsed: unknown = JSON.parse(text);
-    const record = typeof parsed === 'object' && parsed !== null ? (parsed as Fields) : null;
-    return typeof record?.['v'] === 'number' ? record : null;
-  } catch {
-    return null;
-  }
-}
-
-const textOf = (fields: Fields | null, name: string): string | null => {
-  const value = fields?.[name];
-  return typeof value === 'string' ? value : null;
-};
-const numberOf = (fields: Fields | null, name: string): number => {
-  const value = fields?.[name];
-  return typeof value === 'number' && Number.isSafeInteger(value) ? value : 0;
-};
-const tokenOf = (fields: Fields | null, name: string): FencingToken | null => {
-  const text = textOf(fields, name);
-  return text !== null && /^\d{1,19}$/.test(text) ? fencingToken(revision(BigInt(text))) : null;
-};
 const causeOf = (fields: Fields | null): Cause =>
   causes.find((cause) => cause === textOf(fields, 'cause')) ?? 'unknown';
-
-const encode = (fields: Fields): Buffer =>
-  Buffer.from(JSON.stringify({ v: formatVersion, ...fields }));
 
 export function decodeCandidate(keys: ElectionKeys, kv: IKeyValue): Candidate {
   const fields = fieldsOf(kv.value);
@@ -96,7 +61,7 @@ export const encodeMember = ({ address, url, priority, healthy, version }: Membe
 /** Null where the record is not readable: then no end counts as clean. */
 export function decodeHandover(kv: IKeyValue): Handover | null {
   const fields = fieldsOf(kv.value);
-  const token = tokenOf(fields, 'token');
+  const token = tokenIn(textOf(fields, 'token'));
   if (token === null) return null;
   const to = textOf(fields, 'to');
   return {
@@ -109,21 +74,19 @@ export function decodeHandover(kv: IKeyValue): Handover | null {
   };
 }
 
-export const encodeHandover = ({ token, ...rest }: Handover): Buffer =>
-  encode({ token: token.toString(), ...rest });
+export const encodeHandover = (record: Handover): Buffer => encode(record);
 
 /** Null where the record is not readable: a request that nobody understands is not one. */
 export function decodeSwitchover(kv: IKeyValue): SwitchoverRequest | null {
   const fields = fieldsOf(kv.value);
-  const token = tokenOf(fields, 'token');
+  const token = tokenIn(textOf(fields, 'token'));
   const to = textOf(fields, 'to');
   if (token === null || to === null) return null;
   const reason = textOf(fields, 'reason');
   return { token, to: memberId(to), reason, actor: textOf(fields, 'actor') };
 }
 
-export const encodeSwitchover = ({ token, ...rest }: SwitchoverRequest): Buffer =>
-  encode({ token: token.toString(), ...rest });
+export const encodeSwitchover = (record: SwitchoverRequest): Buffer => encode(record);
 
 /** The presence of the key is the pause; a value that is not readable still pauses. */
 export function decodeControl(kv: IKeyValue): Control {
@@ -142,12 +105,10 @@ export const encodeControl = ({ reason, by, until }: Control): Buffer =>
 
 /** The token in the key of a term's record, or null where the key is not of that form. */
 export function decodeTermKey(keys: ElectionKeys, key: Buffer): FencingToken | null {
-  const text = key.toString('utf8').slice(keys.terms.length);
-  return /^\d{1,19}$/.test(text) ? fencingToken(revision(BigInt(text))) : null;
+  return tokenIn(key.toString('utf8').slice(keys.terms.length));
 }
 
-export const encodeTerm = ({ token, ...rest }: TermRecord): Buffer =>
-  encode({ token: token.toString(), ...rest });
+export const encodeTerm = (record: TermRecord): Buffer => encode(record);
 
 /** Null where the key or the value is not of our form. */
 export function decodeTerm(keys: ElectionKeys, kv: IKeyValue): TermRecord | null {

@@ -5,9 +5,8 @@ import { createHash } from 'node:crypto';
 import type { IKeyValue } from 'etcd3';
 import { fencingToken, memberId, revision, type FencingToken } from '../core/model.ts';
 import type { JournalEntry, NewEntry } from '../ports.ts';
+import { encode, fieldsOf, numberOf, textOf, tokenIn, type Fields } from './fields.ts';
 import type { ElectionKeys } from './keys.ts';
-
-const formatVersion = 1;
 
 const rootOf = ({ candidates }: ElectionKeys): string => candidates.slice(0, -'candidates/'.length);
 
@@ -34,35 +33,6 @@ export const sha256 = (text: string): string => createHash('sha256').update(text
 export const idempotencyRecordKey = (keys: ElectionKeys, idempotencyKey: string): string =>
   `${rootOf(keys)}journal/keys/${sha256(idempotencyKey)}`;
 
-type Fields = Readonly<Record<string, unknown>>;
-
-function fieldsIn(text: string): Fields | null {
-  try {
-    const parsed: unknown = JSON.parse(text);
-    return typeof parsed === 'object' && parsed !== null ? (parsed as Fields) : null;
-  } catch {
-    return null;
-  }
-}
-
-const textIn = (fields: Fields | null, name: string): string | null => {
-  const value = fields?.[name];
-  return typeof value === 'string' ? value : null;
-};
-
-const wholeIn = (fields: Fields | null, name: string): number => {
-  const value = fields?.[name];
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : 0;
-};
-
-function tokenIn(fields: Fields | null): FencingToken | null {
-  const text = textIn(fields, 'token');
-  return text !== null && /^\d{1,19}$/.test(text) ? fencingToken(revision(BigInt(text))) : null;
-}
-
-const encode = (fields: Fields): Buffer =>
-  Buffer.from(JSON.stringify({ v: formatVersion, ...fields }));
-
 /** `write` names the one request that wrote a value: its own retry recognises it. */
 export interface Meta {
   readonly contentType: string | null;
@@ -71,22 +41,25 @@ export interface Meta {
 }
 
 export const encodeMeta = (contentType: string, token: FencingToken, write: string): Buffer =>
-  encode({ contentType, token: token.toString(), write });
+  encode({ contentType, token, write });
 
 /** What is known of a value; nothing where another program has written it since. */
 export function decodeMeta(value: IKeyValue, meta: IKeyValue | null): Meta {
   const own = meta !== null && meta.mod_revision === value.mod_revision;
-  const fields = own ? fieldsIn(meta.value.toString('utf8')) : null;
+  const fields = own ? fieldsOf(meta.value) : null;
   return {
-    contentType: textIn(fields, 'contentType'),
-    token: tokenIn(fields),
-    write: textIn(fields, 'write'),
+    contentType: textOf(fields, 'contentType'),
+    token: tokenIn(textOf(fields, 'token')),
+    write: textOf(fields, 'write'),
   };
 }
 
+/** 0 where it is none: entries are counted from 1. */
+const seqOf = (fields: Fields | null): number => Math.max(0, numberOf(fields, 'seq'));
+
 export const encodeHead = (seq: number): Buffer => encode({ seq });
 export const decodeHead = (kv: IKeyValue | null): number =>
-  kv === null ? 0 : wholeIn(fieldsIn(kv.value.toString('utf8')), 'seq');
+  kv === null ? 0 : seqOf(fieldsOf(kv.value));
 
 /** One line of ours, then the JSON of the entry as it was sent. */
 export function encodeEntry(
@@ -95,7 +68,7 @@ export function encodeEntry(
   token: FencingToken,
   write: string,
 ): Buffer {
-  const line = encode({ seq, token: token.toString(), at, by, write });
+  const line = encode({ seq, token, at, by, write });
   return Buffer.concat([line, Buffer.from(`\n${json}`)]);
 }
 
@@ -103,14 +76,14 @@ export function encodeEntry(
 export function decodeEntry(kv: IKeyValue): JournalEntry & { readonly write: string | null } {
   const text = kv.value.toString('utf8');
   const end = text.indexOf('\n');
-  const fields = fieldsIn(end < 0 ? '' : text.slice(0, end));
+  const fields = fieldsOf(end < 0 ? '' : text.slice(0, end));
   return {
     seq: Number(kv.key.toString('utf8').slice(-19)),
-    token: tokenIn(fields) ?? fencingToken(revision(0n)),
-    at: textIn(fields, 'at') ?? '',
-    by: memberId(textIn(fields, 'by') ?? ''),
+    token: tokenIn(textOf(fields, 'token')) ?? fencingToken(revision(0n)),
+    at: textOf(fields, 'at') ?? '',
+    by: memberId(textOf(fields, 'by') ?? ''),
     json: end < 0 ? 'null' : text.slice(end + 1),
-    write: textIn(fields, 'write'),
+    write: textOf(fields, 'write'),
   };
 }
 
@@ -118,6 +91,6 @@ export function decodeEntry(kv: IKeyValue): JournalEntry & { readonly write: str
 export const encodeUse = (seq: number, json: string): Buffer =>
   encode({ seq, digest: sha256(json) });
 export function decodeUse(kv: IKeyValue): { readonly seq: number; readonly digest: string | null } {
-  const fields = fieldsIn(kv.value.toString('utf8'));
-  return { seq: wholeIn(fields, 'seq'), digest: textIn(fields, 'digest') };
+  const fields = fieldsOf(kv.value);
+  return { seq: seqOf(fields), digest: textOf(fields, 'digest') };
 }

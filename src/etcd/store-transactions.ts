@@ -1,16 +1,11 @@
 // The transactions of the fenced store as plain requests. Each write compares the leader's key and the revision of what
 // was read before, so that a request that arrives twice is carried out once; and each failure reads what tells
 // whether an earlier copy of the same request had been carried out.
-import type { IKeyValue, IRequestOp, IResponseOp, ITxnRequest, ITxnResponse } from 'etcd3';
+import type { IKeyValue, IRangeRequest, IRequestOp, ITxnRequest } from 'etcd3';
 import type { LeaseId, Revision } from '../core/model.ts';
 import type { NewEntry, Writer } from '../ports.ts';
-import {
-  candidateKey,
-  endOfPrefix,
-  leaseToDecimal,
-  revisionFromDecimal,
-  type ElectionKeys,
-} from './keys.ts';
+import { candidateKey, revisionFromDecimal, type ElectionKeys } from './keys.ts';
+import { createdAt, noneOlderThan, put, read, remove, unchanged } from './requests.ts';
 import {
   encodeEntry,
   encodeHead,
@@ -23,43 +18,11 @@ import {
   stateKey,
 } from './store-records.ts';
 
-type Compare = NonNullable<ITxnRequest['compare']>[number];
-
-const read = (key: string, keysOnly = false): IRequestOp => ({
-  request_range: { key: Buffer.from(key), keys_only: keysOnly },
-});
-const put = (key: string, value: Uint8Array, lease?: LeaseId): IRequestOp => ({
-  request_put: {
-    key: Buffer.from(key),
-    value: Buffer.from(value),
-    ...(lease === undefined ? {} : { lease: leaseToDecimal(lease) }),
-  },
-});
-const remove = (key: string): IRequestOp => ({ request_delete_range: { key: Buffer.from(key) } });
-
 /** The term leads: its key is there, and none in the queue is older. */
-function leads(keys: ElectionKeys, { leaseId, token }: Writer): readonly Compare[] {
-  const key = Buffer.from(candidateKey(keys, leaseId));
-  const queue = { key: Buffer.from(keys.candidates), range_end: endOfPrefix(keys.candidates) };
-  return [
-    { key, target: 'Create', result: 'Equal', create_revision: token.toString() },
-    { ...queue, target: 'Create', result: 'Greater', create_revision: (token - 1n).toString() },
-  ];
-}
-
-/** What was read is still there, or still nothing is: a key that does not exist has the revision 0. */
-const unchanged = (key: string, was: Revision | null): Compare => ({
-  key: Buffer.from(key),
-  target: 'Mod',
-  result: 'Equal',
-  mod_revision: (was ?? 0n).toString(),
-});
-
-/** The single key that answer number `index` of a transaction found. */
-export function found(answer: ITxnResponse, index: number): IKeyValue | null {
-  const response: IResponseOp | undefined = answer.responses[index];
-  return response?.response_range.kvs[0] ?? null;
-}
+const leads = (keys: ElectionKeys, { leaseId, token }: Writer) => [
+  createdAt(candidateKey(keys, leaseId), token),
+  noneOlderThan(keys.candidates, token),
+];
 
 export const modOf = (kv: IKeyValue | null): Revision | null =>
   kv === null ? null : revisionFromDecimal(kv.mod_revision);
@@ -75,14 +38,14 @@ export const inspectTransaction = (
   writer: Writer,
   key: string,
 ): ITxnRequest => ({
-  compare: [...leads(keys, writer)],
-  success: [read(stateKey(keys, key), true)],
+  compare: leads(keys, writer),
+  success: [read(stateKey(keys, key), { keys_only: true })],
 });
 
 /** What a write or a removal that was refused needs to know. Answers: own key, value without its bytes, meta. */
 const whyRefused = (keys: ElectionKeys, { leaseId }: Writer, key: string): IRequestOp[] => [
-  read(candidateKey(keys, leaseId), true),
-  read(stateKey(keys, key), true),
+  read(candidateKey(keys, leaseId), { keys_only: true }),
+  read(stateKey(keys, key), { keys_only: true }),
   read(metaKey(keys, key)),
 ];
 
@@ -104,7 +67,7 @@ export function writeTransaction(
     success: [
       put(stateKey(keys, key), bytes),
       put(metaKey(keys, key), encodeMeta(contentType, writer.token, write)),
-      read(stateKey(keys, key), true),
+      read(stateKey(keys, key), { keys_only: true }),
     ],
     failure: whyRefused(keys, writer, key),
   };
@@ -133,7 +96,7 @@ export const beforeAppending = (
   writer: Writer,
   use: Use | null,
 ): ITxnRequest => ({
-  compare: [...leads(keys, writer)],
+  compare: leads(keys, writer),
   success: [
     read(journalKeys(keys).head),
     ...(use === null ? [] : [read(idempotencyRecordKey(keys, use.key))]),
@@ -170,7 +133,7 @@ export function appendTransaction(
         : [put(useKey, encodeUse(seq, entry.json), use.leaseId)]),
     ],
     failure: [
-      read(candidateKey(keys, leaseId), true),
+      read(candidateKey(keys, leaseId), { keys_only: true }),
       read(entryKey(keys, seq)),
       ...(useKey === null ? [] : [read(useKey)]),
     ],
@@ -178,15 +141,6 @@ export function appendTransaction(
 }
 
 /** Answers: head, entries in order. */
-export const pageTransaction = (keys: ElectionKeys, after: number, limit: number): ITxnRequest => ({
-  success: [
-    read(journalKeys(keys).head),
-    {
-      request_range: {
-        key: Buffer.from(entryKey(keys, after + 1)),
-        range_end: endOfPrefix(journalKeys(keys).entries),
-        limit,
-      },
-    },
-  ],
+export const pageTransaction = (keys: ElectionKeys, range: IRangeRequest): ITxnRequest => ({
+  success: [read(journalKeys(keys).head), { request_range: range }],
 });

@@ -3,8 +3,14 @@
 // twice (requests are hedged) changes nothing, and the answer says what became of it, or that this is not known.
 import { randomUUID } from 'node:crypto';
 import type { IKeyValue, ITxnRequest, ITxnResponse } from 'etcd3';
-import type { ElectionName, LeaseId, Millis, Revision } from '../core/model.ts';
-import { ElectordError, FencedOut, LeaseLost, Refused, Unreachable } from '../errors.ts';
+import {
+  fencingToken,
+  type ElectionName,
+  type LeaseId,
+  type Millis,
+  type Revision,
+} from '../core/model.ts';
+import { FencedOut, LeaseLost, Refused, Unreachable } from '../errors.ts';
 import type {
   AppendOutcome,
   FencedStore,
@@ -19,11 +25,20 @@ import type {
 } from '../ports.ts';
 import { revisionFromDecimal, type ElectionKeys } from './keys.ts';
 import { newLeaseId } from './lease-id.ts';
-import { decodeEntry, decodeHead, decodeMeta, decodeUse, sha256 } from './store-records.ts';
+import { pageIn, pagesOf } from './paging.ts';
+import { found } from './requests.ts';
+import {
+  decodeEntry,
+  decodeHead,
+  decodeMeta,
+  decodeUse,
+  entryKey,
+  journalKeys,
+  sha256,
+} from './store-records.ts';
 import {
   appendTransaction,
   beforeAppending,
-  found,
   inspectTransaction,
   modOf,
   pageTransaction,
@@ -52,8 +67,6 @@ const inLineAtMost = 1024;
 /** An idempotency key is remembered for a day at least: one lease serves those of an hour. */
 const rememberedMs = 25 * 3_600_000;
 const sameLeaseMs = 3_600_000;
-/** A read of this many entries is small but for large entries; then it is made again with fewer. */
-const entriesPerRead = 64;
 /** A page ends with the entry that passes this. */
 const pageBytes = 8 * 1024 * 1024;
 
@@ -117,12 +130,10 @@ export class EtcdFencedStore implements FencedStore {
   async journal(election: ElectionName, after: number, limit: number): Promise<JournalPage> {
     const entries: JournalEntry[] = [];
     let bytes = 0;
-    for (;;) {
-      const from = entries.at(-1)?.seq ?? after;
-      const wanted = Math.min(limit - entries.length, entriesPerRead);
-      const { head, kvs } = await this.#readEntries(election, from, wanted);
-      const last = decodeHead(head);
-      for (const kv of kvs) {
+    let last = 0;
+    for await (const page of this.#pages(election, after, () => limit - entries.length)) {
+      last = decodeHead(page.head);
+      for (const kv of page.kvs) {
         const entry = decodeEntry(kv);
         // What half a restore left behind the head is no part of the journal.
         if (entry.seq > last) return { entries, last };
@@ -130,9 +141,9 @@ export class EtcdFencedStore implements FencedStore {
         bytes += kv.value.length;
         if (bytes >= pageBytes) return { entries, last };
       }
-      const more = kvs.length > 0 && (entries.at(-1)?.seq ?? last) < last;
-      if (!more || entries.length >= limit) return { entries, last };
+      if (entries.length >= limit) break;
     }
+    return { entries, last };
   }
 
   /** Null: the race was lost to somebody else, so that it is worth another attempt. */
@@ -243,25 +254,15 @@ export class EtcdFencedStore implements FencedStore {
     }
   }
 
-  /** Fewer entries at a time, where so many do not fit into an answer. */
-  async #readEntries(
-    election: ElectionName,
-    after: number,
-    wanted: number,
-  ): Promise<{ readonly head: IKeyValue | null; readonly kvs: readonly IKeyValue[] }> {
+  /** The entries behind `after`, some at a time and no more than are `wanted`, each time with the head. */
+  #pages(election: ElectionName, after: number, wanted: () => number) {
     const keys = this.#access.keysOf(election);
-    for (let limit = wanted; ; limit = Math.ceil(limit / 4)) {
-      try {
-        const request = pageTransaction(keys, after, limit);
-        const { value: answer } = await this.#access.transact('journal', request);
-        const kvs = answer.responses[1]?.response_range.kvs ?? [];
-        return { head: found(answer, 0), kvs };
-      } catch (failure) {
-        const tooLarge =
-          failure instanceof ElectordError && /larger than max/.test(failure.message);
-        if (!tooLarge || limit === 1) throw failure;
-      }
-    }
+    return pagesOf(journalKeys(keys).entries, entryKey(keys, after + 1), async (range) => {
+      const limit = Math.min(range.limit, wanted());
+      const request = pageTransaction(keys, { ...range, limit });
+      const { value: answer } = await this.#access.transact('journal', request);
+      return { head: found(answer, 0), ...pageIn(answer, 1) };
+    });
   }
 
   /** One after the other, where the next would only lose a race against the one before it. */
@@ -292,7 +293,7 @@ async function repeated<Value>(attempt: () => Promise<Value | null>): Promise<Va
 /** Whether the key of the term was there when a transaction was refused; it is the first answer. */
 function stands({ token }: Writer, answer: ITxnResponse): boolean {
   const own = found(answer, 0);
-  return own !== null && BigInt(own.create_revision) === BigInt(token);
+  return own !== null && fencingToken(revisionFromDecimal(own.create_revision)) === token;
 }
 
 /**

@@ -1,13 +1,6 @@
 // The transactions that an election is made of, as plain requests, and how their answers read. Every one may be sent
 // again after an ambiguous failure: guards compare create revisions, and the answer tells what is there now.
-import type {
-  IKeyValue,
-  IRangeRequest,
-  IRequestOp,
-  IResponseOp,
-  ITxnRequest,
-  ITxnResponse,
-} from 'etcd3';
+import type { IRangeRequest, IRequestOp, IResponseOp, ITxnRequest, ITxnResponse } from 'etcd3';
 import {
   fencingToken,
   type Candidate,
@@ -20,14 +13,7 @@ import {
 } from '../core/model.ts';
 import type { Release, TermBeginning } from '../ports.ts';
 import { Refused } from '../errors.ts';
-import {
-  candidateKey,
-  endOfPrefix,
-  leaseToDecimal,
-  revisionFromDecimal,
-  termKey,
-  type ElectionKeys,
-} from './keys.ts';
+import { candidateKey, revisionFromDecimal, termKey, type ElectionKeys } from './keys.ts';
 import {
   decodeCandidate,
   decodeControl,
@@ -40,21 +26,17 @@ import {
   encodeHandover,
   encodeTerm,
 } from './records.ts';
+import { allFound, createdAt, found, put, read, readAll, remove } from './requests.ts';
 
 type Self = Omit<Member, 'leaseId' | 'healthy'>;
 
-const rangeOfPrefix = (prefix: string): IRequestOp => ({
-  request_range: { key: Buffer.from(prefix), range_end: endOfPrefix(prefix) },
-});
-const rangeOfKey = (key: string): IRequestOp => ({ request_range: { key: Buffer.from(key) } });
-
 /** One read of everything that decides about an election; `snapshotWidth` operations wide. */
 export const snapshotOperations = (keys: ElectionKeys): IRequestOp[] => [
-  rangeOfPrefix(keys.candidates),
-  rangeOfPrefix(keys.members),
-  rangeOfKey(keys.control),
-  rangeOfKey(keys.switchover),
-  rangeOfKey(keys.handover),
+  readAll(keys.candidates),
+  readAll(keys.members),
+  read(keys.control),
+  read(keys.switchover),
+  read(keys.handover),
 ];
 export const snapshotWidth = 5;
 
@@ -64,32 +46,19 @@ export function readSnapshot(
   revision: string,
   responses: readonly IResponseOp[],
 ): Snapshot {
-  const [candidates, members, control, switchover, handover] = responses.map(
-    (response) => response.response_range.kvs,
-  );
-  const first = (kvs: readonly IKeyValue[] | undefined): IKeyValue | null => kvs?.[0] ?? null;
-  const controlKv = first(control);
-  const switchoverKv = first(switchover);
-  const handoverKv = first(handover);
+  const answer = { responses };
+  const control = found(answer, 2);
+  const switchover = found(answer, 3);
+  const handover = found(answer, 4);
   return {
     revision: revisionFromDecimal(revision),
-    candidates: (candidates ?? []).map((kv) => decodeCandidate(keys, kv)),
-    members: (members ?? []).map((kv) => decodeMember(keys, kv)),
-    control: controlKv === null ? null : decodeControl(controlKv),
-    switchover: switchoverKv === null ? null : decodeSwitchover(switchoverKv),
-    handover: handoverKv === null ? null : decodeHandover(handoverKv),
+    candidates: allFound(answer, 0).map((kv) => decodeCandidate(keys, kv)),
+    members: allFound(answer, 1).map((kv) => decodeMember(keys, kv)),
+    control: control && decodeControl(control),
+    switchover: switchover && decodeSwitchover(switchover),
+    handover: handover && decodeHandover(handover),
   };
 }
-
-const createdAt = (
-  key: string,
-  revision: Revision | 0n,
-): NonNullable<ITxnRequest['compare']>[number] => ({
-  key: Buffer.from(key),
-  target: 'Create',
-  result: 'Equal',
-  create_revision: revision.toString(),
-});
 
 /** Puts our key unless it is there, and reads the whole election as of that very revision either way. */
 export const joinTransaction = (keys: ElectionKeys, lease: LeaseId, me: Self): ITxnRequest => ({
@@ -114,16 +83,6 @@ export function readJoined(
   return { createRevision: own.createRevision, snapshot };
 }
 
-const put = (key: string, value: Buffer, lease?: LeaseId): IRequestOp => ({
-  request_put: {
-    key: Buffer.from(key),
-    value,
-    ...(lease === undefined ? {} : { lease: leaseToDecimal(lease) }),
-  },
-});
-
-const deletion = (key: string): IRequestOp => ({ request_delete_range: { key: Buffer.from(key) } });
-
 /** Deletes our key and those bypassed, and leaves the record of a clean end, all in one revision or not at all. */
 export function releaseTransaction(keys: ElectionKeys, request: Release): ITxnRequest {
   const own = candidateKey(keys, request.leaseId);
@@ -141,27 +100,20 @@ export function releaseTransaction(keys: ElectionKeys, request: Release): ITxnRe
       createdAt(own, request.createRevision),
       ...bypassed.map(({ key, createRevision }) => createdAt(key, createRevision)),
     ],
-    success: [deletion(own), ...bypassed.map(({ key }) => deletion(key)), ...records],
-    failure: [rangeOfKey(own)],
+    success: [remove(own), ...bypassed.map(({ key }) => remove(key)), ...records],
+    failure: [read(own)],
   };
 }
 
 /** True once our key of that create revision is certainly gone. */
 export function readReleased(answer: ITxnResponse, createRevision: Revision): boolean {
   if (answer.succeeded) return true;
-  const [kv] = answer.responses[0]?.response_range.kvs ?? [];
-  return kv === undefined || revisionFromDecimal(kv.create_revision) !== createRevision;
+  const kv = found(answer, 0);
+  return kv === null || revisionFromDecimal(kv.create_revision) !== createRevision;
 }
 
-const newestTermsFirst = (keys: ElectionKeys, more: IRangeRequest): IRequestOp => ({
-  request_range: {
-    key: Buffer.from(keys.terms),
-    range_end: endOfPrefix(keys.terms),
-    sort_order: 'Descend',
-    sort_target: 'Create',
-    ...more,
-  },
-});
+const newestTermsFirst = (keys: ElectionKeys, more: IRangeRequest): IRequestOp =>
+  readAll(keys.terms, { sort_order: 'Descend', sort_target: 'Create', ...more });
 
 /** Says in the leader's key since when it leads, and records the term; only while that term's key exists. */
 export function proclaimTransaction(
@@ -191,28 +143,18 @@ export const historyTransaction = (keys: ElectionKeys): ITxnRequest => ({
 });
 
 export const readHistory = (keys: ElectionKeys, answer: ITxnResponse): readonly TermRecord[] =>
-  (answer.responses[0]?.response_range.kvs ?? [])
+  allFound(answer, 0)
     .map((kv) => decodeTerm(keys, kv))
     .filter((term) => term !== null);
 
 /** Reads who is first in the queue. */
 export const leaderTransaction = (keys: ElectionKeys): ITxnRequest => ({
-  success: [
-    {
-      request_range: {
-        key: Buffer.from(keys.candidates),
-        range_end: endOfPrefix(keys.candidates),
-        limit: 1,
-        sort_order: 'Ascend',
-        sort_target: 'Create',
-      },
-    },
-  ],
+  success: [readAll(keys.candidates, { limit: 1, sort_order: 'Ascend', sort_target: 'Create' })],
 });
 
 export const readLeaderToken = (answer: ITxnResponse): FencingToken | null => {
-  const [first] = answer.responses[0]?.response_range.kvs ?? [];
-  return first === undefined ? null : fencingToken(revisionFromDecimal(first.create_revision));
+  const first = found(answer, 0);
+  return first === null ? null : fencingToken(revisionFromDecimal(first.create_revision));
 };
 
 /** A record that goes away with its lease, or (no value) is deleted now. */
@@ -221,7 +163,7 @@ export const controlTransaction = (
   value: Buffer | null,
   lease?: LeaseId,
 ): ITxnRequest => ({
-  success: [value === null ? deletion(key) : put(key, value, lease)],
+  success: [value === null ? remove(key) : put(key, value, lease)],
 });
 
 /** How many terms are remembered. */
@@ -232,7 +174,7 @@ export const readSurplusTerms = (
   keys: ElectionKeys,
   answer: ITxnResponse,
 ): readonly FencingToken[] =>
-  (answer.responses[2]?.response_range.kvs ?? [])
+  allFound(answer, 2)
     .slice(termsKept)
     .map((kv) => decodeTermKey(keys, kv.key))
     .filter((token) => token !== null);
@@ -242,5 +184,5 @@ export const forgetTransaction = (
   keys: ElectionKeys,
   tokens: readonly FencingToken[],
 ): ITxnRequest => ({
-  success: tokens.slice(0, termsKept).map((token) => deletion(termKey(keys, token))),
+  success: tokens.slice(0, termsKept).map((token) => remove(termKey(keys, token))),
 });

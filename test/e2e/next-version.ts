@@ -19,10 +19,12 @@ export const nextCause = 'relieved';
 const moreFields = `v: formatVersion, zone: 'north', weight: 0.5, tags: ['a', { b: null }], v1: { v: 1 }, ...fields`;
 
 const changes: readonly Patch[] = [
-  ...['src/etcd/records.ts', 'src/etcd/store-records.ts'].flatMap((file) => [
-    { file, find: 'const formatVersion = 1;', put: `const formatVersion = ${nextFormat};` },
-    { file, find: 'v: formatVersion, ...fields', put: moreFields },
-  ]),
+  {
+    file: 'src/etcd/fields.ts',
+    find: 'const formatVersion = 1;',
+    put: `const formatVersion = ${nextFormat};`,
+  },
+  { file: 'src/etcd/fields.ts', find: 'v: formatVersion, ...fields', put: moreFields },
   { file: 'src/core/model.ts', find: "'resigned',", put: `'resigned', '${nextCause}',` },
   { file: 'src/http/verbs.ts', find: "cause: 'resigned'", put: `cause: '${nextCause}'` },
   {
