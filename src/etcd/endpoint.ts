@@ -103,7 +103,7 @@ export class Endpoint {
   }
 
   /** Opens a stream, which is cancelled if the connection is thrown away, be it while the stream is being opened. */
-  open<Stream extends Cancellable>(
+  async open<Stream extends Cancellable>(
     begin: (client: Etcd3) => Promise<Stream>,
   ): Promise<Opened<Stream>> {
     return this.#connection().open(begin);

@@ -185,9 +185,8 @@ export class PeerWatch {
   #present({ election, id, candidates, members }: Report): readonly Target[] {
     const own = this.#sources.elections.lease()?.leaseId ?? null;
     const found = new Map<string, Target>();
-    const queue = candidates.toSorted((a, b) => (a.createRevision < b.createRevision ? -1 : 1));
     const enrolled = members.map((member) => ({ ...member, native: true }));
-    for (const one of [...queue, ...enrolled]) {
+    for (const one of [...candidates, ...enrolled]) {
       const key = `${election}/${one.leaseId}/${one.id}`;
       if (found.has(key)) continue;
       const { leaseId, url, native } = one;

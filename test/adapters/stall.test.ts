@@ -49,26 +49,30 @@ async function relayToHttp(answer: RequestListener): Promise<StallingRelay> {
 const relayToEtcd = (): Promise<StallingRelay> =>
   relayTo(Number(new URL(cluster.endpoints[0]!).port));
 
-/** Asks, and stalls with the answer in the socket for `forMs` milliseconds, which are more than the time-out. */
+/** More than any answer takes here that nothing holds back; and so long is stalled, which is more than that. */
+const answerWithinMs = 1000;
+const stalledForMs = 2000;
+/** With this TTL a request to etcd is given up after 1000 ms, or 1250 in all; a watch is mute after 800. */
+const ttlMs = 4000;
+
+/** Asks, and stalls with the answer in the socket. Rejects where the question ended before anything was held back. */
 async function stalled<Answer>(
   relay: StallingRelay,
-  forMs: number,
   question: () => Promise<Answer>,
 ): Promise<Answer> {
   const held = relay.hold();
   const answer = question();
-  answer.catch(() => undefined);
-  await held;
-  relay.stall(forMs);
+  const early = answer.then(() => {
+    throw new Error('it ended before the stall');
+  });
+  await Promise.race([held, early]);
+  early.catch(() => undefined);
+  relay.stall(stalledForMs);
   return answer;
 }
 
 const answering: RequestListener = (_request, response) =>
   response.setHeader('Content-Type', 'application/json').end(JSON.stringify(following('b')));
-
-/** With this TTL a request to etcd is given up after 500 ms, or 700 in all; a watch is mute after 500. */
-const ttlMs = 2000;
-const stalledForMs = 1500;
 
 test.each<[string, (coordinator: EtcdCoordinator, lease: LeaseId) => Promise<unknown>]>([
   ['a renewal', (coordinator, lease) => coordinator.renew(lease)],
@@ -79,7 +83,7 @@ test.each<[string, (coordinator: EtcdCoordinator, lease: LeaseId) => Promise<unk
   ends.push(() => coordinator.close());
   const lease = anyLease();
   await coordinator.grant(lease, 60_000);
-  const answer = await stalled(relay, stalledForMs, () => request(coordinator, lease));
+  const answer = await stalled(relay, () => request(coordinator, lease));
   expect(answer).toHaveProperty('sentAt');
 });
 
@@ -109,12 +113,12 @@ test('a question to another sidecar', async () => {
   const relay = await relayToHttp(answering);
   const connections = new Connections(new Names());
   ends.push(() => connections.close());
-  const outcome = await stalled(relay, 300, () =>
+  const outcome = await stalled(relay, () =>
     ask({
       url: new URL(`http://127.0.0.1:${relay.port}/leader`),
       election: 'orders',
       id: 'a',
-      timeoutMs: 100,
+      timeoutMs: answerWithinMs,
       now: () => clock.now(),
       connections,
     }),
@@ -127,20 +131,20 @@ test('an app check', async () => {
   const look = (): Promise<unknown> =>
     probe({
       check: { kind: 'http', url: `http://127.0.0.1:${relay.port}/` },
-      timeoutMs: 100,
+      timeoutMs: answerWithinMs,
       clock,
       guardian: null,
       environment: {},
     }).verdict;
-  expect(await stalled(relay, 300, look)).toEqual({ passed: true, detail: 'answered 200' });
+  expect(await stalled(relay, look)).toEqual({ passed: true, detail: 'answered 200' });
 });
 
 test('a hook', async () => {
   const relay = await relayToHttp((_request, response) => response.end());
   const results: HookResult[] = [];
   const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined };
-  await stalled(relay, 300, () => {
-    const endAt = clock.now() + 100;
+  await stalled(relay, () => {
+    const endAt = clock.now() + answerWithinMs;
     const tools = {
       clock,
       log: quiet,
@@ -179,7 +183,9 @@ test('a question of the client to its sidecar', async () => {
     clock,
   });
   ends.push(() => transport.close());
-  const heard = await stalled(relay, 300, () => transport.ask({ path: '/leader', withinMs: 100 }));
+  const heard = await stalled(relay, () =>
+    transport.ask({ path: '/leader', withinMs: answerWithinMs }),
+  );
   expect(heard).toMatchObject({ status: 200, body: { leader: { id: 'b' } } });
 });
 
