@@ -3,15 +3,15 @@
 // system; whatever is fetched ends in the cache folder, which git ignores.
 import { delimiter, join, resolve } from 'node:path';
 import { arch, platform } from 'node:process';
-import { cachedFolder, installIntoCache, seriesOf, usableEtcd } from './etcd-cache.ts';
-import type { EtcdBinaries } from './etcd-cache.ts';
-import { hasApt, unpackDebianEtcd } from './etcd-debian.ts';
-import type { EtcdSeries } from './etcd-debian.ts';
+import { cachedFolder, etcdSeries, installIntoCache, seriesOf, usableEtcd } from './etcd-cache.ts';
+import type { EtcdBinaries, EtcdSeries } from './etcd-cache.ts';
+import { unpackDebianEtcd } from './etcd-debian.ts';
 import { hasHomebrew, homebrewFolder, unpackHomebrewBottle } from './etcd-homebrew.ts';
 import { unpackRelease } from './etcd-release.ts';
 import type { Pins } from './etcd-release.ts';
+import { hasApt } from './private-apt.ts';
 
-export type { EtcdBinaries } from './etcd-cache.ts';
+export type { EtcdBinaries, EtcdSeries } from './etcd-cache.ts';
 
 /** How to look for an etcd. */
 export interface FindEtcdOptions {
@@ -46,9 +46,9 @@ export class EtcdNotFoundError extends Error {
   }
 }
 
-/** The series we fetch for a wish; for `any` the newer one is tried first. */
+/** The series we fetch for a wish; for `any` the newest is tried first. */
 function seriesFor(want: EtcdSeries | 'any'): readonly EtcdSeries[] {
-  return want === 'any' ? ['3.5', '3.4'] : [want];
+  return want === 'any' ? etcdSeries : [want];
 }
 
 function satisfies(found: EtcdBinaries, want: EtcdSeries | 'any'): boolean {
@@ -68,8 +68,7 @@ async function onPath(options: FindEtcdOptions): Promise<EtcdBinaries | null> {
 
 async function inCache(options: FindEtcdOptions): Promise<EtcdBinaries | null> {
   const want = options.want ?? 'any';
-  const series = want === 'any' ? ['3.6', '3.5', '3.4'] : [want];
-  for (const name of series) {
+  for (const name of want === 'any' ? ['3.6', ...etcdSeries] : [want]) {
     const found = await usableEtcd(join(cachedFolder(options.cacheDir, name), 'bin'));
     if (found !== null && satisfies(found, want)) return found;
   }

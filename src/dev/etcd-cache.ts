@@ -59,9 +59,23 @@ export async function usableEtcd(bin: string): Promise<EtcdBinaries | null> {
   return { etcd, etcdctl: (await etcdctlRuns(etcdctl)) ? etcdctl : null, version };
 }
 
-/** `3.5` of `3.5.16`. */
+/**
+ * The series that we look for, each with its own ways: `3.5` is 3.5 before 3.5.22, from which on a watch does not tell
+ * its progress while etcd is behind the watch's first revision; `3.5.30` is what came after.
+ */
+export type EtcdSeries = '3.4' | '3.5' | '3.5.30';
+
+/** Every {@link EtcdSeries}, the newest first. */
+export const etcdSeries: readonly EtcdSeries[] = ['3.5.30', '3.5', '3.4'];
+
+/** The first version with the ways of the series `3.5.30`. */
+const newWaysFromPatch = 22;
+
+/** The {@link EtcdSeries} of a version, or for others their first two numbers, such as `3.6`. */
 export function seriesOf(version: string): string {
-  return version.split('.').slice(0, 2).join('.');
+  const [major = '', minor = '', patch = ''] = version.split('.');
+  const isNew = major === '3' && minor === '5' && Number(patch) >= newWaysFromPatch;
+  return isNew ? '3.5.30' : `${major}.${minor}`;
 }
 
 /** Where the copy of one series lives; folders of one checkout may be shared between machines. */

@@ -1,11 +1,12 @@
 // Takes etcd from Debian's packages without root and without changing the system: the machine's own
-// mirror and keyring are read from its apt sources, but lists, cache and settings are temporary and
-// our own. It does not resolve dependencies: Debian's etcd needs nothing but the C library.
-import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+// mirror and keyring are read from its apt sources, and asked for the release that has the series. It
+// does not resolve dependencies: Debian's etcd needs nothing but the C library.
+import { cp, readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { complaint, runCommand } from './etcd-command.ts';
-import type { CommandResult } from './etcd-command.ts';
+import { seriesOf } from './etcd-cache.ts';
+import type { EtcdSeries } from './etcd-cache.ts';
+import { withPrivateApt } from './private-apt.ts';
+import type { PrivateApt } from './private-apt.ts';
 
 /** One enabled entry of the machine's apt sources, whichever of the two formats it was written in. */
 export interface AptSource {
@@ -18,15 +19,12 @@ export interface AptSource {
   readonly trusted: boolean;
 }
 
-/** A series of etcd that a suite may carry. */
-export type EtcdSeries = '3.4' | '3.5';
-
-const updateTimeoutMs = 180_000;
-const downloadTimeoutMs = 300_000;
-const localTimeoutMs = 60_000;
-
 /** The Debian releases whose etcd is of a given series; a mirror of Debian carries them all. */
-const debianSuites: Readonly<Record<EtcdSeries, string>> = { '3.4': 'bookworm', '3.5': 'trixie' };
+const debianSuites: Readonly<Record<EtcdSeries, readonly string[]>> = {
+  '3.4': ['bookworm'],
+  '3.5': ['trixie'],
+  '3.5.30': ['forky', 'sid'],
+};
 
 function words(text: string): string[] {
   return text.split(/\s+/).filter((word) => word !== '');
@@ -137,8 +135,12 @@ export function candidateSources(
   const ofDebian =
     distribution.id === 'debian' ? whole.find((s) => s.components.includes('main')) : undefined;
   const fixed =
-    ofDebian === undefined ? [] : [{ ...ofDebian, suites: [known], components: ['main'] }];
-  const others = whole.filter((source) => !(source === ofDebian && source.suites.includes(known)));
+    ofDebian === undefined
+      ? []
+      : known.map((suite) => ({ ...ofDebian, suites: [suite], components: ['main'] }));
+  const isAsked = (source: AptSource): boolean =>
+    source === ofDebian && source.suites.every((suite) => known.includes(suite));
+  const others = whole.filter((source) => !isAsked(source));
   return [...fixed, ...others];
 }
 
@@ -155,111 +157,26 @@ export function renderSource(source: AptSource): string {
   return `${lines.join('\n')}\n`;
 }
 
-/**
- * The settings of an apt that touches nothing outside `folder`. The machine's own proxies and
- * credentials stay in force; hooks, pins and the sandbox user do not concern a private folder.
- */
-function aptConfiguration(folder: string): string {
-  const settings = {
-    'Dir::State': join(folder, 'state'),
-    'Dir::State::lists': join(folder, 'lists'),
-    'Dir::State::status': join(folder, 'status'),
-    'Dir::Cache': join(folder, 'cache'),
-    'Dir::Cache::archives': join(folder, 'cache/archives'),
-    'Dir::Log': join(folder, 'log'),
-    'Dir::Etc::sourcelist': join(folder, 'etcd.sources'),
-    'Dir::Etc::sourceparts': '-',
-    'Dir::Etc::preferences': '-',
-    'Dir::Etc::preferencesparts': '-',
-    'APT::Sandbox::User': '',
-    'APT::Get::List-Cleanup': 'false',
-    'Acquire::Languages': 'none',
-    'Acquire::Retries': '2',
-  };
-  const cleared = [
-    'APT::Update::Pre-Invoke',
-    'APT::Update::Post-Invoke',
-    'APT::Update::Post-Invoke-Success',
-    'Acquire::IndexTargets::deb::Contents-deb',
-    'Acquire::IndexTargets::deb::DEP-11',
-  ];
-  return [
-    ...cleared.map((name) => `#clear ${name};`),
-    ...Object.entries(settings).map(([name, value]) => `${name} "${value}";`),
-    '',
-  ].join('\n');
-}
-
-/** A private apt over one source; every call is bounded. */
-class PrivateApt {
-  readonly folder: string;
-
-  constructor(folder: string) {
-    this.folder = folder;
-  }
-
-  async prepare(source: AptSource): Promise<void> {
-    const folders = ['state', 'lists/partial', 'cache/archives/partial', 'log', 'debs'];
-    for (const name of folders) await mkdir(join(this.folder, name), { recursive: true });
-    await writeFile(join(this.folder, 'status'), '');
-    await writeFile(join(this.folder, 'etcd.sources'), renderSource(source));
-    await writeFile(join(this.folder, 'apt.conf'), aptConfiguration(this.folder));
-  }
-
-  run(tool: string, args: readonly string[], timeoutMs: number): Promise<CommandResult> {
-    return runCommand(tool, ['-c', join(this.folder, 'apt.conf'), '-qq', ...args], {
-      timeoutMs,
-      cwd: join(this.folder, 'debs'),
-      env: { ...process.env, LC_ALL: 'C', APT_CONFIG: '' },
-    });
-  }
-}
-
 /** The version of `etcd-server` on offer that is of the series, of `apt-cache madison`'s lines. */
 export function versionOnOffer(madison: string, series: EtcdSeries): string | null {
   for (const line of madison.split('\n')) {
     const version = line.split('|')[1]?.trim() ?? '';
-    if (new RegExp(`^(\\d+:)?${series.replace('.', '\\.')}\\.`).test(version)) return version;
+    const [upstream = ''] = /\d+\.\d+\.\d+/.exec(version) ?? [];
+    if (seriesOf(upstream) === series) return version;
   }
   return null;
 }
 
-async function unpackFrom(source: AptSource, series: EtcdSeries, into: string): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'electord-apt-'));
-  try {
-    const apt = new PrivateApt(folder);
-    await apt.prepare(source);
-    const update = await apt.run(
-      'apt-get',
-      ['update', '-o', 'APT::Update::Error-Mode=any'],
-      updateTimeoutMs,
-    );
-    if (update.code !== 0) throw new Error(`apt-get update: ${complaint(update)}`);
-    const offers = await apt.run('apt-cache', ['madison', 'etcd-server'], localTimeoutMs);
-    const version = versionOnOffer(offers.stdout, series);
-    if (version === null) throw new Error(`no etcd-server ${series}`);
-    const names = [`etcd-server=${version}`, `etcd-client=${version}`];
-    const download = await apt.run('apt-get', ['download', ...names], downloadTimeoutMs);
-    if (download.code !== 0) throw new Error(`apt-get download: ${complaint(download)}`);
-    for (const deb of await readdir(join(folder, 'debs'))) {
-      const args = ['-x', join(folder, 'debs', deb), join(folder, 'root')];
-      const unpacked = await runCommand('dpkg-deb', args, { timeoutMs: localTimeoutMs });
-      if (unpacked.code !== 0) throw new Error(`dpkg-deb -x ${deb}: ${complaint(unpacked)}`);
-    }
-    for (const name of ['etcd', 'etcdctl']) {
-      await cp(join(folder, 'root/usr/bin', name), join(into, 'bin', name));
-    }
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+async function unpackWith(apt: PrivateApt, series: EtcdSeries, into: string): Promise<void> {
+  await apt.update();
+  const version = versionOnOffer(await apt.madison('etcd-server'), series);
+  if (version === null) throw new Error(`no etcd-server ${series}`);
+  await apt.download([`etcd-server=${version}`, `etcd-client=${version}`]);
+  await apt.unpack(join(into, 'unpacked'));
+  for (const name of ['etcd', 'etcdctl']) {
+    await cp(join(into, 'unpacked/usr/bin', name), join(into, 'bin', name));
   }
-}
-
-/** Whether this machine has the tools that {@link unpackDebianEtcd} needs. */
-export async function hasApt(): Promise<boolean> {
-  const tools = await Promise.all(
-    ['apt-get', 'dpkg-deb'].map((tool) => runCommand(tool, ['--version'], { timeoutMs: 10_000 })),
-  );
-  return tools.every((tool) => tool.code === 0);
+  await rm(join(into, 'unpacked'), { recursive: true });
 }
 
 /**
@@ -280,7 +197,8 @@ export async function unpackDebianEtcd(
     const name = source.suites.join(' ');
     log(`unpacking etcd ${series} from the packages of ${name}`);
     try {
-      await unpackFrom(source, series, into);
+      const own = { sources: renderSource(source) };
+      await withPrivateApt(own, (apt) => unpackWith(apt, series, into));
       return;
     } catch (error) {
       faults.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);

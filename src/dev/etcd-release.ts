@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { EtcdSeries } from './etcd-cache.ts';
 import { complaint, runCommand } from './etcd-command.ts';
 
 /** One archive that is trusted: its version and the SHA-256 of its bytes, in hex. */
@@ -19,7 +20,7 @@ export interface PinnedRelease {
 export interface ReleaseOptions {
   /** `linux-x64`, …: Node's platform and architecture. */
   readonly platform: string;
-  readonly series: '3.4' | '3.5';
+  readonly series: EtcdSeries;
   /** The folder whose `bin` gets the programs. */
   readonly into: string;
   readonly log: (line: string) => void;
@@ -28,7 +29,7 @@ export interface ReleaseOptions {
 }
 
 /** Pinned archives by series, then by platform. */
-export type Pins = Readonly<Record<'3.4' | '3.5', Readonly<Record<string, PinnedRelease>>>>;
+export type Pins = Readonly<Record<EtcdSeries, Readonly<Record<string, PinnedRelease>>>>;
 
 const releaseBaseUrl = 'https://github.com/etcd-io/etcd/releases/download';
 
@@ -49,6 +50,8 @@ const archiveNames: Readonly<Record<string, { readonly name: string; readonly en
  * records; those for a Mac in one, whose hash of the same release for Linux agrees with the others.
  */
 export const pinnedReleases: Pins = {
+  // No public record of these hashes was found.
+  '3.5.30': {},
   '3.5': {
     'linux-x64': {
       version: '3.5.21',

@@ -2,6 +2,7 @@
 import { inspect } from 'node:util';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Denied, type ElectordError } from '../../src/errors.ts';
+import { etcdSeries } from '../harness/binaries.ts';
 import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../harness/etcd.ts';
 import { eventually } from '../harness/wait.ts';
 import {
@@ -42,7 +43,7 @@ const failureOf = (work: Promise<unknown>): Promise<ElectordError> =>
     (failure: unknown) => failure as ElectordError,
   );
 
-describe.each(['3.4', '3.5'] as const)('etcd %s', (version) => {
+describe.each(etcdSeries)('etcd %s', (version) => {
   test('a login is made once and serves requests, renewals and the watch', async () => {
     const { coordinator } = connect(await start({ version }));
     const lease = anyLease();

@@ -1,4 +1,4 @@
-// The fenced store on a real etcd, 3.4 and 3.5: only the leader of a term writes, races are lost cleanly, the journal has
+// The fenced store on a real etcd of every series: only the leader of a term writes, races are lost cleanly, the journal has
 // no gaps, and a request that arrives twice or too late changes nothing.
 import { Etcd3 } from 'etcd3';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import { keysOf } from '../../src/etcd/keys.ts';
 import { EtcdFencedStore } from '../../src/etcd/store.ts';
 import { entryKey, journalKeys } from '../../src/etcd/store-records.ts';
 import type { FencedStore, NewEntry, Writer } from '../../src/ports.ts';
+import { etcdSeries } from '../harness/binaries.ts';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
 import { anyLease, clock, connectTo, me, orders } from './etcd-connection.ts';
 
@@ -24,7 +25,7 @@ const textOf = async (store: FencedStore, key: string): Promise<string | null> =
   return stored === null ? null : Buffer.from(stored.bytes).toString();
 };
 
-describe.each(['3.4', '3.5'] as const)('on etcd %s', (version) => {
+describe.each(etcdSeries)('on etcd %s', (version) => {
   let cluster: EtcdCluster;
   let raw: Etcd3;
   let coordinator: EtcdCoordinator;

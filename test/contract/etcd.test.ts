@@ -1,6 +1,6 @@
-// The contract on real etcd, of both series.
+// The contract on real etcd, of every series.
+import { etcdSeries } from '../harness/binaries.ts';
 import { coordinatorContract } from './coordinator-contract.ts';
 import { etcdSubject } from './etcd-subject.ts';
 
-coordinatorContract('etcd 3.4', () => etcdSubject('3.4'));
-coordinatorContract('etcd 3.5', () => etcdSubject('3.5'));
+for (const series of etcdSeries) coordinatorContract(`etcd ${series}`, () => etcdSubject(series));

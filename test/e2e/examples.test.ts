@@ -6,7 +6,7 @@ import { delimiter, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { spawnGuarded, type ChildExit, type GuardedChild } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
-import { debianPackages } from '../harness/debian-package.ts';
+import { findPrograms } from '../harness/programs.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { appWithClient, type AppFolder } from './sdk-package.ts';
@@ -141,16 +141,24 @@ test('a shell script that waits', { timeout: 90_000 }, () =>
 test('Go', { timeout: goWithinMs + 90_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'electord-go-'));
   try {
-    const { root, env } = await debianPackages(['golang-go'], ['usr/bin/go', 'version']);
+    const { env } = await findPrograms({
+      packages: ['golang-go'],
+      // It names the tools that come in another package; gofmt has no command that does nothing.
+      proof: [
+        ['go', 'version'],
+        ['go', 'tool', 'compile', '-V'],
+        ['gofmt', '-l', join(examples, 'main.go')],
+      ],
+    });
     const program = join(folder, 'example');
-    const go = await start(
-      [join(root, 'usr/bin/go'), 'build', '-o', program, join(examples, 'main.go')],
-      { ...(env as Record<string, string>), ...goEnvironment(folder) },
-    );
+    const go = await start(['go', 'build', '-o', program, join(examples, 'main.go')], {
+      ...(env as Record<string, string>),
+      ...goEnvironment(folder),
+    });
     expect((await go.child.exited).code, go.lines.join('\n')).toBe(0);
     const unformatted = await start(
-      [join(root, 'usr/bin/gofmt'), '-l', join(examples, 'main.go')],
-      {},
+      ['gofmt', '-l', join(examples, 'main.go')],
+      env as Record<string, string>,
     );
     await unformatted.child.exited;
     expect(unformatted.lines).toEqual([]);

@@ -9,10 +9,10 @@ import { runCommand } from '../../src/dev/etcd-command.ts';
 import { spawnGuarded } from '../../src/dev/etcd-child.ts';
 import type { GuardedChild } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
-import { debianPackages } from '../harness/debian-package.ts';
 import { startEtcdCluster } from '../harness/etcd.ts';
 import type { EtcdCluster } from '../harness/etcd.ts';
 import { reservePorts } from '../harness/ports.ts';
+import { findPrograms, haproxyWanted } from '../harness/programs.ts';
 import { monotonicMs, startSidecar } from '../harness/sidecar.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
 import { eventually, within } from '../harness/wait.ts';
@@ -32,24 +32,12 @@ interface Pair {
 
 let etcd: EtcdCluster | undefined;
 let haproxy: GuardedChild | undefined;
-let haproxyFile = '';
+/** Without addresses, and with. */
+let plainEnv: NodeJS.ProcessEnv = {};
 let haproxyEnv: NodeJS.ProcessEnv = {};
 let writesUrl = '';
 let readsUrl = '';
 const pairs: Pair[] = [];
-
-/** The haproxy of the PATH, else Debian's. */
-async function findHaproxy(): Promise<void> {
-  const own = await runCommand('haproxy', ['-v'], { timeoutMs: 10_000 });
-  if (own.code === 0) {
-    haproxyFile = 'haproxy';
-    haproxyEnv = process.env;
-    return;
-  }
-  const packages = await debianPackages(['haproxy'], ['usr/sbin/haproxy', '-v']);
-  haproxyFile = join(packages.root, 'usr/sbin/haproxy');
-  haproxyEnv = packages.env;
-}
 
 /** Answers with its own name; holds `/hang` open for ever. */
 function startApp(name: string, port: number): Promise<Server> {
@@ -158,14 +146,14 @@ async function startPairs(appPorts: readonly number[], endpoints: string[]): Pro
 }
 
 beforeAll(async () => {
-  await findHaproxy();
+  ({ env: plainEnv } = await findPrograms(haproxyWanted));
   etcd = await startEtcdCluster({ size: 1 });
   const [writes = 0, reads = 0, ...appPorts] = await reservePorts(5);
   await startPairs(appPorts, etcd.endpoints);
   writesUrl = `http://127.0.0.1:${writes}/`;
   readsUrl = `http://127.0.0.1:${reads}/`;
   haproxyEnv = {
-    ...haproxyEnv,
+    ...plainEnv,
     HAPROXY_WRITES: `127.0.0.1:${writes}`,
     HAPROXY_READS: `127.0.0.1:${reads}`,
   };
@@ -174,7 +162,7 @@ beforeAll(async () => {
     haproxyEnv[`SIDECAR_${index + 1}_PORT`] = new URL(sidecar.url).port;
   }
   const args = ['-db', '-f', configuration];
-  haproxy = await spawnGuarded({ file: haproxyFile, args, env: haproxyEnv });
+  haproxy = await spawnGuarded({ file: 'haproxy', args, env: haproxyEnv });
 }, 300_000);
 
 afterAll(async () => {
@@ -185,8 +173,8 @@ afterAll(async () => {
 });
 
 test('haproxy finds no fault in the file, with and without addresses in the environment', async () => {
-  for (const env of [haproxyEnv, { ...process.env, ...pick(haproxyEnv, 'LD_LIBRARY_PATH') }]) {
-    const checked = await runCommand(haproxyFile, ['-c', '-f', configuration], {
+  for (const env of [haproxyEnv, plainEnv]) {
+    const checked = await runCommand('haproxy', ['-c', '-f', configuration], {
       timeoutMs: 20_000,
       env,
     });
@@ -227,7 +215,3 @@ test('follows a hand-over, then a failover, and the last one standing serves bot
       `after a failover in ${Math.round(failoverMs)} ms (TTL ${ttlMs} ms)`,
   );
 });
-
-function pick(env: NodeJS.ProcessEnv, name: string): NodeJS.ProcessEnv {
-  return env[name] === undefined ? {} : { [name]: env[name] };
-}

@@ -13,9 +13,9 @@ import { spawnGuarded } from '../../src/dev/etcd-child.ts';
 import type { GuardedChild } from '../../src/dev/etcd-child.ts';
 import { runCommand } from '../../src/dev/etcd-command.ts';
 import { projectFolder } from '../harness/binaries.ts';
-import { debianPackages } from '../harness/debian-package.ts';
 import { startEtcdCluster } from '../harness/etcd.ts';
 import type { EtcdCluster } from '../harness/etcd.ts';
+import { findPrograms, haproxyWanted } from '../harness/programs.ts';
 import { reservePort, reservePorts } from '../harness/ports.ts';
 import { startSidecar } from '../harness/sidecar.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
@@ -35,7 +35,6 @@ let etcd: EtcdCluster | undefined;
 let names: Socket | undefined;
 let haproxy: GuardedChild | undefined;
 let folder = '';
-let program = 'haproxy';
 let env: NodeJS.ProcessEnv = {};
 let leaderUrl = '';
 let healthUrl = '';
@@ -103,20 +102,11 @@ async function endPod({ address, app, sidecar }: Pod): Promise<void> {
   pods.delete(address);
 }
 
-/** The haproxy of the PATH, else Debian's. */
-async function findHaproxy(): Promise<void> {
-  env = process.env;
-  if ((await runCommand(program, ['-v'], { timeoutMs: 10_000 })).code === 0) return;
-  const packages = await debianPackages(['haproxy'], ['usr/sbin/haproxy', '-v']);
-  program = join(packages.root, 'usr/sbin/haproxy');
-  env = packages.env;
-}
-
 const check = (file: string): ReturnType<typeof runCommand> =>
-  runCommand(program, ['-c', '-f', file], { timeoutMs: 20_000, env });
+  runCommand('haproxy', ['-c', '-f', file], { timeoutMs: 20_000, env });
 
 beforeAll(async () => {
-  await findHaproxy();
+  ({ env } = await findPrograms(haproxyWanted));
   folder = await mkdtemp(join(tmpdir(), 'electord-proxy-'));
   etcd = await startEtcdCluster({ size: 1 });
   const [leader = 0, health = 0, app = 0] = await reservePorts(3);
@@ -137,7 +127,7 @@ beforeAll(async () => {
   expect(text).toContain('parse-resolv-conf');
   const file = join(folder, 'haproxy.cfg');
   await writeFile(file, text.replace('parse-resolv-conf', ours));
-  haproxy = await spawnGuarded({ file: program, args: ['-W', '-db', '-f', file], env });
+  haproxy = await spawnGuarded({ file: 'haproxy', args: ['-W', '-db', '-f', file], env });
 }, 300_000);
 
 afterAll(async () => {

@@ -1,7 +1,7 @@
 // The queue as others see and touch it: an administrator with etcdctl who deletes keys and leases, and etcd's own
 // elections, whose candidates stand in the same queue, lead, and are followed, in both directions.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { EtcdSeries } from '../harness/binaries.ts';
+import { etcdSeries } from '../harness/binaries.ts';
 import { monotonicMs, type LeaderAnswer, type Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { Probe, staleClaims } from './claims.ts';
@@ -9,7 +9,7 @@ import { agreement, openStage, steadyTtlMs, type Stage } from './stage.ts';
 
 const candidates = (election: string): string => `/electord/${election}/candidates`;
 
-describe.each<EtcdSeries>(['3.4', '3.5'])('etcd %s', (version) => {
+describe.each(etcdSeries)('etcd %s', (version) => {
   let stage: Stage;
   beforeAll(async () => {
     stage = await openStage({ size: 1, version });

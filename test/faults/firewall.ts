@@ -2,8 +2,8 @@
 // one step, and every rule counts the packets that it met, so that a cut can be shown to have cut something.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { complaint, runCommand } from '../../src/dev/etcd-command.ts';
-import { debianPackages } from '../harness/debian-package.ts';
+import { complaint } from '../../src/dev/etcd-command.ts';
+import { extensionsOfIptables, findPrograms } from '../harness/programs.ts';
 import type { Host } from './hosts.ts';
 import { runOn } from './hosts.ts';
 
@@ -13,25 +13,15 @@ export interface Rules {
   readonly nat?: readonly string[];
 }
 
-/** The programs of iptables: this machine's own, or Debian's unpacked into the project's cache. */
-interface Iptables {
-  readonly file: string;
-  readonly env: NodeJS.ProcessEnv;
-}
-
 const program = 'xtables-nft-multi';
 const timeoutMs = 20_000;
-let found: Promise<Iptables> | undefined;
+let found: Promise<NodeJS.ProcessEnv> | undefined;
 
-async function find(): Promise<Iptables> {
-  const own = await runCommand(program, ['iptables', '--version'], { timeoutMs });
-  if (own.code === 0) return { file: program, env: process.env };
-  const proof = [`usr/sbin/${program}`, 'iptables', '--version'] as const;
-  const { root, env } = await debianPackages(['iptables'], proof);
-  const libraries = (env['LD_LIBRARY_PATH'] ?? '').split(':');
-  const modules = libraries.map((folder) => join(folder, 'xtables')).join(':');
-  const file = join(root, 'usr/sbin', program);
-  return { file, env: { ...env, XTABLES_LIBDIR: modules } };
+/** The environment in which iptables runs. */
+async function find(): Promise<NodeJS.ProcessEnv> {
+  const proof = [[program, 'iptables', '--version']] as const;
+  const { root, env } = await findPrograms({ packages: ['iptables'], proof });
+  return root === '/' ? env : { ...env, XTABLES_LIBDIR: extensionsOfIptables(env) };
 }
 
 /** Looks for iptables; fetches it where it is not on this machine. */
@@ -91,8 +81,8 @@ export class Firewall {
 
   async #run([tool = '', ...args]: readonly string[]): Promise<string> {
     await prepareFirewalls();
-    const { file, env } = await found!;
-    const result = await runOn(this.#host, file, [tool, ...args], { timeoutMs, env });
+    const env = await found!;
+    const result = await runOn(this.#host, program, [tool, ...args], { timeoutMs, env });
     if (result.code !== 0) {
       throw new Error(`${tool} on ${this.#host.name}: ${complaint(result)}`);
     }

@@ -3,7 +3,7 @@
 //
 // npm run faults -- --seconds 600 --seed 7
 import { Command, InvalidArgumentError } from 'commander';
-import type { EtcdSeries } from '../harness/binaries.ts';
+import { etcdSeries, newestEtcd, type EtcdSeries } from '../harness/binaries.ts';
 import { NoNamespacesError } from './hosts.ts';
 import { summaryOf, writeReport } from './report.ts';
 import { faultKinds, runFaults } from './run.ts';
@@ -62,7 +62,7 @@ function parse(argv: readonly string[]): Arguments {
     .option('--only <kinds>', 'a comma list of kinds', split, [])
     .option('--peer <make>', 'drive another program: etcd3', oneOf('etcd3'))
     .option('--program <file>', 'another build of electord than dist/electord.js')
-    .option('--etcd <series>', '3.4 or 3.5', oneOf('3.4', '3.5'), '3.5')
+    .option('--etcd <series>', etcdSeries.join(' or '), oneOf(...etcdSeries), newestEtcd)
     .option('--watch-latency-ms <n>', 'allowed after an administrator has ended a term', number, 50)
     .option('--bound-ms <n>', 'how much later than the TTL a leader may come', number, 4000)
     .option('--expect-violations', 'succeed only where a stale claim was seen', false)

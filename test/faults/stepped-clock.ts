@@ -2,7 +2,7 @@
 // alone, as it is when an administrator or NTP sets the time.
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { debianPackages } from '../harness/debian-package.ts';
+import { unpackedPrograms } from '../harness/programs.ts';
 
 /** The clock of one process. */
 export class SteppedClock {
@@ -25,14 +25,14 @@ export class SteppedClock {
 
   /** Fetches the library where it is not in the cache; `file` is where the time is kept. */
   static async open(file: string): Promise<SteppedClock> {
-    const packages = await debianPackages(
-      ['libfaketime', 'faketime'],
-      ['usr/bin/faketime', '--version'],
-    );
-    const folders = (packages.env['LD_LIBRARY_PATH'] ?? '').split(':');
+    const { root, env } = await unpackedPrograms({
+      packages: ['libfaketime', 'faketime'],
+      proof: [['faketime', '--version']],
+    });
+    const folders = (env['LD_LIBRARY_PATH'] ?? '').split(':');
     const libraries = folders.map((folder) => join(folder, 'faketime', 'libfaketimeMT.so.1'));
     const library = libraries.find((one) => existsSync(one));
-    if (library === undefined) throw new Error(`no libfaketimeMT.so.1 in ${packages.root}`);
+    if (library === undefined) throw new Error(`no libfaketimeMT.so.1 in ${root}`);
     return new SteppedClock(file, library);
   }
 

@@ -1,31 +1,21 @@
 // Chromium for tests of what a person sees: the one on the PATH, else Debian's, unpacked into the project's cache with
 // the libraries and fonts that it needs. It runs without a sandbox, since tests run as root, opens nothing but what a
 // test asks for, and leaves no profile behind.
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { chromium, type BrowserContext, type BrowserContextOptions } from 'playwright-core';
-import { debianPackages } from './debian-package.ts';
+import { findPrograms, programFile } from './programs.ts';
 
-const program = 'usr/lib/chromium/chromium';
-/** A small program of the same package, which needs no library from a folder of its own. */
-const proof = ['usr/lib/chromium/chrome_crashpad_handler', '--version'] as const;
-/** Where one of Debian's packages keeps a library out of the linker's way; Chromium is linked to it. */
-const hiddenLibraries = 'pulseaudio';
-/** With fonts that are the same on every machine. */
-const packages = ['chromium', 'fonts-dejavu-core'];
-
+const wanted = {
+  // With fonts that are the same on every machine.
+  packages: ['chromium', 'fonts-dejavu-core'],
+  proof: [['chromium', '--version']],
+} as const;
 interface Found {
   readonly executablePath: string;
   readonly env: NodeJS.ProcessEnv;
 }
-
-const onPath = (name: string): string | undefined =>
-  (process.env['PATH'] ?? '')
-    .split(delimiter)
-    .map((folder) => join(folder, name))
-    .find((file) => existsSync(file));
 
 /** fontconfig's own settings name folders of the machine, which may have neither them nor fonts. */
 const fontsConfiguration = (root: string, cache: string): string =>
@@ -37,17 +27,12 @@ const fontsConfiguration = (root: string, cache: string): string =>
 
 /** @throws Error that says why there is none. */
 async function findChromium(profile: string): Promise<Found> {
-  const own = onPath('chromium');
-  if (own !== undefined) return { executablePath: own, env: process.env };
-  const { root, env } = await debianPackages(packages, proof);
-  const libraries = (env['LD_LIBRARY_PATH'] ?? '').split(delimiter);
-  const path = [...libraries, ...libraries.map((folder) => join(folder, hiddenLibraries))];
+  const { root, env } = await findPrograms(wanted);
+  const executablePath = programFile('chromium', env);
+  if (root === '/') return { executablePath, env };
   const fonts = join(profile, 'fonts.conf');
   await writeFile(fonts, fontsConfiguration(root, join(profile, 'fonts')));
-  return {
-    executablePath: join(root, program),
-    env: { ...env, LD_LIBRARY_PATH: path.join(delimiter), FONTCONFIG_FILE: fonts },
-  };
+  return { executablePath, env: { ...env, FONTCONFIG_FILE: fonts } };
 }
 
 /** Fetching 110 MB over a slow line, once for a machine. */

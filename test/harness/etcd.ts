@@ -11,7 +11,7 @@ import { etcdEnvironment } from '../../src/dev/etcd-cache.ts';
 import type { GuardedChild } from '../../src/dev/etcd-child.ts';
 import { saysPortTaken, spawnEtcd, untilServing } from '../../src/dev/etcd-process.ts';
 import type { ProbeTls } from '../../src/dev/etcd-process.ts';
-import { etcdBinaries } from './binaries.ts';
+import { etcdBinaries, newestEtcd } from './binaries.ts';
 import type { EtcdSeries } from './binaries.ts';
 import { makeCertificates } from './certificates.ts';
 import type { Certificates } from './certificates.ts';
@@ -21,7 +21,7 @@ import { eventually } from './wait.ts';
 /** The cluster wanted. */
 export interface EtcdClusterOptions {
   readonly size: 1 | 3;
-  /** `3.5` by default. */
+  /** The newest by default. */
   readonly version?: EtcdSeries;
   /** TLS for clients; `mutual` demands a client certificate of our authority. */
   readonly tls?: boolean | 'mutual';
@@ -90,26 +90,23 @@ const leaderWithinMs = 20_000;
 const etcdctlTimeoutMs = 20_000;
 const startAttempts = 4;
 
-/** Asks a member for its status by its JSON gateway; null when it does not answer. */
-function memberStatus(clientUrl: string, tls: ProbeTls | undefined): Promise<MemberStatus | null> {
+/** One request to a member's JSON gateway; null when it does not answer with JSON. */
+function askMember<Answer>(
+  url: string,
+  question: object,
+  tls: ProbeTls | undefined,
+  token?: string,
+): Promise<Answer | null> {
   return new Promise((resolve) => {
-    const send = clientUrl.startsWith('https:') ? requestHttps : requestHttp;
-    const settings = { method: 'POST', agent: false, timeout: statusTimeoutMs, ...tls };
-    const request = send(`${clientUrl}/v3/maintenance/status`, settings, (answer) => {
+    const send = url.startsWith('https:') ? requestHttps : requestHttp;
+    const headers = token === undefined ? {} : { Authorization: token };
+    const settings = { method: 'POST', agent: false, timeout: statusTimeoutMs, headers, ...tls };
+    const request = send(url, settings, (answer) => {
       let text = '';
       answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
       answer.on('end', () => {
         try {
-          const status = JSON.parse(text) as {
-            header: { member_id: string };
-            leader?: string;
-            raftTerm?: string;
-          };
-          resolve({
-            memberId: status.header.member_id,
-            leaderId: status.leader ?? '0',
-            term: Number(status.raftTerm ?? '0'),
-          });
+          resolve(answer.statusCode === 200 ? (JSON.parse(text) as Answer) : null);
         } catch {
           resolve(null);
         }
@@ -118,8 +115,34 @@ function memberStatus(clientUrl: string, tls: ProbeTls | undefined): Promise<Mem
     request.on('timeout', () => request.destroy());
     request.on('error', () => resolve(null));
     request.on('close', () => resolve(null));
-    request.end('{}');
+    request.end(JSON.stringify(question));
   });
+}
+
+/** A user of etcd, in the words of its gateway. */
+interface Login {
+  readonly name: string;
+  readonly password: string;
+}
+
+/** Asks a member for its status; null when it does not answer. With authentication on, 3.5.30 tells only users. */
+async function memberStatus(
+  clientUrl: string,
+  tls: ProbeTls | undefined,
+  login: Login | null,
+): Promise<MemberStatus | null> {
+  const granted =
+    login === null
+      ? null
+      : await askMember<{ token: string }>(`${clientUrl}/v3/auth/authenticate`, login, tls);
+  const status = await askMember<{
+    header: { member_id: string };
+    leader?: string;
+    raftTerm?: string;
+  }>(`${clientUrl}/v3/maintenance/status`, {}, tls, granted?.token);
+  if (status === null) return null;
+  const { header, leader = '0', raftTerm = '0' } = status;
+  return { memberId: header.member_id, leaderId: leader, term: Number(raftTerm) };
 }
 
 /** What all members of a cluster have in common. */
@@ -128,6 +151,8 @@ interface Shared {
   readonly folder: string;
   readonly args: readonly string[];
   readonly tls: ProbeTls | undefined;
+  /** Null while no authentication is on. */
+  readonly login: () => Login | null;
 }
 
 class Member implements EtcdNode {
@@ -184,7 +209,7 @@ class Member implements EtcdNode {
   }
 
   status(): Promise<MemberStatus | null> {
-    return memberStatus(this.clientUrl, this.#shared.tls);
+    return memberStatus(this.clientUrl, this.#shared.tls, this.#shared.login());
   }
 
   async isLeader(): Promise<boolean> {
@@ -212,7 +237,7 @@ function tlsArguments(certificates: Certificates | null, mutual: boolean): strin
 
 /** Data is thrown away, so it need not reach the disk; 3.4 has no flag for that. */
 function versionArguments(version: EtcdSeries): string[] {
-  return version === '3.5' ? ['--unsafe-no-fsync'] : [];
+  return version === '3.4' ? [] : ['--unsafe-no-fsync'];
 }
 
 async function startMembers(options: EtcdClusterOptions, shared: Shared): Promise<Member[]> {
@@ -302,7 +327,7 @@ async function agreedLeader(members: readonly Member[]): Promise<Member | null> 
  * @throws Error with etcd's last output when it does not start.
  */
 export async function startEtcdCluster(options: EtcdClusterOptions): Promise<EtcdCluster> {
-  const version = options.version ?? '3.5';
+  const version = options.version ?? newestEtcd;
   const binaries = (await etcdBinaries())[version];
   const certificates = options.tls ? await makeCertificates() : null;
   const mutual = options.tls === 'mutual';
@@ -325,14 +350,15 @@ export async function startEtcdCluster(options: EtcdClusterOptions): Promise<Etc
     await rm(folder, { recursive: true, force: true });
     await certificates?.remove();
   };
-  const shared = { binary: binaries.etcd, folder, args, tls };
+  const rootPassword = options.auth?.username === 'root' ? options.auth.password : 'root-of-a-test';
+  let authenticated = false;
+  const login = () => (authenticated ? { name: 'root', password: rootPassword } : null);
+  const shared = { binary: binaries.etcd, folder, args, tls, login };
   const members = await startMembersRetrying(options, shared).catch(async (error: unknown) => {
     await removeFiles();
     throw error;
   });
   const endpoints = members.map((member) => member.clientUrl);
-  const rootPassword = options.auth?.username === 'root' ? options.auth.password : 'root-of-a-test';
-  let authenticated = false;
   const etcdctl: Etcdctl = (command, { endpoints: only = endpoints } = {}) => {
     const flags = [`--endpoints=${only.join(',')}`];
     if (certificates !== null) flags.push(`--cacert=${certificates.authority.certFile}`);

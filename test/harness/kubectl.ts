@@ -7,7 +7,7 @@ import ts from 'typescript';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 import { complaint, runCommand } from '../../src/dev/etcd-command.ts';
 import { projectFolder } from './binaries.ts';
-import { debianPackages } from './debian-package.ts';
+import { unpackedPrograms } from './programs.ts';
 
 /** Anything that Kubernetes stores. */
 export interface KubernetesObject {
@@ -97,13 +97,9 @@ async function kubectl(file: string, env: NodeJS.ProcessEnv): Promise<Kubectl> {
  */
 export async function kubectls(): Promise<Kubectl[]> {
   const debian = async (): Promise<Kubectl> => {
-    const packages = ['kubernetes-client'];
-    const { root, env } = await debianPackages(packages, [
-      'usr/bin/kubectl',
-      'version',
-      '--client',
-    ]);
-    return kubectl(join(root, 'usr/bin/kubectl'), env);
+    const proof = [['kubectl', 'version', '--client']] as const;
+    const { env } = await unpackedPrograms({ packages: ['kubernetes-client'], proof });
+    return kubectl('kubectl', env);
   };
   const tried = await Promise.allSettled([kubectl('kubectl', process.env), debian()]);
   const found = tried.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));

@@ -1,4 +1,4 @@
-// A real Prometheus for tests, from Debian's packages: scrapes what a test names, evaluates the rules it gives, answers
+// A real Prometheus for tests: scrapes what a test names, evaluates the rules it gives, answers
 // queries, and is gone with all it has stored when stopped. promtool, from the same package, checks files.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { spawnGuarded } from '../../src/dev/etcd-child.ts';
 import { runCommand } from '../../src/dev/etcd-command.ts';
-import { debianPackages } from './debian-package.ts';
 import { reservePort } from './ports.ts';
+import { findPrograms } from './programs.ts';
 import { eventually } from './wait.ts';
 
 /** One series that a query gives back, at one moment. */
@@ -52,16 +52,22 @@ const stopGraceMs = 5_000;
 const answerTimeoutMs = 10_000;
 const checkTimeoutMs = 60_000;
 
-const packages = () => debianPackages(['prometheus'], ['usr/bin/promtool', '--version']);
+const programs = () =>
+  findPrograms({
+    packages: ['prometheus'],
+    proof: [
+      ['promtool', '--version'],
+      ['prometheus', '--version'],
+    ],
+  });
 
 /** Runs promtool in that folder; resolves to all that it says and how it ended. */
 export async function promtool(
   args: readonly string[],
   cwd: string,
 ): Promise<{ readonly code: number | null; readonly output: string }> {
-  const { root, env } = await packages();
-  const tool = join(root, 'usr/bin/promtool');
-  const run = await runCommand(tool, args, { timeoutMs: checkTimeoutMs, cwd, env });
+  const { env } = await programs();
+  const run = await runCommand('promtool', args, { timeoutMs: checkTimeoutMs, cwd, env });
   return { code: run.code, output: `${run.stdout}${run.stderr}` };
 }
 
@@ -74,7 +80,7 @@ async function ask<Data>(url: string): Promise<Data> {
 
 /** Starts a Prometheus that scrapes and evaluates every second; resolves once it is ready. */
 export async function startPrometheus(options: PrometheusOptions): Promise<Prometheus> {
-  const { root, env } = await packages();
+  const { env } = await programs();
   const folder = await mkdtemp(join(tmpdir(), 'electord-prometheus-'));
   const interval = `${secondsBetweenScrapes}s`;
   const configuration = {
@@ -86,7 +92,7 @@ export async function startPrometheus(options: PrometheusOptions): Promise<Prome
   await writeFile(join(folder, 'rules.yml'), stringify({ groups: options.groups }));
   const url = `http://127.0.0.1:${await reservePort()}`;
   const child = await spawnGuarded({
-    file: join(root, 'usr/bin/prometheus'),
+    file: 'prometheus',
     args: [
       `--config.file=${join(folder, 'prometheus.yml')}`,
       `--storage.tsdb.path=${join(folder, 'data')}`,

@@ -1,36 +1,24 @@
 // What the tests of the service need of systemd: its tools, from the machine or from Debian's package, and
 // a datagram socket as a service manager listens on it, which tells what it was sent, message by message.
 // It is no service manager: it starts nothing, restarts nothing and judges nothing.
-import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { spawnGuarded } from '../../src/dev/etcd-child.ts';
-import { runCommand } from '../../src/dev/etcd-command.ts';
-import { debianPackages } from './debian-package.ts';
+import { findPrograms } from './programs.ts';
 import { eventually } from './wait.ts';
 
 /** An environment whose PATH has systemd-notify, systemd-analyze and systemd-sysusers. */
 export async function systemdTools(): Promise<NodeJS.ProcessEnv> {
-  const own = await Promise.all(
-    ['systemd-notify', 'systemd-analyze', 'systemd-sysusers'].map((tool) =>
-      runCommand(tool, ['--version'], { timeoutMs: 20_000 }),
-    ),
-  );
-  if (own.every(({ code }) => code === 0)) return process.env;
-  // The one program of the package that does not need its library; the folder differs by release.
-  const unpacked = debianPackages(['systemd'], ['bin/systemctl', '--version']);
-  const { root, env } = await unpacked.catch(() =>
-    debianPackages(['systemd'], ['usr/bin/systemctl', '--version']),
-  );
-  // The tools load a library of their own from a folder that only they know.
-  const libraries = ['usr/lib', 'lib'].flatMap((base) => {
-    const folder = join(root, base);
-    const names = existsSync(folder) ? readdirSync(folder) : [];
-    return ['.', ...names].map((name) => join(folder, name, 'systemd')).filter(existsSync);
+  const { env } = await findPrograms({
+    packages: ['systemd'],
+    proof: [
+      ['systemd-notify', '--version'],
+      ['systemd-analyze', '--version'],
+      ['systemd-sysusers', '--version'],
+    ],
   });
-  const path = [env['LD_LIBRARY_PATH'] ?? '', ...libraries].join(delimiter);
-  return { ...env, LD_LIBRARY_PATH: path };
+  return env;
 }
 
 /** A socket for NOTIFY_SOCKET. */

@@ -8,14 +8,14 @@ import { delimiter, join } from 'node:path';
 import { complaint, runCommand } from '../../../src/dev/etcd-command.ts';
 import { spawnGuarded } from '../../../src/dev/etcd-child.ts';
 import type { GuardedChild } from '../../../src/dev/etcd-child.ts';
-import { debianPackages } from '../../harness/debian-package.ts';
-import type { DebianPackages } from '../../harness/debian-package.ts';
+import { extensionsOfIptables, unpackedPrograms } from '../../harness/programs.ts';
+import type { Programs } from '../../harness/programs.ts';
 import { eventually } from '../../harness/wait.ts';
 
 /** A running engine. */
 export interface Engine {
   /** Where the packages are, the test's own among them. */
-  readonly packages: DebianPackages;
+  readonly programs: Programs;
   /** For files of the test; removed with the engine. */
   readonly folder: string;
   /**
@@ -38,18 +38,11 @@ const readyWithinMs = 60_000;
 const stopGraceMs = 30_000;
 const commandTimeoutMs = 60_000;
 
-/** Why no engine can run here, in a sentence; null when nothing is known to be in its way. */
-function obstacle(): string | null {
-  if (process.platform !== 'linux') return 'a Docker engine of our own runs on Linux only';
-  if (process.getuid?.() !== 0) return 'dockerd needs root, and this is another user';
-  return null;
-}
-
 /** Puts iptables into `bin`, of the kind that this kernel serves: containers resolve names by it. */
-async function linkIptables(packages: DebianPackages, bin: string, env: NodeJS.ProcessEnv) {
+async function linkIptables(programs: Programs, bin: string, env: NodeJS.ProcessEnv) {
   const faults: string[] = [];
   for (const kind of ['nft', 'legacy']) {
-    const program = join(packages.root, `usr/sbin/xtables-${kind}-multi`);
+    const program = join(programs.root, `usr/sbin/xtables-${kind}-multi`);
     const folder = join(bin, kind);
     await mkdir(folder, { recursive: true });
     for (const name of ['iptables', 'ip6tables']) await symlink(program, join(folder, name));
@@ -63,19 +56,18 @@ async function linkIptables(packages: DebianPackages, bin: string, env: NodeJS.P
   throw new Error(`no iptables that works with this kernel: ${faults.join('; ')}`);
 }
 
-async function environment(packages: DebianPackages, folder: string): Promise<NodeJS.ProcessEnv> {
-  const own = Object.entries(packages.env).filter(([name]) => !/^(DOCKER|COMPOSE)_/.test(name));
-  const libraries = packages.env['LD_LIBRARY_PATH']?.split(delimiter)[0] ?? '';
+async function environment(programs: Programs, folder: string): Promise<NodeJS.ProcessEnv> {
+  const own = Object.entries(programs.env).filter(([name]) => !/^(DOCKER|COMPOSE)_/.test(name));
   const env = {
     ...Object.fromEntries(own),
-    XTABLES_LIBDIR: join(libraries, 'xtables'),
-    PYTHONPATH: join(packages.root, 'usr/lib/python3/dist-packages'),
+    XTABLES_LIBDIR: extensionsOfIptables(programs.env),
+    PYTHONPATH: join(programs.root, 'usr/lib/python3/dist-packages'),
     DOCKER_HOST: `unix://${join(folder, 'docker.sock')}`,
     DOCKER_CONFIG: join(folder, 'client'),
     DOCKER_BUILDKIT: '0',
     COMPOSE_DOCKER_CLI_BUILD: '0',
   };
-  const iptables = await linkIptables(packages, join(folder, 'bin'), env);
+  const iptables = await linkIptables(programs, join(folder, 'bin'), env);
   return { ...env, PATH: [iptables, env['PATH' as keyof typeof env]].join(delimiter) };
 }
 
@@ -110,23 +102,11 @@ async function removeFolder(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
 }
 
-/** The system's Python, for which Debian's modules are made; whatever the PATH would find is not. */
-async function findPython(packages: DebianPackages): Promise<string> {
-  const candidates = ['/usr/bin/python3', join(packages.root, 'usr/bin/python3')];
-  for (const file of candidates) {
-    const { code } = await runCommand(file, ['--version'], { timeoutMs: commandTimeoutMs });
-    if (code === 0) return file;
-  }
-  throw new Error(`no Python for docker-compose at ${candidates.join(' or ')}`);
-}
-
-async function startDaemon(env: NodeJS.ProcessEnv, packages: DebianPackages, folder: string) {
-  const file = join(packages.root, 'usr/sbin/dockerd');
-  const daemon = await spawnGuarded({ file, args: daemonArguments(folder), env });
+async function startDaemon(env: NodeJS.ProcessEnv, folder: string) {
+  const daemon = await spawnGuarded({ file: 'dockerd', args: daemonArguments(folder), env });
   const answers = async (): Promise<boolean> => {
     if (daemon.exit() !== null) throw new Error('dockerd ended');
-    const client = join(packages.root, 'usr/bin/docker');
-    const { code } = await runCommand(client, ['version'], { timeoutMs: commandTimeoutMs, env });
+    const { code } = await runCommand('docker', ['version'], { timeoutMs: commandTimeoutMs, env });
     return code === 0;
   };
   try {
@@ -144,18 +124,24 @@ async function startDaemon(env: NodeJS.ProcessEnv, packages: DebianPackages, fol
  * @throws Error that says why there can be none on this machine.
  */
 export async function startEngine(also: readonly string[]): Promise<Engine> {
-  const reason = obstacle();
-  if (reason !== null) throw new Error(reason);
+  if (process.platform !== 'linux')
+    throw new Error('a Docker engine of our own runs on Linux only');
   const wanted = ['docker.io', 'docker-compose', ...also];
-  const packages = await debianPackages(wanted, ['usr/sbin/dockerd', '--version']);
+  // Unpacked also where the machine has some of them: the images are made of what is in the folder.
+  const programs = await unpackedPrograms({
+    packages: wanted,
+    proof: [
+      ['dockerd', '--version'],
+      ['docker', '--version'],
+      ['python3', '--version'],
+    ],
+  });
   const folder = await mkdtemp(join(tmpdir(), 'electord-docker-'));
   let daemon: GuardedChild;
   let env: NodeJS.ProcessEnv;
-  let python: string;
   try {
-    env = await environment(packages, folder);
-    python = await findPython(packages);
-    daemon = await startDaemon(env, packages, folder);
+    env = await environment(programs, folder);
+    daemon = await startDaemon(env, folder);
   } catch (error) {
     await removeFolder(folder);
     throw error;
@@ -166,13 +152,12 @@ export async function startEngine(also: readonly string[]): Promise<Engine> {
     const said = `${result.stdout}\n${result.stderr}`.trim().split('\n').slice(-40).join('\n');
     throw new Error(`${file} ${args.join(' ')}: code ${String(result.code)}\n${said}`);
   };
-  const client = join(packages.root, 'usr/bin/docker');
-  const composer = join(packages.root, 'usr/bin/docker-compose');
+  const composer = join(programs.root, 'usr/bin/docker-compose');
   return {
-    packages,
+    programs,
     folder,
-    docker: (args, timeoutMs = commandTimeoutMs) => run(client, args, timeoutMs),
-    compose: (args, timeoutMs, more) => run(python, [composer, ...args], timeoutMs, more),
+    docker: (args, timeoutMs = commandTimeoutMs) => run('docker', args, timeoutMs),
+    compose: (args, timeoutMs, more) => run('python3', [composer, ...args], timeoutMs, more),
     stop: async () => {
       await daemon.stop(stopGraceMs);
       await removeFolder(folder);

@@ -7,7 +7,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { parse } from 'yaml';
 import { complaint, runCommand } from '../../../src/dev/etcd-command.ts';
-import { etcdBinaries, projectFolder } from '../../harness/binaries.ts';
+import { etcdBinaries, newestEtcd, projectFolder } from '../../harness/binaries.ts';
 import type { Engine } from './engine.ts';
 
 const commandTimeoutMs = 60_000;
@@ -79,13 +79,13 @@ async function networkSettings(root: string): Promise<string[]> {
 const standIns: Readonly<Record<string, StandIn>> = {
   node: {
     changes: ['ENV PATH=/usr/local/bin:/bin', 'ENV HOME=/root', 'CMD ["node"]'],
-    fill: async (root, { packages }) => {
+    fill: async (root, { programs }) => {
       await addProgram(root, process.execPath, '/usr/local/bin/node', process.env);
       const npm = 'usr/local/lib/node_modules/npm';
       await cp(await npmFolder(), join(root, npm), { recursive: true });
       await symlink('../lib/node_modules/npm/bin/npm-cli.js', join(root, 'usr/local/bin/npm'));
       await mkdir(join(root, 'usr/bin'), { recursive: true });
-      await addProgram(root, join(packages.root, 'bin/busybox'), '/bin/busybox', process.env);
+      await addProgram(root, join(programs.root, 'bin/busybox'), '/bin/busybox', process.env);
       for (const name of ['sh', 'env']) await symlink('busybox', join(root, 'bin', name));
       await symlink('/bin/busybox', join(root, 'usr/bin/env'));
       return networkSettings(root);
@@ -97,16 +97,16 @@ const standIns: Readonly<Record<string, StandIn>> = {
       'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]',
       'ENV PATH=/usr/local/sbin',
     ],
-    fill: async (root, { packages }) => {
-      const program = join(packages.root, 'usr/sbin/haproxy');
-      await addProgram(root, program, '/usr/local/sbin/haproxy', packages.env);
+    fill: async (root, { programs }) => {
+      const program = join(programs.root, 'usr/sbin/haproxy');
+      await addProgram(root, program, '/usr/local/sbin/haproxy', programs.env);
       return undefined;
     },
   },
   'quay.io/coreos/etcd': {
     changes: ['ENV PATH=/usr/local/bin', 'CMD ["/usr/local/bin/etcd"]'],
     fill: async (root) => {
-      const { etcd, etcdctl } = (await etcdBinaries())['3.5'];
+      const { etcd, etcdctl } = (await etcdBinaries())[newestEtcd];
       const programs = { etcd, etcdctl: etcdctl ?? '' };
       for (const [name, file] of Object.entries(programs)) {
         const absolute = file.includes('/')
@@ -125,9 +125,9 @@ const standIns: Readonly<Record<string, StandIn>> = {
       'CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]',
       'WORKDIR /prometheus',
     ],
-    fill: async (root, { packages }) => {
-      const program = join(packages.root, 'usr/bin/prometheus');
-      await addProgram(root, program, '/bin/prometheus', packages.env);
+    fill: async (root, { programs }) => {
+      const program = join(programs.root, 'usr/bin/prometheus');
+      await addProgram(root, program, '/bin/prometheus', programs.env);
       return undefined;
     },
   },
