@@ -23,7 +23,11 @@ const etcd = [
   'test/contract/etcd.test.ts',
   'test/adapters/{etcd-{classification,faults,login,tls},store}.test.ts',
 ];
-const alone = ['test/faults/faults.test.ts', 'test/e2e/{compose,examples,page,start}.test.ts'];
+const alone = [
+  'test/adapters/stall.test.ts',
+  'test/faults/faults.test.ts',
+  'test/e2e/{compose,examples,page,start}.test.ts',
+];
 const simulations = ['test/sim/{exhaustive,mutations,sim}.test.ts'];
 
 const isQuick = process.env['TEST_QUICK'] === '1';

@@ -60,12 +60,15 @@ async function npmFolder(): Promise<string> {
 /** What npm and Node need to know of the network that this machine is in. */
 async function networkSettings(root: string): Promise<string[]> {
   // Not in the project's folder, whose own settings the build has anyway.
-  const registry = (await output('npm', ['config', 'get', 'registry', '--prefix', root])).trim();
+  const configured = async (name: string): Promise<string> =>
+    (await output('npm', ['config', 'get', name, '--global'])).trim();
+  const registry = await configured('registry');
   await mkdir(join(root, 'usr/local/etc'), { recursive: true });
   await writeFile(join(root, 'usr/local/etc/npmrc'), `registry=${registry}\n`);
   const changes: string[] = [];
-  const authorities = process.env['NODE_EXTRA_CA_CERTS'];
-  if (authorities !== undefined && existsSync(authorities)) {
+  // What Node is told to trust by the environment, or only npm by its own settings.
+  const authorities = process.env['NODE_EXTRA_CA_CERTS'] ?? (await configured('cafile'));
+  if (existsSync(authorities)) {
     await cp(authorities, join(root, 'etc/extra-authorities.pem'), { dereference: true });
     changes.push('ENV NODE_EXTRA_CA_CERTS=/etc/extra-authorities.pem');
   }
