@@ -21,11 +21,14 @@ export interface LeaderAnswer {
   readonly leader: LeaderOnWire | null;
   /** This instance's own term, null where it does not lead. */
   readonly fencingToken: string | null;
-  /** How long this instance's own claim may be believed, counted from when the request was sent; else 0. */
+  /** How long this instance's own claim lasts if nothing planned ends it, counted from when the request was sent; else 0. */
   readonly validForMs: number;
   /** How old the knowledge of etcd is; null before etcd's first answer. */
   readonly observedAgeMs: number | null;
-  /** Only where a hold was asked for: how long nothing gives up leadership of its own accord. */
+  /**
+   * Only where a hold was asked for and any are granted: for so long nobody else leads, whatever is planned, counted from when
+   * the request was sent.
+   */
   readonly heldForMs?: number;
 }
 
@@ -43,6 +46,14 @@ export interface ElectionsAnswer {
 export interface StatusAnswer extends LeaderAnswer {
   /** What keeps this instance from campaigning: never_leads, paused, app_unhealthy or standing_back. */
   readonly obstacle: string | null;
+  /** First in the queue, and not leading yet: for whose sake, and for how much longer; null where that is not so. */
+  readonly waiting: {
+    readonly forMs: number;
+    /** Who may still claim the term; null where that is not known. */
+    readonly for: string | null;
+    /** `taken_away`: its lease or key went before its time; else `takeover_delay`. */
+    readonly because: 'taken_away' | 'takeover_delay';
+  } | null;
   /** Past the end of its own term, while the app stops and the key is released. */
   readonly steppingDown: boolean;
   readonly stopping: boolean;
@@ -52,8 +63,12 @@ export interface StatusAnswer extends LeaderAnswer {
     readonly ttlMs: number;
     readonly remainingMs: number;
   } | null;
-  /** How long ago the newest request that etcd answered was sent; null before the first. */
-  readonly etcd: { readonly contactAgeMs: number | null };
+  readonly etcd: {
+    /** How long ago the newest request that etcd answered was sent; null before the first. */
+    readonly contactAgeMs: number | null;
+    /** Why etcd or an endpoint of it is not used, for people: it has gone back, or belongs to another cluster. */
+    readonly trouble: string | null;
+  };
   /** Present while the election is paused. */
   readonly control: Control | null;
   readonly version: string;

@@ -3,7 +3,6 @@
 import type {
   Cause,
   Change,
-  Candidate,
   Control,
   ElectionName,
   FencingToken,
@@ -17,6 +16,7 @@ import type {
   SwitchoverRequest,
   TermRecord,
 } from './core/model.ts';
+import type { Succession } from './core/queue.ts';
 import type { Report } from './core/report.ts';
 
 /** The monotonic clock, and the one timer that stands on it. */
@@ -39,6 +39,8 @@ export interface Answer<Value> {
 export interface Joined {
   readonly createRevision: Revision;
   readonly snapshot: Snapshot;
+  /** The record of the newest term that was proclaimed; null where none is remembered. */
+  readonly newestTerm: TermRecord | null;
 }
 
 /** What a leader records of its term when it begins. */
@@ -47,6 +49,14 @@ export interface TermBeginning {
   readonly since: string;
   /** How long nobody led before, as far as it saw; null where it did not see the predecessor leave. */
   readonly leaderlessMs: number | null;
+  /** How the term before it ended, where that left no record. */
+  readonly endBefore: Cause | null;
+}
+
+/** How long a lease will last, in whole seconds as etcd says it. */
+export interface LeaseTime {
+  readonly remainingMs: number;
+  readonly grantedMs: number;
 }
 
 export interface Release {
@@ -58,8 +68,21 @@ export interface Release {
   readonly handover: Handover | null;
   /** The whole record of the term that ends, written in the same transaction; null where none ends. */
   readonly term: TermRecord | null;
-  /** Deleted in the same transaction, each guarded by its create revision. */
-  readonly bypassed: readonly Candidate[];
+  /** Who was named, and is there; those passed over are deleted in the same transaction. All are guards of it. */
+  readonly succession: Succession | null;
+}
+
+/** The whole election as of the very transaction that released; our key may still stand in it. */
+export interface Released {
+  /** Whether this request deleted it; else a guard did not hold: it was gone before, or the succession has changed. */
+  readonly deleted: boolean;
+  readonly snapshot: Snapshot;
+}
+
+/** The lease that a key hangs on, as etcd granted it. */
+export interface GrantedLease {
+  readonly leaseId: LeaseId;
+  readonly ttlMs: number;
 }
 
 /** What a watch tells: a linearizable snapshot first and after every interruption, then each revision in order. */
@@ -75,26 +98,38 @@ export type WatchNotice =
 
 /**
  * The store that elections are coordinated through. Every call ends within a bound that the implementation
- * derives from the TTL; it rejects with a class of errors.ts and nothing else. Every request is idempotent, so
- * an implementation may send it again, elsewhere, after an ambiguous failure.
+ * derives from the TTL; it rejects with a class of errors.ts and nothing else. An implementation may send a request
+ * again, elsewhere, after an ambiguous failure: a copy that arrives late changes nothing (docs/adr/0002).
  */
 export interface Coordinator {
   /** Grants a lease under an id of our own choosing. `value` is the TTL granted, in milliseconds. */
   grant(leaseId: LeaseId, ttlMs: number): Promise<Answer<number>>;
   /** Renews a lease. `value` is the TTL granted, in milliseconds. Rejects with LeaseLost if it is gone. */
   renew(leaseId: LeaseId): Promise<Answer<number>>;
+  /**
+   * Asks for how long a lease will last. Null where the answer does not count: there is no such lease, or the member that
+   * answered, asked for a linearizable read at once, was no longer of the same term of etcd's and may have been a former
+   * leader.
+   */
+  timeToLive(leaseId: LeaseId): Promise<Answer<LeaseTime | null>>;
   /** Revokes a lease, and with it all its keys; a lease that is gone is a success. */
   revoke(leaseId: LeaseId): Promise<void>;
   /** Puts our key at the end of the queue, or finds it where it already stands. */
   join(
     election: ElectionName,
-    leaseId: LeaseId,
+    lease: GrantedLease,
     me: Omit<Member, 'leaseId' | 'healthy'>,
   ): Promise<Answer<Joined>>;
-  /** Linearizable: the state of each election named, in the order asked. */
-  observe(elections: readonly ElectionName[]): Promise<Answer<readonly Snapshot[]>>;
-  /** Deletes our key, guarded. Resolves once the key with that create revision is certainly gone. */
-  release(request: Release): Promise<void>;
+  /**
+   * Linearizable: the state of each election named, in the order asked; each is answered, or fails, by itself. Those
+   * that fail together for one reason reject with the same error.
+   */
+  observe(elections: readonly ElectionName[]): readonly Promise<Answer<Snapshot>>[];
+  /**
+   * Deletes our key, guarded, and answers with what is there then. Where etcd refuses to do that much, the key goes
+   * without a record, or without a named successor: better an end that nobody explains than no successor.
+   */
+  release(request: Release): Promise<Answer<Released>>;
   /** Writes our leased member record. */
   enroll(election: ElectionName, member: Member): Promise<void>;
   /**
@@ -103,11 +138,14 @@ export interface Coordinator {
    */
   proclaim(
     election: ElectionName,
-    own: { readonly leaseId: LeaseId; readonly createRevision: Revision },
+    own: GrantedLease & { readonly createRevision: Revision },
     me: Omit<Member, 'leaseId' | 'healthy'>,
     began: TermBeginning,
   ): Promise<void>;
-  /** Pauses the election for `forMs` (whole seconds): the record is on a lease of its own, and so ends by itself. */
+  /**
+   * Pauses the election for `forMs` (whole seconds): the record is on a lease of its own, and so ends by itself. This and
+   * the next two reject with Unreachable where others asked for something too and it is not known which was first.
+   */
   pause(election: ElectionName, control: Control, forMs: number): Promise<void>;
   /** Ends a pause; one that is over is a success. */
   resume(election: ElectionName): Promise<void>;
@@ -141,6 +179,8 @@ export interface App {
   ): void;
   /** No time is left: whatever still acts for the term is killed now. */
   cutOff(election: ElectionName, token: FencingToken): void;
+  /** Kills whatever acts for any term; resolves when it is gone. */
+  kill(): Promise<void>;
 }
 
 /** What happened, for logs, metrics and events; told once, in order, after the state has changed. */
@@ -150,6 +190,7 @@ export type Notice =
       readonly election: ElectionName;
       readonly token: FencingToken;
       readonly leaderlessMs: number | null;
+      readonly endBefore: Cause | null;
     }
   | {
       readonly kind: 'ended';
@@ -190,7 +231,7 @@ export type Notice =
 /** One request to etcd as it ended, for the metrics. */
 export interface RequestObserver {
   /**
-   * `operation` is grant, renew, revoke, join, observe, release, enroll, proclaim, watch, authenticate, control,
+   * `operation` is grant, renew, timeToLive, revoke, join, observe, release, enroll, proclaim, watch, authenticate, control,
    * history, fence, state or journal.
    */
   requested(operation: string, result: 'ok' | 'failed', durationMs: number): void;
@@ -219,13 +260,12 @@ export interface Elections {
     election: ElectionName,
     request: {
       readonly cause: Cause;
-      readonly to: MemberId | null;
       readonly reason: string | null;
       readonly actor: string | null;
       readonly notForMs: number;
     },
   ): void;
-  /** Promises not to leave of our own accord for `holdMs` more; returns for how long that is promised (0: not the leader). */
+  /** Promises that nobody else leads for `holdMs` more; returns for how long that is promised (0: not at all). */
   hold(election: ElectionName, holdMs: number): number;
   /** What the app check found. */
   appHealth(healthy: boolean): void;
@@ -288,8 +328,9 @@ export interface JournalPage {
 
 /**
  * Small state and a log that only the leader of a term writes: each write is one transaction that compares the
- * leader's key. Rejects with FencedOut where that term does not lead any more, and with Unreachable where it is not
- * known whether the write was made; nothing is ever written twice.
+ * leader's key and revisions that never come back, so that a copy of it which arrives late or twice changes nothing.
+ * Rejects with FencedOut where that term does not lead any more, and with Unreachable where it is not known whether
+ * the write was made: whoever then writes again may write the same twice.
  */
 export interface FencedStore {
   /** Linearizable; null where there is nothing. */

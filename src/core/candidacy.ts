@@ -1,7 +1,6 @@
 // The state of one candidacy in one election, what can happen to it, what it asks for, and the questions that can
 // be asked of it at a moment. No transitions: those are in decide.ts.
 import type {
-  Candidate,
   Cause,
   Change,
   ElectionName,
@@ -13,8 +12,10 @@ import type {
   Millis,
   Revision,
   Snapshot,
+  TermRecord,
 } from './model.ts';
-import type { Queue } from './queue.ts';
+import type { Evidence, TimeToLive } from './evidence.ts';
+import type { Loss, Queue, Succession } from './queue.ts';
 import type { Lease } from './session.ts';
 import { failbackWindowMs, reliableUntil, settlingMs, type Timing } from './timing.ts';
 
@@ -22,6 +23,8 @@ import { failbackWindowMs, reliableUntil, settlingMs, type Timing } from './timi
 export interface OwnKey {
   readonly generation: number;
   readonly leaseId: LeaseId;
+  /** As etcd granted it. */
+  readonly ttlMs: number;
   readonly createRevision: Revision;
 }
 
@@ -31,6 +34,8 @@ export interface Term {
   readonly since: Millis;
   /** How long nobody led before it, as far as we saw; null where we did not see the predecessor leave. */
   readonly leaderlessMs: number | null;
+  /** How the term before it ended, where that left no record; null where it did, or we did not see it. */
+  readonly endBefore: Cause | null;
 }
 
 /** Which term ends, why, and for whom it makes way. */
@@ -44,7 +49,7 @@ export interface Ending {
   readonly actor: string | null;
 }
 
-export type Candidacy =
+export type Phase =
   | { readonly kind: 'idle'; readonly joinAt: Millis; readonly failures: number }
   | { readonly kind: 'joining'; readonly generation: number; readonly failures: number }
   | { readonly kind: 'waiting'; readonly own: OwnKey }
@@ -52,19 +57,21 @@ export type Candidacy =
       readonly kind: 'leading';
       readonly own: OwnKey;
       readonly term: Term;
-      /** Nothing ends the term of its own accord before this. */
-      readonly holdUntil: Millis;
+      /** Until when we promised that nobody else leads. */
+      readonly heldUntil: Millis;
       /** When to say in etcd that we lead, unless etcd shows it by then. */
       readonly proclaimAt: Millis;
       /** A step-down that was asked for and not yet begun. */
-      readonly asked: Omit<Ending, 'term' | 'endedAt'> | null;
+      readonly asked: Pick<Ending, 'cause' | 'reason' | 'actor'> | null;
     }
   | {
-      /** No longer claiming: the app stops; the lease is kept renewed meanwhile. */
+      /** No longer claiming: the app stops, a hold runs out; the lease is kept renewed meanwhile. */
       readonly kind: 'steppingDown';
       readonly own: OwnKey;
       readonly ending: Ending;
       readonly quiesced: boolean;
+      /** Before this the key stays: a hold was promised that is not over. */
+      readonly keptUntil: Millis;
       readonly until: Millis;
     }
   | {
@@ -81,7 +88,7 @@ export type Candidacy =
 /** What keeps an instance from campaigning. */
 export type Obstacle = 'never_leads' | 'paused' | 'app_unhealthy' | 'standing_back';
 
-export interface Election {
+export interface Candidacy {
   readonly name: ElectionName;
   readonly me: Omit<Member, 'leaseId' | 'healthy'>;
   /** Whether an unhealthy app may lead where the apps of all members are unhealthy. */
@@ -90,56 +97,74 @@ export interface Election {
   readonly quiesces: boolean;
   readonly queue: Queue | null;
   readonly observeAt: Millis;
-  readonly candidacy: Candidacy;
+  readonly phase: Phase;
   readonly appHealthy: boolean;
   /** Set by a step-down that asks not to be elected again before this. */
   readonly standBackUntil: Millis;
   readonly stopping: boolean;
   /** How many terms in a row the app's own fault has ended soon. */
   readonly badTerms: number;
+  /** What etcd has said of the leases of those ahead of us, and when they are asked for next. */
+  readonly evidence: readonly Evidence[];
+  readonly askAt: Millis;
   /** The candidate that would be preferred to us as a leader, and since when it is ready. */
-  readonly preferred: { readonly createRevision: Revision; readonly since: Millis } | null;
+  readonly preferred: {
+    readonly id: MemberId;
+    readonly createRevision: Revision;
+    readonly since: Millis;
+  } | null;
   /** The token of our newest term: a later one must be greater. */
   readonly lastToken: FencingToken | null;
   /** The lease under which our member record was last written, and with which health. */
   readonly enrolled: { readonly generation: number; readonly healthy: boolean } | null;
 }
 
-export type ElectionEvent =
+export type CandidacyEvent =
   | { readonly kind: 'tick' }
   | { readonly kind: 'observed'; readonly snapshot: Snapshot; readonly sentAt: Millis }
   | { readonly kind: 'changed'; readonly change: Change }
   | {
       readonly kind: 'joined';
       readonly generation: number;
+      readonly ttlMs: number;
       readonly createRevision: Revision;
+      /** The record of the newest term there is; null where there is none. */
+      readonly newestTerm: TermRecord | null;
       readonly snapshot: Snapshot;
       readonly sentAt: Millis;
     }
   | { readonly kind: 'joinFailed'; readonly generation: number; readonly jitter: number }
-  | { readonly kind: 'released'; readonly createRevision: Revision }
+  | {
+      /** `deleted`: by this very request; else our key was gone before, or is still there. */
+      readonly kind: 'released';
+      readonly createRevision: Revision;
+      readonly deleted: boolean;
+      readonly snapshot: Snapshot;
+      readonly sentAt: Millis;
+      readonly jitter: number;
+    }
   | { readonly kind: 'releaseFailed'; readonly createRevision: Revision; readonly jitter: number }
+  | ({ readonly kind: 'timeToLive' } & TimeToLive)
   | { readonly kind: 'quiesced'; readonly token: FencingToken }
   | { readonly kind: 'hold'; readonly until: Millis }
   | { readonly kind: 'appHealth'; readonly healthy: boolean }
   | {
       readonly kind: 'stepDown';
       readonly cause: Cause;
-      readonly to: MemberId | null;
       readonly reason: string | null;
       readonly actor: string | null;
       readonly standBackUntil: Millis;
     }
   | { readonly kind: 'stop' };
 
-export type ElectionEffect =
+export type CandidacyEffect =
   | {
       readonly kind: 'join';
-      readonly generation: number;
-      readonly leaseId: LeaseId;
-      readonly me: Election['me'];
+      readonly lease: Pick<Lease, 'generation' | 'leaseId' | 'ttlMs'>;
+      readonly me: Candidacy['me'];
     }
   | { readonly kind: 'observe' }
+  | { readonly kind: 'askTimeToLive'; readonly leases: readonly LeaseId[] }
   | { readonly kind: 'enroll'; readonly member: Member }
   | {
       readonly kind: 'release';
@@ -147,8 +172,8 @@ export type ElectionEffect =
       readonly handover: Handover | null;
       /** The term that ends, null where none does. */
       readonly ending: Ending | null;
-      /** The candidates between us and a named successor, deleted in the same transaction. */
-      readonly bypassed: readonly Candidate[];
+      /** Who was named, and is there; null for "whoever is next". */
+      readonly succession: Succession | null;
     }
   | { readonly kind: 'elected'; readonly own: OwnKey; readonly term: Term }
   /** Say in our key since when we lead, and record the term. */
@@ -156,7 +181,7 @@ export type ElectionEffect =
       readonly kind: 'proclaim';
       readonly own: OwnKey;
       readonly term: Term;
-      readonly me: Election['me'];
+      readonly me: Candidacy['me'];
     }
   | {
       readonly kind: 'ended';
@@ -167,7 +192,9 @@ export type ElectionEffect =
       readonly mustStopBy: Millis;
     }
   /** The lease will not last until `mustStopBy`: whatever still acts for the term is killed now. */
-  | { readonly kind: 'cutOff'; readonly term: Term };
+  | { readonly kind: 'cutOff'; readonly term: Term }
+  /** etcd does not let our key go: the lease that it hangs on is given up, and with it the key. */
+  | { readonly kind: 'giveUpLease'; readonly generation: number };
 
 /** The lease that our keys hang on and, if it may be relied upon now, until when. */
 export interface Ground {
@@ -175,37 +202,39 @@ export interface Ground {
   readonly timing: Timing;
 }
 
-export const newElection = (
+export const newCandidacy = (
   name: ElectionName,
-  me: Election['me'],
-  options: Pick<Election, 'quiesces' | 'appHealthy' | 'whenAllUnhealthy'>,
+  me: Candidacy['me'],
+  options: Pick<Candidacy, 'quiesces' | 'appHealthy' | 'whenAllUnhealthy'>,
   now: Millis,
-): Election => ({
+): Candidacy => ({
   name,
   me,
   ...options,
   queue: null,
   observeAt: now,
-  candidacy: { kind: 'idle', joinAt: now, failures: 0 },
+  phase: { kind: 'idle', joinAt: now, failures: 0 },
   standBackUntil: now,
   stopping: false,
   badTerms: 0,
+  evidence: [],
+  askAt: now,
   preferred: null,
   lastToken: null,
   enrolled: null,
 });
 
-export const idle = (joinAt: Millis): Candidacy => ({ kind: 'idle', joinAt, failures: 0 });
+export const idle = (joinAt: Millis): Phase => ({ kind: 'idle', joinAt, failures: 0 });
 
 /** Until when we may lead: bounded by the last renewal and, just so, by the last confirmation. */
-export function boundOf(election: Election, { held, timing }: Ground): Millis {
-  if (held === null || election.queue === null) return Number.NEGATIVE_INFINITY;
-  const confirmed = reliableUntil(election.queue.freshAt, held.ttlMs, timing.marginMs);
+export function boundOf(candidacy: Candidacy, { held, timing }: Ground): Millis {
+  if (held === null || candidacy.queue === null) return Number.NEGATIVE_INFINITY;
+  const confirmed = reliableUntil(candidacy.queue.freshAt, held.ttlMs, timing.marginMs);
   return Math.min(held.leadUntil, confirmed);
 }
 
 /** A healthy app may lead; an unhealthy one only where that was asked for, and no member is better off. */
-export function appMayLead({ appHealthy, whenAllUnhealthy, queue, me }: Election): boolean {
+export function appMayLead({ appHealthy, whenAllUnhealthy, queue, me }: Candidacy): boolean {
   if (appHealthy) return true;
   if (whenAllUnhealthy === 'none' || queue === null) return false;
   return queue.members.every(
@@ -213,27 +242,36 @@ export function appMayLead({ appHealthy, whenAllUnhealthy, queue, me }: Election
   );
 }
 
-export function obstacleOf(election: Election, now: Millis): Obstacle | null {
-  if (election.me.priority < 0) return 'never_leads';
-  if (election.queue !== null && election.queue.control !== null) return 'paused';
-  if (!appMayLead(election)) return 'app_unhealthy';
-  if (now < election.standBackUntil) return 'standing_back';
+export function obstacleOf(candidacy: Candidacy, now: Millis): Obstacle | null {
+  if (candidacy.me.priority < 0) return 'never_leads';
+  if (candidacy.queue !== null && candidacy.queue.control !== null) return 'paused';
+  if (!appMayLead(candidacy)) return 'app_unhealthy';
+  if (now < candidacy.standBackUntil) return 'standing_back';
   return null;
 }
 
-/** From when on the first in the queue may lead: at once after a clean end, else after the delay. */
-export function eligibleAt({ queue }: Election, { takeoverDelayMs }: Timing): readonly Millis[] {
-  const predecessor = queue?.predecessor ?? null;
-  if (predecessor === null || predecessor.clean || takeoverDelayMs === 0) return [];
-  return [predecessor.goneAt + takeoverDelayMs];
+/** Until when the first in the queue waits for the holder of a term that ended without a record; null: not at all. */
+export function waitFor(loss: Loss, ground: Ground): Millis | null {
+  const { takeoverDelayMs } = ground.timing;
+  if (takeoverDelayMs === 0) return null;
+  if (typeof takeoverDelayMs === 'number') return loss.goneAt + takeoverDelayMs;
+  // Who may have led unseen is known by its record when we join: evidence needs no doubt beyond that.
+  const isOver = loss.verdict === 'ran_out' || loss.verdict === 'foreign';
+  if (takeoverDelayMs === 'evidence' && (loss.token === null || isOver)) return null;
+  // A lease whose TTL is not known is taken to have one like ours.
+  return loss.goneAt + (loss.ttlMs ?? ttlOf(ground));
 }
+
+/** From when on the first in the queue may lead: one moment for each lost term, of which the last counts. */
+export const eligibleAt = ({ queue }: Candidacy, ground: Ground): readonly Millis[] =>
+  (queue?.losses ?? []).flatMap((loss) => waitFor(loss, ground) ?? []);
 
 export const ttlOf = ({ held, timing }: Ground): number => held?.ttlMs ?? timing.ttlMs;
 
 /** From when on a leader makes way for the candidate that is preferred to it. */
 export function failbackAt(
-  { queue }: Election,
-  preferred: NonNullable<Election['preferred']>,
+  { queue }: Candidacy,
+  preferred: NonNullable<Candidacy['preferred']>,
   ground: Ground,
 ): Millis {
   const settled = preferred.since + settlingMs(ttlOf(ground));

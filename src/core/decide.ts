@@ -8,157 +8,173 @@ import {
   failbackAt,
   idle,
   obstacleOf,
+  ttlOf,
+  type Phase,
   type Candidacy,
-  type Election,
-  type ElectionEffect,
+  type CandidacyEffect,
   type Ending,
   type Ground,
   type OwnKey,
   type Term,
 } from './candidacy.ts';
-import type { Candidate, Cause, Handover, MemberId, Millis } from './model.ts';
-import { fencingToken } from './model.ts';
-import { failbackReason, leaderOf, ownOf, type Queue } from './queue.ts';
+import type { Cause, Handover, MemberId, Millis } from './model.ts';
+import { fencingToken, unrecordedEnds } from './model.ts';
+import { leaderOf, ownOf, successionOf, type Succession } from './queue.ts';
 import { rounds, type Draft } from './rounds.ts';
-import { badTermMs, proclaimAfterMs, standBackMs } from './timing.ts';
+import {
+  badTermMs,
+  mostReleaseFailures,
+  mostSuccessionFailures,
+  proclaimAfterMs,
+  roundEveryMs,
+  standBackMs,
+} from './timing.ts';
 
 /** A decision may enable the next one; the longest chain is lapse, release, rejoin, lead. */
 const decisionsPerStep = 8;
 
 /** Decides until nothing is left to decide. */
 export function settle(draft: Draft, ground: Ground, now: Millis): Draft {
-  let { election, effects } = draft;
+  let { candidacy, effects } = draft;
   for (let count = 0; count < decisionsPerStep; count += 1) {
-    const decision = decide(election, ground, now);
-    if (decision === null) return rounds({ election, effects }, ground, now);
-    const after = { ...election, ...decision.changed, candidacy: decision.candidacy };
+    const decision = decide(candidacy, ground, now);
+    if (decision === null) return rounds({ candidacy, effects }, ground, now);
+    const after = { ...candidacy, ...decision.changed, phase: decision.phase };
     effects = [...effects, ...decision.effects, ...effectsOf(after, ground)];
-    election = after;
+    candidacy = after;
   }
-  throw new AssertionFailure(`an election settles, but not when ${election.candidacy.kind}`);
+  throw new AssertionFailure(`an election settles, but not when ${candidacy.phase.kind}`);
 }
 
 /** The next candidacy, and what the transition itself sets in motion. */
 interface Decision {
-  readonly candidacy: Candidacy;
-  readonly changed: Partial<Election>;
-  readonly effects: readonly ElectionEffect[];
+  readonly phase: Phase;
+  readonly changed: Partial<Candidacy>;
+  readonly effects: readonly CandidacyEffect[];
 }
 
 const to = (
-  candidacy: Candidacy,
-  effects: readonly ElectionEffect[] = [],
-  changed: Partial<Election> = {},
-): Decision => ({ candidacy, changed, effects });
+  phase: Phase,
+  effects: readonly CandidacyEffect[] = [],
+  changed: Partial<Candidacy> = {},
+): Decision => ({ phase, changed, effects });
 
-function decide(election: Election, ground: Ground, now: Millis): Decision | null {
-  const { candidacy } = election;
-  switch (candidacy.kind) {
+function decide(candidacy: Candidacy, ground: Ground, now: Millis): Decision | null {
+  const { phase } = candidacy;
+  switch (phase.kind) {
     case 'idle':
-      return decideIdle(election, candidacy, ground, now);
+      return decideIdle(candidacy, phase, ground, now);
     case 'joining':
-      if (election.stopping) return to({ kind: 'stopped' });
-      return ground.held?.generation === candidacy.generation ? null : to(idle(now));
+      if (candidacy.stopping) return to({ kind: 'stopped' });
+      return ground.held?.generation === phase.generation ? null : to(idle(now));
     case 'waiting':
-      return decideWaiting(election, candidacy, ground, now);
+      return decideWaiting(candidacy, phase, ground, now);
     case 'leading':
-      return decideLeading(election, candidacy, ground, now);
+      return decideLeading(candidacy, phase, ground, now);
     case 'steppingDown':
-      return decideSteppingDown(election, candidacy, ground, now);
+      return decideSteppingDown(candidacy, phase, ground, now);
     case 'releasing':
-      return decideReleasing(election, candidacy, ground, now);
+      return decideReleasing(candidacy, phase, ground, now);
     case 'stopped':
       return null;
     default:
-      return assertNever(candidacy);
+      return assertNever(phase);
   }
 }
 
-type In<Kind extends Candidacy['kind']> = Extract<Candidacy, { kind: Kind }>;
+type In<Kind extends Phase['kind']> = Extract<Phase, { kind: Kind }>;
 
 /** False once the key cannot exist any more: its lease was given up, or a later revision does not have it. */
-function keyExists({ queue }: Election, own: OwnKey, { held }: Ground): boolean {
+function keyExists({ queue }: Candidacy, own: OwnKey, { held }: Ground): boolean {
   if (held?.generation !== own.generation) return false;
   if (queue === null || queue.revision < own.createRevision) return true;
   return queue.candidates.some((candidate) => candidate.createRevision === own.createRevision);
 }
 
 function decideIdle(
-  election: Election,
-  candidacy: In<'idle'>,
+  candidacy: Candidacy,
+  phase: In<'idle'>,
   { held }: Ground,
   now: Millis,
 ): Decision | null {
-  if (election.stopping) return to({ kind: 'stopped' });
+  if (candidacy.stopping) return to({ kind: 'stopped' });
   if (held === null || now >= held.leadUntil) return null;
-  if (obstacleOf(election, now) === null) {
-    const { failures } = candidacy;
+  if (obstacleOf(candidacy, now) === null) {
+    const { failures } = phase;
     const { generation } = held;
-    return now >= candidacy.joinAt ? to({ kind: 'joining', generation, failures }) : null;
+    return now >= phase.joinAt ? to({ kind: 'joining', generation, failures }) : null;
   }
   // A request to join that was given up for lost may still have arrived.
-  const stray = election.queue === null ? null : ownOf(election.queue, held.leaseId);
+  const stray = candidacy.queue === null ? null : ownOf(candidacy.queue, held.leaseId);
   return stray === null
     ? null
     : to(
         withdraw({
           generation: held.generation,
           leaseId: held.leaseId,
+          ttlMs: held.ttlMs,
           createRevision: stray.createRevision,
         }),
       );
 }
 
 function decideWaiting(
-  election: Election,
+  candidacy: Candidacy,
   { own }: In<'waiting'>,
   ground: Ground,
   now: Millis,
 ): Decision | null {
-  if (election.stopping) return to({ kind: 'stopped' });
-  if (!keyExists(election, own, ground)) return to(idle(now));
-  if (obstacleOf(election, now) !== null) return to(withdraw(own));
+  if (candidacy.stopping) return to({ kind: 'stopped' });
+  if (!keyExists(candidacy, own, ground)) return to(idle(now));
+  if (obstacleOf(candidacy, now) !== null) return to(withdraw(own));
   const token = fencingToken(own.createRevision);
   // A key from before our newest term: the request that deleted it has not been heard of. Never claim it again.
-  if (election.lastToken !== null && token <= election.lastToken) return to(withdraw(own));
-  const { queue } = election;
+  if (candidacy.lastToken !== null && token <= candidacy.lastToken) return to(withdraw(own));
+  const { queue } = candidacy;
   if (queue === null || leaderOf(queue)?.createRevision !== own.createRevision) return null;
-  if (now >= boundOf(election, ground)) return null;
-  if (eligibleAt(election, ground.timing).some((at) => now < at)) return null;
+  if (now >= boundOf(candidacy, ground)) return null;
+  if (eligibleAt(candidacy, ground).some((at) => now < at)) return null;
   const { predecessor } = queue;
-  const leaderlessMs = predecessor?.seen === true ? now - predecessor.goneAt : null;
-  const term = { token, since: now, leaderlessMs };
+  const leaderlessMs = predecessor === null ? null : now - predecessor.goneAt;
+  const unrecorded = predecessor !== null && unrecordedEnds.has(predecessor.cause);
+  const endBefore = unrecorded ? predecessor.cause : null;
+  const term = { token, since: now, leaderlessMs, endBefore };
   const proclaimAt = now + proclaimAfterMs;
   return to(
-    { kind: 'leading', own, term, holdUntil: now, proclaimAt, asked: null },
+    { kind: 'leading', own, term, heldUntil: now, proclaimAt, asked: null },
     [{ kind: 'elected', own, term }],
     { lastToken: token },
   );
 }
 
 function decideLeading(
-  election: Election,
-  candidacy: In<'leading'>,
+  candidacy: Candidacy,
+  phase: In<'leading'>,
   ground: Ground,
   now: Millis,
 ): Decision | null {
-  const { own, term } = candidacy;
+  const { own, term } = phase;
   if (ground.held?.generation !== own.generation) return lost(now, term, 'lease_expired');
-  if (!keyExists(election, own, ground)) return lost(now, term, 'key_deleted');
-  const leader = election.queue === null ? null : leaderOf(election.queue);
+  if (!keyExists(candidacy, own, ground)) return lost(now, term, 'key_deleted');
+  const leader = candidacy.queue === null ? null : leaderOf(candidacy.queue);
   assert(
     leader?.createRevision === own.createRevision,
     'nobody gets ahead of a key that is first in the queue',
   );
-  const bound = boundOf(election, ground);
+  const bound = boundOf(candidacy, ground);
   if (now >= bound - ground.timing.stopLeadMs) {
-    return stepDown(election, own, endingOf(term, now, 'etcd_unreachable'), now, bound);
+    return stepDown(candidacy, phase, endingOf(term, now, 'etcd_unreachable'), now, bound);
   }
-  // A hold is a promise to the app; an app that is gone has no use for it.
-  if (now < candidacy.holdUntil && candidacy.asked?.cause !== 'app_exited') return null;
-  const ending = voluntaryEnding(election, candidacy, ground, now);
-  return ending === null ? null : stepDown(election, own, ending, now, now + ground.timing.graceMs);
+  const ending = voluntaryEnding(candidacy, phase, ground, now);
+  if (ending === null || (now < phase.heldUntil && waitsForHold(ending.cause))) return null;
+  return stepDown(candidacy, phase, ending, now, now + ground.timing.graceMs);
 }
+
+/**
+ * A hold is a promise to the app: the term goes on until it is over. Whoever is asked to stop ends the claim at once and
+ * keeps the key instead; an app that is gone has no use for either.
+ */
+const waitsForHold = (cause: Cause): boolean => cause !== 'app_exited' && cause !== 'stopping';
 
 const endingOf = (
   term: Term,
@@ -175,44 +191,29 @@ const endingOf = (
   ...more,
 });
 
-/** What ends a term by our own decision, the most pressing first. */
-function voluntaryEnding(
-  election: Election,
+/** What ends a term by our own decision, the most pressing first. While there is such an end no hold is extended. */
+export function voluntaryEnding(
+  candidacy: Candidacy,
   { own, term, asked }: In<'leading'>,
   ground: Ground,
   now: Millis,
 ): Ending | null {
-  const { queue, preferred } = election;
-  if (election.stopping) return endingOf(term, now, 'stopping');
-  if (asked !== null) return { term, endedAt: now, ...asked };
-  if (!appMayLead(election)) return endingOf(term, now, 'app_unhealthy');
+  const { queue, preferred } = candidacy;
+  if (candidacy.stopping) return endingOf(term, now, 'stopping');
+  if (asked !== null) return endingOf(term, now, asked.cause, asked);
+  if (!appMayLead(candidacy)) return endingOf(term, now, 'app_unhealthy');
   if (queue === null) return null;
   const request = queue.switchover;
-  if (request?.token === term.token && mayTakeOver(queue, own, request.to)) {
+  if (request?.token === term.token) {
     const { to, reason, actor } = request;
-    return endingOf(term, now, 'switchover', { to, reason, actor });
+    const succession = successionOf(queue, own.createRevision, to);
+    if (succession !== null) return endingOf(term, now, 'switchover', { to, reason, actor });
   }
-  if (preferred === null || now < failbackAt(election, preferred, ground)) return null;
-  const successor = queue.candidates.find(
-    (each) => each.createRevision === preferred.createRevision,
-  );
-  if (successor === undefined || !mayTakeOver(queue, own, successor.id)) return null;
-  return endingOf(term, now, 'switchover', { to: successor.id, reason: failbackReason });
-}
-
-/** Where a member stands, by its newest key: an older one is what a process that is no more has left. */
-const placeOf = ({ candidates }: Queue, id: MemberId): number =>
-  candidates.findLastIndex((candidate) => candidate.id === id);
-
-/** A successor can be named if it stands in the queue and nobody foreign, who would not understand, stands before it. */
-function mayTakeOver(queue: Queue, own: OwnKey, id: MemberId): boolean {
-  const place = placeOf(queue, id);
-  const passed = queue.candidates.slice(1, place + 1);
-  return (
-    place > 0 &&
-    leaderOf(queue)?.createRevision === own.createRevision &&
-    passed.every((candidate) => candidate.native)
-  );
+  if (preferred === null || now < failbackAt(candidacy, preferred, ground)) return null;
+  const succession = successionOf(queue, own.createRevision, preferred.id);
+  if (succession?.successor.createRevision !== preferred.createRevision) return null;
+  const reason = `${preferred.id}, of higher priority, is ready`;
+  return endingOf(term, now, 'failback', { to: preferred.id, reason });
 }
 
 /** The key is gone already: there is nothing to release and no time left to stop in. */
@@ -224,34 +225,35 @@ const lost = (now: Millis, term: Term, cause: Cause): Decision =>
 
 /** Ends the claim now; the key is released once the app has stopped. */
 function stepDown(
-  election: Election,
-  own: OwnKey,
+  candidacy: Candidacy,
+  { own, heldUntil }: In<'leading'>,
   ending: Ending,
   now: Millis,
   until: Millis,
 ): Decision {
   const { term, cause, reason } = ending;
+  const keptUntil = cause === 'stopping' ? heldUntil : now;
   return to(
-    { kind: 'steppingDown', own, ending, quiesced: !election.quiesces, until },
+    { kind: 'steppingDown', own, ending, quiesced: !candidacy.quiesces, keptUntil, until },
     [{ kind: 'ended', term, cause, reason, mustStopBy: until }],
-    afterwards(election, term, cause, now),
+    afterwards(candidacy, term, cause, now),
   );
 }
 
 /** Who loses a term soon to its own app's fault stands back for a while before it tries again. */
 function afterwards(
-  { badTerms, standBackUntil }: Election,
+  { badTerms, standBackUntil }: Candidacy,
   term: Term,
   cause: Cause,
   now: Millis,
-): Partial<Election> {
+): Partial<Candidacy> {
   const appsFault = cause === 'app_unhealthy' || cause === 'app_exited';
   if (!appsFault || now - term.since >= badTermMs) return { badTerms: 0 };
   const count = badTerms + 1;
   return { badTerms: count, standBackUntil: Math.max(standBackUntil, now + standBackMs(count)) };
 }
 
-const release = (own: OwnKey, ending: Ending | null): Candidacy => ({
+const release = (own: OwnKey, ending: Ending | null): Phase => ({
   kind: 'releasing',
   own,
   ending,
@@ -259,72 +261,113 @@ const release = (own: OwnKey, ending: Ending | null): Candidacy => ({
   retryAt: null,
 });
 
-const withdraw = (own: OwnKey): Candidacy => release(own, null);
+const withdraw = (own: OwnKey): Phase => release(own, null);
 
 function decideSteppingDown(
-  election: Election,
-  candidacy: In<'steppingDown'>,
+  candidacy: Candidacy,
+  phase: In<'steppingDown'>,
   ground: Ground,
   now: Millis,
 ): Decision | null {
-  const { own, ending, quiesced, until } = candidacy;
-  const cutOff: readonly ElectionEffect[] = quiesced ? [] : [{ kind: 'cutOff', term: ending.term }];
-  if (!keyExists(election, own, ground)) return to(idle(now), cutOff);
+  const { own, ending, quiesced, keptUntil, until } = phase;
+  const cutOff: readonly CandidacyEffect[] = quiesced
+    ? []
+    : [{ kind: 'cutOff', term: ending.term }];
+  if (!keyExists(candidacy, own, ground)) return to(idle(now), cutOff);
+  if (now >= boundOf(candidacy, ground)) return to(release(own, ending), cutOff);
+  if (now < keptUntil) return null;
   if (quiesced) return to(release(own, ending));
-  const overdue = now >= until || now >= boundOf(election, ground);
-  return overdue ? to(release(own, ending), cutOff) : null;
+  return now >= until ? to(release(own, ending), cutOff) : null;
 }
 
 function decideReleasing(
-  election: Election,
-  candidacy: In<'releasing'>,
+  candidacy: Candidacy,
+  phase: In<'releasing'>,
   ground: Ground,
   now: Millis,
 ): Decision | null {
-  if (!keyExists(election, candidacy.own, ground)) return to(idle(now));
-  if (candidacy.retryAt === null || now < candidacy.retryAt) return null;
-  // While stopping, one failed attempt is enough once the grace is over or etcd is out of reach: the lease ends the key.
-  const giveUpAt = (candidacy.ending?.endedAt ?? now) + ground.timing.graceMs;
-  if (election.stopping && now >= Math.min(giveUpAt, boundOf(election, ground))) {
-    return to({ kind: 'stopped' });
+  if (!keyExists(candidacy, phase.own, ground)) return to(idle(now));
+  if (phase.retryAt === null || now < phase.retryAt) return null;
+  // etcd answers our reads and renewals, and yet the key does not go: with the lease it will.
+  const hopeless = phase.failures >= mostReleaseFailures && now < boundOf(candidacy, ground);
+  if (candidacy.stopping) {
+    // One failed attempt is enough once the grace is over or etcd is out of reach: the lease ends the key.
+    const giveUpAt = (phase.ending?.endedAt ?? now) + ground.timing.graceMs;
+    const overdue = now >= Math.min(giveUpAt, boundOf(candidacy, ground));
+    return to(hopeless || overdue ? { kind: 'stopped' } : { ...phase, retryAt: null });
   }
-  return to({ ...candidacy, retryAt: null });
+  if (!hopeless) return to({ ...phase, retryAt: null });
+  const joinAt = now + roundEveryMs(ttlOf(ground));
+  return to(idle(joinAt), [{ kind: 'giveUpLease', generation: phase.own.generation }]);
 }
 
 // What a candidacy asks of etcd when it begins.
 
-function effectsOf(election: Election, { held }: Ground): readonly ElectionEffect[] {
-  const { candidacy, me } = election;
-  if (candidacy.kind === 'joining') {
+function effectsOf(candidacy: Candidacy, { held }: Ground): readonly CandidacyEffect[] {
+  const { phase, me } = candidacy;
+  if (phase.kind === 'joining') {
     assert(held !== null, 'joining needs a lease');
-    return [{ kind: 'join', generation: candidacy.generation, leaseId: held.leaseId, me }];
+    const { generation, leaseId, ttlMs } = held;
+    return [{ kind: 'join', lease: { generation, leaseId, ttlMs }, me }];
   }
-  if (candidacy.kind === 'releasing') {
-    const { own, ending } = candidacy;
-    const handover = recordOf(election, ending);
-    const bypassed = bypassedBy(election, ending);
-    return [{ kind: 'release', own, handover, ending, bypassed }];
+  if (phase.kind === 'releasing') {
+    const { own, ending, failures } = phase;
+    // A queue that changes whenever a successor is named in it is not waited for.
+    const named = failures < mostSuccessionFailures ? (ending?.to ?? null) : null;
+    const succession = successionOf(candidacy.queue, own.createRevision, named);
+    return [releaseEffect(candidacy, own, ending, succession)];
   }
   return [];
 }
 
-/** Those between us and the successor that was named, as the queue stands now. */
-function bypassedBy({ queue }: Election, ending: Ending | null): readonly Candidate[] {
-  if (queue === null || ending === null || ending.to === null) return [];
-  const successor = placeOf(queue, ending.to);
-  return successor < 1 ? [] : queue.candidates.slice(1, successor);
+function releaseEffect(
+  { me }: Candidacy,
+  own: OwnKey,
+  ending: Ending | null,
+  succession: Succession | null,
+): Extract<CandidacyEffect, { kind: 'release' }> {
+  const to = succession?.successor.id ?? null;
+  const handover = ending === null ? null : recordOf(me.id, ending, to);
+  return { kind: 'release', own, handover, ending, succession };
 }
 
-const recordOf = ({ me, queue }: Election, ending: Ending | null): Handover | null =>
-  ending === null
-    ? null
-    : {
-        from: me.id,
-        token: ending.term.token,
-        cause: ending.cause,
-        // Who is not in the queue any more cannot be the successor.
-        to:
-          queue !== null && ending.to !== null && placeOf(queue, ending.to) > 0 ? ending.to : null,
-        reason: ending.reason,
-        actor: ending.actor,
-      };
+const recordOf = (from: MemberId, ending: Ending, to: MemberId | null): Handover => ({
+  from,
+  token: ending.term.token,
+  cause: ending.cause,
+  to,
+  reason: ending.reason,
+  actor: ending.actor,
+});
+
+/** Before this the key of a candidacy that ends without any more decisions stays: a hold was promised that is not over. */
+export function keptUntilOf({ phase }: Candidacy): Millis {
+  if (phase.kind === 'leading') return phase.heldUntil;
+  return phase.kind === 'steppingDown' ? phase.keptUntil : Number.NEGATIVE_INFINITY;
+}
+
+/**
+ * What is still to be released of a candidacy that ends without any more decisions: the key of a term that has begun, with
+ * the record of its end; null where there is none, and the end of the lease is enough.
+ */
+export function hastyReleaseOf(
+  candidacy: Candidacy,
+  cause: Cause,
+  now: Millis,
+): Extract<CandidacyEffect, { kind: 'release' }> | null {
+  const { phase } = candidacy;
+  switch (phase.kind) {
+    case 'leading':
+      return releaseEffect(candidacy, phase.own, endingOf(phase.term, now, cause), null);
+    case 'steppingDown':
+    case 'releasing':
+      return releaseEffect(candidacy, phase.own, phase.ending, null);
+    case 'idle':
+    case 'joining':
+    case 'waiting':
+    case 'stopped':
+      return null;
+    default:
+      return assertNever(phase);
+  }
+}

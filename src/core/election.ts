@@ -7,21 +7,21 @@ import {
   boundOf,
   eligibleAt,
   failbackAt,
-  idle,
   ttlOf,
-  type Election,
-  type ElectionEffect,
-  type ElectionEvent,
+  type Candidacy,
+  type CandidacyEffect,
+  type CandidacyEvent,
   type Ground,
 } from './candidacy.ts';
-import { settle } from './decide.ts';
-import type { FencingToken, Millis } from './model.ts';
-import { adopt, apply, forget } from './queue.ts';
+import { settle, voluntaryEnding } from './decide.ts';
+import { fencingToken, type FencingToken, type Millis, type Snapshot } from './model.ts';
+import { judge, learn as learnOf, type Evidence, type TimeToLive } from './evidence.ts';
+import { adopt, apply, leaderOf, withNewestTerm, type Queue, type Witness } from './queue.ts';
 import { retryDelayMs, type Timing } from './timing.ts';
 
-export interface ElectionStep {
-  readonly election: Election;
-  readonly effects: readonly ElectionEffect[];
+export interface CandidacyStep {
+  readonly candidacy: Candidacy;
+  readonly effects: readonly CandidacyEffect[];
 }
 
 /** A claim that may be made now: the term and until when it may be believed. */
@@ -32,177 +32,252 @@ export interface Claim {
 }
 
 /** For how long from `now` nothing ends our term of its own accord, in milliseconds; 0 where nothing is held. */
-export function heldForMs(election: Election, ground: Ground, now: Millis): number {
-  const claim = claimOf(election, ground, now);
-  if (claim === null || election.candidacy.kind !== 'leading') return 0;
-  return Math.max(0, Math.min(election.candidacy.holdUntil, claim.validUntil) - now);
+export function heldForMs(candidacy: Candidacy, ground: Ground, now: Millis): number {
+  const claim = claimOf(candidacy, ground, now);
+  if (claim === null || candidacy.phase.kind !== 'leading') return 0;
+  return Math.max(0, Math.min(candidacy.phase.heldUntil, claim.validUntil) - now);
 }
 
 /**
  * The claim of this instance at `now`, or null. Asked at the moment of answering, so that a process that was
  * paused for an hour cannot answer from before the pause.
  */
-export function claimOf(election: Election, ground: Ground, now: Millis): Claim | null {
-  const { candidacy } = election;
-  if (candidacy.kind !== 'leading') return null;
-  if (ground.held?.generation !== candidacy.own.generation) return null;
-  const validUntil = boundOf(election, ground) - ground.timing.stopLeadMs;
-  const { token, since } = candidacy.term;
+export function claimOf(candidacy: Candidacy, ground: Ground, now: Millis): Claim | null {
+  const { phase } = candidacy;
+  if (phase.kind !== 'leading') return null;
+  if (ground.held?.generation !== phase.own.generation) return null;
+  const validUntil = boundOf(candidacy, ground) - ground.timing.stopLeadMs;
+  const { token, since } = phase.term;
   return now < validUntil ? { token, since, validUntil } : null;
 }
 
-export function stepElection(
-  election: Election,
-  event: ElectionEvent,
+export function stepCandidacy(
+  candidacy: Candidacy,
+  event: CandidacyEvent,
   ground: Ground,
   now: Millis,
-): ElectionStep {
+): CandidacyStep {
   // What the clock has ended is ended first: a late answer cannot bring a term back to life.
-  const before = settle({ election, effects: [] }, ground, now);
-  const learned = learn(before.election, event, now, ground.timing);
-  return settle({ election: learned, effects: before.effects }, ground, now);
+  const before = settle({ candidacy, effects: [] }, ground, now);
+  const learned = learn(before.candidacy, event, ground, now);
+  return settle({ candidacy: learned, effects: before.effects }, ground, now);
 }
 
 /** When the machine, settled at `now`, wants a tick: of all times that matter, the first that is to come. */
-export function wakeElectionAt(election: Election, ground: Ground, now: Millis): Millis {
-  if (election.candidacy.kind === 'stopped') return Number.POSITIVE_INFINITY;
-  const times = [election.observeAt, election.standBackUntil, ...wakeCandidacyAt(election, ground)];
+export function wakeCandidacyAt(candidacy: Candidacy, ground: Ground, now: Millis): Millis {
+  if (candidacy.phase.kind === 'stopped') return Number.POSITIVE_INFINITY;
+  const times = [
+    candidacy.observeAt,
+    candidacy.askAt,
+    candidacy.standBackUntil,
+    ...wakePhaseAt(candidacy, ground),
+  ];
   // The moments from which a name may be that of a dead leader, or be named at all: what is told to others changes then.
-  if (election.queue !== null) times.push(election.queue.freshAt + ttlOf(ground));
-  times.push(...eligibleAt(election, ground.timing));
+  if (candidacy.queue !== null) times.push(candidacy.queue.freshAt + ttlOf(ground));
+  times.push(...eligibleAt(candidacy, ground));
   return Math.min(...times.filter((time) => time > now));
 }
 
-function wakeCandidacyAt(election: Election, ground: Ground): readonly Millis[] {
-  const { candidacy } = election;
-  switch (candidacy.kind) {
+function wakePhaseAt(candidacy: Candidacy, ground: Ground): readonly Millis[] {
+  const { phase } = candidacy;
+  switch (phase.kind) {
     case 'idle':
-      return [candidacy.joinAt];
+      return [phase.joinAt];
     case 'leading':
       return [
-        boundOf(election, ground) - ground.timing.stopLeadMs,
-        candidacy.holdUntil,
-        candidacy.proclaimAt,
-        ...(election.preferred === null ? [] : [failbackAt(election, election.preferred, ground)]),
+        boundOf(candidacy, ground) - ground.timing.stopLeadMs,
+        phase.heldUntil,
+        phase.proclaimAt,
+        ...(candidacy.preferred === null
+          ? []
+          : [failbackAt(candidacy, candidacy.preferred, ground)]),
       ];
     case 'steppingDown':
-      return [candidacy.until, boundOf(election, ground)];
+      return [phase.until, phase.keptUntil, boundOf(candidacy, ground)];
     case 'releasing':
-      return candidacy.retryAt === null ? [] : [candidacy.retryAt];
+      return phase.retryAt === null ? [] : [phase.retryAt];
     case 'joining':
     case 'waiting':
     case 'stopped':
       return [];
     default:
-      return assertNever(candidacy);
+      return assertNever(phase);
   }
 }
 
 // What an event teaches us. No transition but those that are answers to our own requests.
 
-function learn(election: Election, event: ElectionEvent, now: Millis, timing: Timing): Election {
+function learn(
+  candidacy: Candidacy,
+  event: CandidacyEvent,
+  ground: Ground,
+  now: Millis,
+): Candidacy {
+  const { timing } = ground;
   switch (event.kind) {
     case 'tick':
-      return election;
+      return candidacy;
     case 'observed':
-      return { ...election, queue: adopt(election.queue, event.snapshot, event.sentAt, now) };
+      return { ...candidacy, queue: taken(candidacy, event, ground, now) };
     case 'changed': {
-      const { queue } = election;
-      return queue === null ? election : { ...election, queue: apply(queue, event.change, now) };
+      const { queue } = candidacy;
+      if (queue === null) return candidacy;
+      return {
+        ...candidacy,
+        queue: apply(queue, event.change, now, witnessOf(candidacy, ground, now)),
+      };
     }
     case 'joined':
-      return onJoined(election, event, now);
+      return onJoined(candidacy, event, ground, now);
     case 'joinFailed':
-      return onJoinFailed(election, event, now, timing);
+      return onJoinFailed(candidacy, event, now, timing);
     case 'released':
+      return onReleased(candidacy, event, ground, now);
     case 'releaseFailed':
-      return onReleased(election, event, now, timing);
+      return releaseAgain(candidacy, event, now, timing);
+    case 'timeToLive':
+      return { ...candidacy, evidence: withAnswer(candidacy.evidence, event) };
     case 'quiesced':
-      return onQuiesced(election, event.token);
+      return onQuiesced(candidacy, event.token);
     case 'hold':
-      return onHold(election, event.until);
+      return onHold(candidacy, event.until, ground, now);
     case 'appHealth':
-      return { ...election, appHealthy: event.healthy };
+      return { ...candidacy, appHealthy: event.healthy };
     case 'stepDown':
-      return onStepDown(election, event);
+      return onStepDown(candidacy, event);
     case 'stop':
-      return { ...election, stopping: true };
+      return { ...candidacy, stopping: true };
     default:
       return assertNever(event);
   }
 }
 
-type Of<Kind extends ElectionEvent['kind']> = Extract<ElectionEvent, { kind: Kind }>;
+type Of<Kind extends CandidacyEvent['kind']> = Extract<CandidacyEvent, { kind: Kind }>;
 
-function onJoined(election: Election, event: Of<'joined'>, now: Millis): Election {
-  const queue = adopt(election.queue, event.snapshot, event.sentAt, now);
-  const { candidacy } = election;
-  if (candidacy.kind !== 'joining' || candidacy.generation !== event.generation) {
-    return { ...election, queue };
+function witnessOf(
+  { phase, lastToken, evidence }: Candidacy,
+  ground: Ground,
+  now: Millis,
+): Witness {
+  const token = 'own' in phase ? fencingToken(phase.own.createRevision) : null;
+  return {
+    own: ground.held?.leaseId ?? null,
+    led: token !== null && token === lastToken,
+    judge: (leaseId) => {
+      const known = evidence.find((one) => one.leaseId === leaseId);
+      return { verdict: judge(known, ttlOf(ground), now), ttlMs: known?.grantedMs ?? null };
+    },
+  };
+}
+
+const withAnswer = (evidence: readonly Evidence[], answer: TimeToLive): readonly Evidence[] => [
+  ...evidence.filter(({ leaseId }) => leaseId !== answer.leaseId),
+  learnOf(
+    evidence.find(({ leaseId }) => leaseId === answer.leaseId),
+    answer,
+  ),
+];
+
+/** The view with a linearizable read taken in. */
+const taken = (
+  candidacy: Candidacy,
+  { snapshot, sentAt }: { readonly snapshot: Snapshot; readonly sentAt: Millis },
+  ground: Ground,
+  now: Millis,
+  seamless = false,
+): Queue =>
+  adopt(candidacy.queue, snapshot, sentAt, now, witnessOf(candidacy, ground, now), seamless);
+
+function onJoined(
+  candidacy: Candidacy,
+  event: Of<'joined'>,
+  ground: Ground,
+  now: Millis,
+): Candidacy {
+  const view = taken(candidacy, event, ground, now);
+  const queue = withNewestTerm(view, event.newestTerm, candidacy.lastToken, now);
+  const { phase } = candidacy;
+  if (phase.kind !== 'joining' || phase.generation !== event.generation) {
+    return { ...candidacy, queue };
   }
   const own = event.snapshot.candidates.find(
     (candidate) => candidate.createRevision === event.createRevision,
   );
   assert(own !== undefined, 'a snapshot taken by joining contains the key that joined');
-  const { generation, createRevision } = event;
-  const key = { generation, leaseId: own.leaseId, createRevision };
-  return { ...election, queue, candidacy: { kind: 'waiting', own: key } };
+  const { generation, ttlMs, createRevision } = event;
+  const key = { generation, leaseId: own.leaseId, ttlMs, createRevision };
+  // Whoever is ahead is asked about at once: until an answer comes nobody can say how its lease ends.
+  return { ...candidacy, queue, askAt: now, phase: { kind: 'waiting', own: key } };
 }
 
 function onJoinFailed(
-  election: Election,
+  candidacy: Candidacy,
   event: Of<'joinFailed'>,
   now: Millis,
   timing: Timing,
-): Election {
-  const { candidacy } = election;
-  if (candidacy.kind !== 'joining' || candidacy.generation !== event.generation) return election;
-  const failures = candidacy.failures + 1;
+): Candidacy {
+  const { phase } = candidacy;
+  if (phase.kind !== 'joining' || phase.generation !== event.generation) return candidacy;
+  const failures = phase.failures + 1;
   const joinAt = now + retryDelayMs(failures, timing.ttlMs, event.jitter);
-  return { ...election, candidacy: { kind: 'idle', joinAt, failures } };
+  return { ...candidacy, phase: { kind: 'idle', joinAt, failures } };
 }
 
+/** Whether our key is gone is decided from the snapshot, as everything is; where it is not, it is released again. */
 function onReleased(
-  election: Election,
-  event: Of<'released'> | Of<'releaseFailed'>,
+  candidacy: Candidacy,
+  event: Of<'released'>,
+  ground: Ground,
+  now: Millis,
+): Candidacy {
+  const { createRevision, deleted } = event;
+  const { queue } = candidacy;
+  // It was first until that very revision, so nobody can have led unseen before.
+  const seamless = deleted && queue !== null && leaderOf(queue)?.createRevision === createRevision;
+  const after = { ...candidacy, queue: taken(candidacy, event, ground, now, seamless) };
+  return releaseAgain(after, event, now, ground.timing);
+}
+
+function releaseAgain(
+  candidacy: Candidacy,
+  { createRevision, jitter }: Of<'released'> | Of<'releaseFailed'>,
   now: Millis,
   timing: Timing,
-): Election {
-  const { candidacy } = election;
-  if (candidacy.kind !== 'releasing' || candidacy.own.createRevision !== event.createRevision) {
-    return election;
+): Candidacy {
+  const { phase } = candidacy;
+  if (phase.kind !== 'releasing' || phase.own.createRevision !== createRevision) {
+    return candidacy;
   }
-  if (event.kind === 'released') {
-    const { queue } = election;
-    const led = candidacy.ending !== null;
-    const after = queue === null ? null : forget(queue, event.createRevision, led, now);
-    return { ...election, queue: after, candidacy: idle(now) };
-  }
-  const failures = candidacy.failures + 1;
-  const retryAt = now + retryDelayMs(failures, timing.ttlMs, event.jitter);
-  return { ...election, candidacy: { ...candidacy, failures, retryAt } };
+  const failures = phase.failures + 1;
+  const retryAt = now + retryDelayMs(failures, timing.ttlMs, jitter);
+  return { ...candidacy, phase: { ...phase, failures, retryAt } };
 }
 
-function onQuiesced(election: Election, token: FencingToken): Election {
-  const { candidacy } = election;
-  if (candidacy.kind !== 'steppingDown' || candidacy.ending.term.token !== token) return election;
-  return { ...election, candidacy: { ...candidacy, quiesced: true } };
+function onQuiesced(candidacy: Candidacy, token: FencingToken): Candidacy {
+  const { phase } = candidacy;
+  if (phase.kind !== 'steppingDown' || phase.ending.term.token !== token) return candidacy;
+  return { ...candidacy, phase: { ...phase, quiesced: true } };
 }
 
-/** A hold is granted only to a leader, and not any more once it was asked to step down: that would never end. */
-function onHold(election: Election, until: Millis): Election {
-  const { candidacy, stopping } = election;
-  if (candidacy.kind !== 'leading' || candidacy.asked !== null || stopping) return election;
-  const holdUntil = Math.max(candidacy.holdUntil, until);
-  return { ...election, candidacy: { ...candidacy, holdUntil } };
+/**
+ * A hold is promised only by a leader, for no longer than it may claim, and not any more once something is to end its term:
+ * that would never end.
+ */
+function onHold(candidacy: Candidacy, until: Millis, ground: Ground, now: Millis): Candidacy {
+  const { phase } = candidacy;
+  const claim = claimOf(candidacy, ground, now);
+  if (phase.kind !== 'leading' || claim === null) return candidacy;
+  if (voluntaryEnding(candidacy, phase, ground, now) !== null) return candidacy;
+  const heldUntil = Math.max(phase.heldUntil, Math.min(until, claim.validUntil));
+  return { ...candidacy, phase: { ...phase, heldUntil } };
 }
 
 /** Keeps us from standing again for a while; a leader is asked to step down as well. */
-function onStepDown(election: Election, event: Of<'stepDown'>): Election {
-  const standBackUntil = Math.max(election.standBackUntil, event.standBackUntil);
-  const { candidacy } = election;
-  if (candidacy.kind !== 'leading') return { ...election, standBackUntil };
-  const { cause, to, reason, actor } = event;
-  const asked = { cause, to, reason, actor };
-  return { ...election, standBackUntil, candidacy: { ...candidacy, asked } };
+function onStepDown(candidacy: Candidacy, event: Of<'stepDown'>): Candidacy {
+  const standBackUntil = Math.max(candidacy.standBackUntil, event.standBackUntil);
+  const { phase } = candidacy;
+  if (phase.kind !== 'leading') return { ...candidacy, standBackUntil };
+  const { cause, reason, actor } = event;
+  const asked = { cause, reason, actor };
+  return { ...candidacy, standBackUntil, phase: { ...phase, asked } };
 }

@@ -33,9 +33,11 @@ export const causes = [
   'elected',
   'resigned',
   'switchover',
+  'failback',
   'app_unhealthy',
   'app_exited',
   'lease_expired',
+  'taken_away',
   'key_deleted',
   'etcd_unreachable',
   'paused',
@@ -44,6 +46,18 @@ export const causes = [
   'unknown',
 ] as const;
 export type Cause = (typeof causes)[number];
+
+/** The ends that left no record, as a successor judges them. */
+export const unrecordedEnds: ReadonlySet<Cause> = new Set<Cause>(['lease_expired', 'taken_away']);
+
+/** The ends that somebody meant, or a setting. */
+export const plannedEnds: ReadonlySet<Cause> = new Set<Cause>([
+  'resigned',
+  'switchover',
+  'failback',
+  'paused',
+  'stopping',
+]);
 
 /** One key in the queue of an election; the one with the lowest create revision leads. */
 export interface Candidate {
@@ -56,6 +70,8 @@ export interface Candidate {
   readonly address: string | null;
   readonly url: string | null;
   readonly priority: number;
+  /** The TTL that etcd granted its lease; null where it does not say: an older version, another program. */
+  readonly ttlMs: number | null;
   /** When it began to lead (ISO 8601, its own wall clock), once it has proclaimed that. */
   readonly since: string | null;
   /** False for a candidate whose value is not ours: `etcdctl elect`, a Go program. */
@@ -115,11 +131,16 @@ export interface TermRecord {
   readonly actor: string | null;
   /** How long nobody led before it, as its leader saw it. */
   readonly leaderlessMs: number | null;
+  /** The TTL of its lease; null where it does not say: an older version. */
+  readonly ttlMs: number | null;
+  /** How the term before it ended, as its leader judged, where that left no record; null where it did, or nobody knows. */
+  readonly endBefore: Cause | null;
 }
 
 /** Everything that one linearizable read says about an election. */
 export interface Snapshot {
   readonly revision: Revision;
+  /** Sorted by create revision: the first one leads. */
   readonly candidates: readonly Candidate[];
   readonly members: readonly Member[];
   readonly handover: Handover | null;

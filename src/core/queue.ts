@@ -1,17 +1,22 @@
 // What we know of an election's queue: a linearizable snapshot, carried forward revision by revision by a watch.
 // Places never change (new keys come last), so the revision that removes the last key ahead of ours makes us
 // leader. `freshAt` is when a linearizable read last proved that we had missed nothing; a watch never moves it.
+import type { Verdict } from './evidence.ts';
 import type {
   Candidate,
+  Cause,
   Change,
   Control,
+  FencingToken,
   Handover,
   LeaseId,
   Member,
+  MemberId,
   Millis,
   Revision,
   Snapshot,
   SwitchoverRequest,
+  TermRecord,
 } from './model.ts';
 import { fencingToken } from './model.ts';
 
@@ -30,18 +35,28 @@ export interface Queue {
   readonly failbackSeenAt: Millis | null;
   /** When we saw the present leader become first; for people, where it has not said so itself. */
   readonly leaderSeenAt: Millis;
-  /** The last leader that we saw leave, and whether it left a record of a clean end. */
+  /** The last leader that we saw leave. */
   readonly predecessor: Predecessor | null;
+  /** The terms that ended without a record, for as long as somebody waits for their holders. */
+  readonly losses: readonly Loss[];
 }
 
-/** The reason in the record of a leader that made way for a candidate of higher priority. */
-export const failbackReason = 'a candidate of higher priority is ready';
-
 export interface Predecessor {
-  readonly clean: boolean;
-  /** When we saw it leave, or (not seen) when we came. */
+  readonly token: FencingToken;
   readonly goneAt: Millis;
-  readonly seen: boolean;
+  /** From its record; else `lease_expired` or `taken_away`, as etcd's answers say; `unknown` of another program. */
+  readonly cause: Cause;
+}
+
+/** The end of a term that left no record, or (token null) of one that may have been there unseen. */
+export interface Loss {
+  readonly token: FencingToken | null;
+  readonly id: MemberId | null;
+  readonly goneAt: Millis;
+  /** Of its lease, as far as it is known. */
+  readonly ttlMs: number | null;
+  /** Its holder may claim it still, unless its lease `ran_out` or it is another program. */
+  readonly verdict: Verdict | 'foreign';
 }
 
 export const leaderOf = (queue: Queue): Candidate | null => queue.candidates[0] ?? null;
@@ -50,31 +65,76 @@ export const leaderOf = (queue: Queue): Candidate | null => queue.candidates[0] 
 export const ownOf = (queue: Queue, leaseId: LeaseId): Candidate | null =>
   queue.candidates.find((candidate) => candidate.leaseId === leaseId) ?? null;
 
+/** Who leads next where a successor is named, and who stands between and is passed over. */
+export interface Succession {
+  readonly successor: Candidate;
+  readonly bypassed: readonly Candidate[];
+}
+
+/**
+ * The succession of `id` to the leader whose key was created at `own`, or null: `id` must stand in the queue (by its newest
+ * key, since an older one is what a process that is no more has left) and nobody foreign, who would not understand, before
+ * it. Asked anew at each use, because the queue moves on while an app stops.
+ */
+export function successionOf(
+  queue: Queue | null,
+  own: Revision,
+  id: MemberId | null,
+): Succession | null {
+  if (queue === null || id === null || leaderOf(queue)?.createRevision !== own) return null;
+  const place = queue.candidates.findLastIndex((candidate) => candidate.id === id);
+  const passed = queue.candidates.slice(1, place + 1);
+  const successor = passed.at(-1);
+  if (successor === undefined || !passed.every(({ native }) => native)) return null;
+  return { successor, bypassed: passed.slice(0, -1) };
+}
+
 const byCreateRevision = (a: Candidate, b: Candidate): number =>
   a.createRevision < b.createRevision ? -1 : a.createRevision > b.createRevision ? 1 : 0;
 
+/** What is known beside the queue when a view follows from the one before. */
+export interface Witness {
+  /** The lease that our own keys hang on; null where we have none. */
+  readonly own: LeaseId | null;
+  /** Whether our key in the queue, if there is one, has led. */
+  readonly led: boolean;
+  /** What etcd has said of a lease whose key is gone; the TTL null where it was not asked. */
+  readonly judge: (leaseId: LeaseId) => {
+    readonly verdict: Verdict;
+    readonly ttlMs: number | null;
+  };
+}
+
 /**
  * Takes in a linearizable read that was sent at `sentAt`. One that is older than the view still proves how
- * fresh the view is: whatever it contains, the view contains too.
+ * fresh the view is: whatever it contains, the view contains too. It is `seamless` where nobody can have led since that view
+ * without being seen: where it was read in the very transaction that deleted our leading key.
  */
-export function adopt(queue: Queue | null, snapshot: Snapshot, sentAt: Millis, now: Millis): Queue {
+export function adopt(
+  queue: Queue | null,
+  snapshot: Snapshot,
+  sentAt: Millis,
+  now: Millis,
+  witness: Witness,
+  seamless = false,
+): Queue {
   if (queue !== null && snapshot.revision < queue.revision) {
     return { ...queue, freshAt: Math.max(queue.freshAt, sentAt) };
   }
-  const candidates = snapshot.candidates.toSorted(byCreateRevision);
   const next = {
     ...snapshot,
-    candidates,
     freshAt: Math.max(queue?.freshAt ?? sentAt, sentAt),
     leaderSeenAt: now,
-    failbackSeenAt: queue?.failbackSeenAt ?? null,
-    predecessor: unseenPredecessor(now),
+    // Whoever was not there counts from when it came.
+    failbackSeenAt: queue?.failbackSeenAt ?? (isFailback(snapshot.handover) ? now : null),
+    predecessor: null,
+    losses: [unseenLoss(now)],
   };
-  return queue === null ? next : succeed(queue, next, now, 'skipping');
+  return queue === null ? next : succeed(queue, next, now, witness, seamless);
 }
 
 /** Takes in all that one revision changed; a revision that the view already contains changes nothing. */
-export function apply(queue: Queue, change: Change, now: Millis): Queue {
+export function apply(queue: Queue, change: Change, now: Millis, witness: Witness): Queue {
   if (change.revision <= queue.revision) return queue;
   const replaced = new Set([
     ...change.removedCandidates,
@@ -91,64 +151,129 @@ export function apply(queue: Queue, change: Change, now: Millis): Queue {
     control: change.control === undefined ? queue.control : change.control,
     switchover: change.switchover === undefined ? queue.switchover : change.switchover,
   };
-  return succeed(queue, next, now, 'seamless');
+  return succeed(queue, next, now, witness, true);
 }
 
 /**
- * Takes our own key out, once etcd has said that it is gone: the watch will tell us again, later. `ledWithIt`: with it
- * ended a term of ours, and nobody knows better than we that it ended cleanly.
+ * Remembers who led before, and which terms ended without a record. Only a key that was first in some step can have led:
+ * after a seamless step the old leader; where revisions were skipped, all that went from before the first that is left.
  */
-export function forget(
-  queue: Queue,
-  createRevision: Revision,
-  ledWithIt: boolean,
+function succeed(
+  before: Queue,
+  seen: Queue,
   now: Millis,
+  witness: Witness,
+  seamless: boolean,
 ): Queue {
-  const next = {
-    ...queue,
-    candidates: queue.candidates.filter((candidate) => candidate.createRevision !== createRevision),
-  };
-  if (leaderOf(queue)?.createRevision !== createRevision) return next;
-  const predecessor = ledWithIt ? { clean: true, goneAt: now, seen: true } : queue.predecessor;
-  return { ...next, leaderSeenAt: now, predecessor };
-}
-
-/**
- * Remembers who led before. After a seamless step the old leader is the predecessor; where revisions were
- * skipped, others may have led in between, and only the last of those that were ahead counts.
- */
-function succeed(before: Queue, next: Queue, now: Millis, how: 'seamless' | 'skipping'): Queue {
+  const failbackSeenAt = failedBackSince(before, seen) ? now : before.failbackSeenAt;
+  const { predecessor, losses } = before;
+  const next = { ...seen, failbackSeenAt, predecessor, losses };
   const leader = leaderOf(before);
   const successor = leaderOf(next);
   if (leader?.createRevision === successor?.createRevision) {
-    return { ...next, leaderSeenAt: before.leaderSeenAt, predecessor: before.predecessor };
+    return { ...next, leaderSeenAt: before.leaderSeenAt };
   }
-  if (leader === null) return { ...next, leaderSeenAt: now };
-  const ahead = before.candidates.filter(
-    (candidate) => successor === null || candidate.createRevision < successor.createRevision,
-  );
-  const last = how === 'seamless' ? leader : (ahead.at(-1) ?? leader);
-  const token = fencingToken(last.createRevision);
-  // Where the successor itself is news, others may have come, led and gone unseen before it.
-  const known =
-    how === 'seamless' ||
-    before.candidates.some(({ createRevision }) => createRevision === successor?.createRevision);
-  const clean = known && next.handover?.token === token;
-  const failedBack = clean && next.handover.reason === failbackReason;
+  const gone = seamless ? before.candidates.slice(0, 1) : goneAhead(before, successor);
+  const ends = gone.flatMap((candidate) => endOf(candidate, before, next, now, witness));
+  const last = ends.at(-1);
+  const unseen = !seamless && mayHaveLedUnseen(before, next, witness) ? [unseenLoss(now)] : [];
+  // Whoever leaves a record has led, and so has waited for all that we did not see.
+  const isClean = last !== undefined && last.loss === null;
+  const kept = isClean ? losses.filter(({ token }) => token !== null) : losses;
   return {
     ...next,
     leaderSeenAt: now,
-    failbackSeenAt: failedBack ? now : next.failbackSeenAt,
-    predecessor: { clean, goneAt: now, seen: true },
+    predecessor: last?.predecessor ?? predecessor,
+    losses: [...kept, ...ends.flatMap(({ loss }) => loss ?? []), ...unseen],
   };
 }
 
-/**
- * A newcomer cannot know how the last term before it ended: its leader may have had no time to record that it began. So
- * nobody counts as having resigned whom we did not see resign.
- */
-const unseenPredecessor = (now: Millis): Predecessor => ({
-  clean: false,
+/** Those that went from before the first that is left of them; behind it nobody can have led. */
+function goneAhead({ candidates }: Queue, successor: Candidate | null): readonly Candidate[] {
+  return candidates.filter(
+    ({ createRevision }) => successor === null || createRevision < successor.createRevision,
+  );
+}
+
+/** How a key ended that was first, or may have been; nothing where it is known not to have led. */
+function endOf(
+  candidate: Candidate,
+  before: Queue,
+  after: Queue,
+  now: Millis,
+  { own, led, judge }: Witness,
+): readonly { readonly predecessor: Predecessor; readonly loss: Loss | null }[] {
+  const { leaseId, createRevision, id, native } = candidate;
+  const { handover } = after;
+  const isOurs = leaseId === own;
+  if (isOurs && !led) return [];
+  const token = fencingToken(createRevision);
+  const end = (cause: Cause, loss: Loss | null = null) => [
+    { predecessor: { token, goneAt: now, cause }, loss },
+  ];
+  if (handover?.token === token) return end(handover.cause);
+  if (passedOver(candidate, before, after)) return [];
+  // Nobody waits for us, who know that we stopped; what another program says is no promise that could be broken.
+  if (!native) return end('unknown', { token, id, goneAt: now, ttlMs: null, verdict: 'foreign' });
+  const { verdict, ttlMs } = judge(leaseId);
+  // Of ours others may say so.
+  const cause = isOurs || verdict === 'taken_away' ? 'taken_away' : 'lease_expired';
+  const loss = { token, id, goneAt: now, ttlMs: candidate.ttlMs ?? ttlMs, verdict };
+  return end(cause, isOurs ? null : loss);
+}
+
+/** Whether a leader that handed over to somebody named passed this one over: then it never led. */
+function passedOver(
+  { key }: Candidate,
+  { candidates }: Queue,
+  { handover }: Pick<Queue, 'handover'>,
+): boolean {
+  if (handover === null || handover.to === null) return false;
+  const from = candidates.findIndex((one) => fencingToken(one.createRevision) === handover.token);
+  const to = candidates.findLastIndex(({ id }) => id === handover.to);
+  const place = candidates.findIndex((one) => one.key === key);
+  return from >= 0 && from < place && place < to;
+}
+
+/** Where the leader itself is news others may have led before it, unless our key was there all along: they came behind it. */
+function mayHaveLedUnseen(before: Queue, after: Queue, { own }: Witness): boolean {
+  const successor = leaderOf(after);
+  const wasThere = ({ createRevision }: Candidate): boolean =>
+    before.candidates.some((one) => one.createRevision === createRevision);
+  const ours = own === null ? null : ownOf(after, own);
+  return !(successor !== null && wasThere(successor)) && !(ours !== null && wasThere(ours));
+}
+
+const isFailback = (handover: Handover | null): boolean => handover?.cause === 'failback';
+
+/** Whether leadership went back to a preferred candidate since an earlier view, whoever it was that gave it back. */
+const failedBackSince = (before: Queue, { handover }: Queue): boolean =>
+  isFailback(handover) && handover?.token !== before.handover?.token;
+
+/** Whoever comes, or has not looked for a while, cannot know by the queue alone who led meanwhile. */
+const unseenLoss = (now: Millis): Loss => ({
+  token: null,
+  id: null,
   goneAt: now,
-  seen: false,
+  ttlMs: null,
+  verdict: 'unknown',
 });
+
+/**
+ * What the record of the newest term says to whoever joins: a term that is not over by it, whose key is gone and whose end
+ * we did not see, may be claimed still.
+ */
+export function withNewestTerm(
+  queue: Queue,
+  term: TermRecord | null,
+  ownToken: FencingToken | null,
+  now: Millis,
+): Queue {
+  if (term === null || term.to !== null) return queue;
+  const { token, leader: id, ttlMs } = term;
+  const isThere = queue.candidates.some((one) => fencingToken(one.createRevision) === token);
+  const wasSeen = queue.predecessor !== null && queue.predecessor.token >= token;
+  if (isThere || wasSeen || (ownToken !== null && ownToken >= token)) return queue;
+  const loss: Loss = { token, id, goneAt: now, ttlMs, verdict: 'unknown' };
+  return { ...queue, losses: [...queue.losses, loss] };
+}

@@ -4,7 +4,8 @@ import {
   eligibleAt,
   obstacleOf,
   ttlOf,
-  type Election,
+  waitFor,
+  type Candidacy,
   type Ground,
   type Obstacle,
 } from './candidacy.ts';
@@ -34,6 +35,15 @@ export interface LeaderReport {
   readonly seenAt: Millis;
 }
 
+/** Until when the first in the queue does not lead, and for whose sake. */
+export interface Waiting {
+  readonly until: Millis;
+  /** Who held the term; null where that is not known. */
+  readonly id: MemberId | null;
+  /** Whether its lease, or its key, was taken away: else the takeover delay is to be waited out in any case. */
+  readonly takenAway: boolean;
+}
+
 export interface Report {
   readonly election: ElectionName;
   readonly id: MemberId;
@@ -52,24 +62,26 @@ export interface Report {
   readonly candidates: readonly Candidate[];
   readonly members: readonly Member[];
   readonly control: Control | null;
+  /** First in the queue, and waiting for the holder of a term that ended without a record; null where we are not. */
+  readonly waiting: Waiting | null;
   /** Past the end of our own claim, while the app stops and the key is released. */
   readonly steppingDown: boolean;
 }
 
-export function reportOf(election: Election, ground: Ground, now: Millis): Report {
-  const { queue, candidacy } = election;
-  const claim = claimOf(election, ground, now);
+export function reportOf(candidacy: Candidacy, ground: Ground, now: Millis): Report {
+  const { queue, phase } = candidacy;
+  const claim = claimOf(candidacy, ground, now);
   const observedAgeMs = queue === null ? null : Math.max(0, now - queue.freshAt);
   const known = observedAgeMs !== null && observedAgeMs < ttlOf(ground);
-  const obstacle = obstacleOf(election, now);
+  const obstacle = obstacleOf(candidacy, now);
   const shown = known && queue !== null ? queue : null;
   return {
-    election: election.name,
-    id: election.me.id,
+    election: candidacy.name,
+    id: candidacy.me.id,
     role:
       claim !== null ? 'leader' : !known ? 'unknown' : obstacle !== null ? 'observer' : 'follower',
     obstacle,
-    leader: shown === null ? null : leaderReport(election, ground, now, claim !== null),
+    leader: shown === null ? null : leaderReport(candidacy, ground, now, claim !== null),
     token: claim?.token ?? null,
     validUntil: claim?.validUntil ?? now,
     revision: queue?.revision ?? null,
@@ -77,25 +89,48 @@ export function reportOf(election: Election, ground: Ground, now: Millis): Repor
     candidates: shown?.candidates ?? [],
     members: shown?.members ?? [],
     control: queue?.control ?? null,
-    steppingDown: candidacy.kind === 'steppingDown' || candidacy.kind === 'releasing',
+    waiting: waitingOf(candidacy, ground, now),
+    steppingDown: phase.kind === 'steppingDown' || phase.kind === 'releasing',
   };
 }
 
+function waitingOf(candidacy: Candidacy, ground: Ground, now: Millis): Waiting | null {
+  const { phase, queue } = candidacy;
+  if (phase.kind !== 'waiting' || queue === null) return null;
+  if (leaderOf(queue)?.createRevision !== phase.own.createRevision) return null;
+  let waiting: Waiting | null = null;
+  for (const loss of queue.losses) {
+    const until = waitFor(loss, ground) ?? now;
+    if (until <= now || (waiting !== null && until <= waiting.until)) continue;
+    waiting = { until, id: loss.id, takenAway: loss.verdict === 'taken_away' };
+  }
+  return waiting;
+}
+
 function leaderReport(
-  election: Election,
-  { held, timing }: Ground,
+  candidacy: Candidacy,
+  ground: Ground,
   now: Millis,
   weLead: boolean,
 ): LeaderReport | null {
-  const { queue, me } = election;
+  const { queue, me } = candidacy;
   const first = queue === null ? null : leaderOf(queue);
   if (queue === null || first === null) return null;
   // Ours without a claim: stepping down, waiting out a delay, unable to confirm, or of the process that we replaced.
-  if ((first.leaseId === held?.leaseId || first.id === me.id) && !weLead) return null;
+  if ((first.leaseId === ground.held?.leaseId || first.id === me.id) && !weLead) return null;
   const { id, address, url, since, native } = first;
-  // One of ours that has not said that it leads waits out the delay that it shares with us.
+  // One of ours that has not said that it leads waits as we would, and also for a term of ours that was taken away.
   const says = weLead || !native || since !== null;
-  if (!says && eligibleAt(election, timing).some((at) => now < at)) return null;
+  const waits = [...eligibleAt(candidacy, ground), ...othersWaitUntil(candidacy, ground)];
+  if (!says && waits.some((at) => now < at)) return null;
   const token = fencingToken(first.createRevision);
   return { id, address, url, token, since, seenAt: queue.leaderSeenAt };
+}
+
+/** Until when others may wait for us, whose newest term was taken away; nobody waits for himself. */
+function othersWaitUntil({ queue, lastToken }: Candidacy, ground: Ground): readonly Millis[] {
+  const predecessor = queue?.predecessor ?? null;
+  const isOurs = predecessor !== null && predecessor.token === lastToken;
+  if (!isOurs || predecessor.cause !== 'taken_away') return [];
+  return ground.timing.takeoverDelayMs === 0 ? [] : [predecessor.goneAt + ttlOf(ground)];
 }

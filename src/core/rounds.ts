@@ -1,39 +1,80 @@
 // The level-triggered part of a candidacy: every round asks etcd afresh, and puts right what is missing there. It makes no
 // transition; decide.ts does.
-import { ttlOf, type Election, type ElectionEffect, type Ground } from './candidacy.ts';
+import { ttlOf, waitFor, type Candidacy, type CandidacyEffect, type Ground } from './candidacy.ts';
 import type { Candidate, Millis } from './model.ts';
 import { leaderOf } from './queue.ts';
 import type { Lease } from './session.ts';
-import { nextRoundMs } from './timing.ts';
+import { askAgainMs } from './evidence.ts';
+import { nextRoundMs, roundEveryMs } from './timing.ts';
 
 /** A state on its way to being settled, and what it has asked for so far. */
 export interface Draft {
-  readonly election: Election;
-  readonly effects: readonly ElectionEffect[];
+  readonly candidacy: Candidacy;
+  readonly effects: readonly CandidacyEffect[];
 }
 
 /** Asks, enrolls and proclaims where that is due. */
-export function rounds({ election, effects }: Draft, ground: Ground, now: Millis): Draft {
-  if (election.candidacy.kind === 'stopped') return { election, effects };
-  const due = now >= election.observeAt;
+export function rounds({ candidacy, effects }: Draft, ground: Ground, now: Millis): Draft {
+  if (candidacy.phase.kind === 'stopped') return { candidacy, effects };
+  const due = now >= candidacy.observeAt;
   const ttlMs = ttlOf(ground);
-  const stale = election.queue === null || now >= election.queue.freshAt + ttlMs;
-  const observeAt = due ? now + nextRoundMs(ttlMs, stale) : election.observeAt;
-  const observing: readonly ElectionEffect[] = due ? [{ kind: 'observe' }] : [];
+  const stale = candidacy.queue === null || now >= candidacy.queue.freshAt + ttlMs;
+  const observeAt = due ? now + nextRoundMs(ttlMs, stale) : candidacy.observeAt;
+  const observing: readonly CandidacyEffect[] = due ? [{ kind: 'observe' }] : [];
   const { held } = ground;
-  const enrolling = held !== null && now < held.leadUntil && needsEnrolling(election, held, due);
+  const enrolling = held !== null && now < held.leadUntil && needsEnrolling(candidacy, held, due);
   const enrolled = enrolling
-    ? { generation: held.generation, healthy: election.appHealthy }
-    : election.enrolled;
+    ? { generation: held.generation, healthy: candidacy.appHealthy }
+    : candidacy.enrolled;
   const draft = {
-    election: { ...election, observeAt, enrolled, preferred: preferredTo(election, now) },
-    effects: [...effects, ...observing, ...(enrolling ? [enroll(election, held)] : [])],
+    candidacy: {
+      ...candidacy,
+      queue: withoutPast(candidacy, ground, now),
+      observeAt,
+      enrolled,
+      preferred: preferredTo(candidacy, now),
+    },
+    effects: [...effects, ...observing, ...(enrolling ? [enroll(candidacy, held)] : [])],
   };
-  return proclaiming(draft, ground, now);
+  return proclaiming(asking(draft, ground, now), ground, now);
+}
+
+/** Losses that nobody waits for any more are forgotten. */
+function withoutPast({ queue }: Candidacy, ground: Ground, now: Millis): Candidacy['queue'] {
+  if (queue === null || queue.losses.length === 0) return queue;
+  const losses = queue.losses.filter((loss) => (waitFor(loss, ground) ?? now) > now);
+  return losses.length === queue.losses.length ? queue : { ...queue, losses };
+}
+
+/** How many places ahead of one's own are asked about: the leader, and whoever leads next if both vanish together. */
+const placesAsked = 2;
+
+/** Asks how long the leases of those ahead may last, so that it is known how they ended when their keys go. */
+function asking({ candidacy, effects }: Draft, ground: Ground, now: Millis): Draft {
+  const { phase, queue, evidence } = candidacy;
+  if (now < candidacy.askAt || ground.timing.takeoverDelayMs !== 'evidence') {
+    return { candidacy, effects };
+  }
+  const ttlMs = ttlOf(ground);
+  const place =
+    phase.kind !== 'waiting' || queue === null
+      ? -1
+      : queue.candidates.findIndex((one) => one.createRevision === phase.own.createRevision);
+  const ahead = place > placesAsked ? [] : (queue?.candidates.slice(0, Math.max(0, place)) ?? []);
+  const leases = ahead.filter(({ native }) => native).map(({ leaseId }) => leaseId);
+  const known = evidence.filter(({ leaseId }) => leases.includes(leaseId));
+  const about = leases.map((lease) => known.find(({ leaseId }) => leaseId === lease));
+  const againMs = Math.min(roundEveryMs(ttlMs), ...about.map((one) => askAgainMs(one, ttlMs, now)));
+  const ask: readonly CandidacyEffect[] =
+    leases.length === 0 ? [] : [{ kind: 'askTimeToLive', leases: [...new Set(leases)] }];
+  return {
+    candidacy: { ...candidacy, evidence: known, askAt: now + againMs },
+    effects: [...effects, ...ask],
+  };
 }
 
 /** The healthy candidate of highest priority above ours, the first in the queue among equals. */
-function preferredTo({ queue, me, preferred }: Election, now: Millis): Election['preferred'] {
+function preferredTo({ queue, me, preferred }: Candidacy, now: Millis): Candidacy['preferred'] {
   if (queue === null) return null;
   const healthy = ({ id, leaseId }: Candidate): boolean =>
     queue.members.some((one) => one.id === id && one.leaseId === leaseId && one.healthy);
@@ -41,33 +82,35 @@ function preferredTo({ queue, me, preferred }: Election, now: Millis): Election[
     .filter((one) => one.native && one.priority > me.priority && healthy(one))
     .sort((a, b) => b.priority - a.priority);
   if (best === undefined) return null;
-  const { createRevision } = best;
-  return preferred?.createRevision === createRevision ? preferred : { createRevision, since: now };
+  const { id, createRevision } = best;
+  return preferred?.createRevision === createRevision
+    ? preferred
+    : { id, createRevision, since: now };
 }
 
-const enroll = ({ me, appHealthy: healthy }: Election, { leaseId }: Lease): ElectionEffect => ({
+const enroll = ({ me, appHealthy: healthy }: Candidacy, { leaseId }: Lease): CandidacyEffect => ({
   kind: 'enroll',
   member: { ...me, leaseId, healthy },
 });
 
 /** Says that we lead, and says it again where etcd does not show it: then it was lost on the way. */
-function proclaiming({ election, effects }: Draft, ground: Ground, now: Millis): Draft {
-  const { candidacy, queue, me } = election;
-  if (candidacy.kind !== 'leading' || queue === null || now < candidacy.proclaimAt) {
-    return { election, effects };
+function proclaiming({ candidacy, effects }: Draft, ground: Ground, now: Millis): Draft {
+  const { phase, queue, me } = candidacy;
+  if (phase.kind !== 'leading' || queue === null || now < phase.proclaimAt) {
+    return { candidacy, effects };
   }
-  const { own, term } = candidacy;
+  const { own, term } = phase;
   const proclaimAt = now + nextRoundMs(ttlOf(ground), false);
   const shown = leaderOf(queue)?.since !== null;
   return {
-    election: { ...election, candidacy: { ...candidacy, proclaimAt } },
+    candidacy: { ...candidacy, phase: { ...phase, proclaimAt } },
     effects: shown ? effects : [...effects, { kind: 'proclaim', own, term, me }],
   };
 }
 
 /** At once when something changed; else once a round, where etcd does not show what we wrote. */
 function needsEnrolling(
-  { enrolled, appHealthy, queue, me }: Election,
+  { enrolled, appHealthy, queue, me }: Candidacy,
   held: Lease,
   due: boolean,
 ): boolean {

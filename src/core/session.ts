@@ -22,7 +22,13 @@ export type Session =
       readonly retryAt: Millis;
     }
   | { readonly kind: 'granting'; readonly generation: number; readonly failures: number }
-  | { readonly kind: 'live' | 'lapsed'; readonly lease: Lease; readonly renewAt: Millis }
+  | {
+      readonly kind: 'live' | 'lapsed';
+      readonly lease: Lease;
+      readonly renewAt: Millis;
+      /** Leases in a row that went without having been renewed once. */
+      readonly failures: number;
+    }
   | { readonly kind: 'closing'; readonly generation: number }
   | { readonly kind: 'closed'; readonly generation: number };
 
@@ -89,7 +95,7 @@ export function stepSession(
     case 'grantFailed':
       return onGrantFailed(current, event, now, timing);
     case 'leaseLost':
-      return onLeaseLost(current, event, now);
+      return onLeaseLost(current, event, now, timing);
     case 'close':
       return onClose(current);
     case 'revoked':
@@ -164,7 +170,8 @@ function onGranted(session: Session, event: LeaseAnswer, now: Millis, timing: Ti
     leadUntil: reliableUntil(event.sentAt, event.ttlMs, timing.marginMs),
   };
   const renewAt = Math.min(event.sentAt + nextRoundMs(event.ttlMs, false), lease.leadUntil);
-  return unchanged(lapse({ kind: 'live', lease, renewAt }, now));
+  const { failures } = session;
+  return unchanged(lapse({ kind: 'live', lease, renewAt, failures }, now));
 }
 
 /** A late answer counts from its own `sentAt`; it can make a lapsed lease live again, but only ahead of now. */
@@ -175,7 +182,7 @@ function onRenewed(session: Session, event: LeaseAnswer, now: Millis, timing: Ti
   const until = reliableUntil(event.sentAt, event.ttlMs, timing.marginMs);
   if (until <= session.lease.leadUntil) return unchanged(session);
   const lease = { ...session.lease, ttlMs: event.ttlMs, leadUntil: until };
-  return unchanged(lapse({ kind: 'live', lease, renewAt: session.renewAt }, now));
+  return unchanged(lapse({ kind: 'live', lease, renewAt: session.renewAt, failures: 0 }, now));
 }
 
 function onGrantFailed(
@@ -196,12 +203,16 @@ function onLeaseLost(
   session: Session,
   event: Extract<SessionEvent, { kind: 'leaseLost' }>,
   now: Millis,
+  timing: Timing,
 ): SessionStep {
   if (session.kind !== 'live' && session.kind !== 'lapsed') return unchanged(session);
   if (event.generation !== session.lease.generation) return unchanged(session);
   const { generation, leaseId } = session.lease;
+  // At once for a lease that has served; an etcd that grants leases and does not know them is not asked without a pause.
+  const failures = session.failures + 1;
+  const retryAt = failures === 1 ? now : now + retryDelayMs(failures - 1, timing.ttlMs, 0);
   return {
-    session: { kind: 'absent', generation, failures: 0, retryAt: now },
+    session: { kind: 'absent', generation, failures, retryAt },
     // A new leader of etcd may deny a lease that it has not heard of yet: no key of ours may outlive our belief.
     effects: [{ kind: 'revoke', generation, leaseId }],
   };

@@ -7,8 +7,11 @@ export interface Timing {
   readonly ttlMs: number;
   /** Cut off every lease on our side, for clocks that run at different rates. */
   readonly marginMs: number;
-  /** How long to wait after a predecessor vanished without resigning. */
-  readonly takeoverDelayMs: number;
+  /**
+   * How long to wait after a predecessor vanished without resigning. `evidence`: not at all where its lease is seen to have
+   * run out, else as long as that may have lasted; `auto`: always as long.
+   */
+  readonly takeoverDelayMs: number | 'auto' | 'evidence';
   /** The most that a planned step-down may take before the key is released. */
   readonly graceMs: number;
   /**
@@ -49,6 +52,15 @@ export function retryDelayMs(failures: number, ttlMs: number, jitter: number): n
   const doubled = retryBaseMs * 2 ** Math.min(failures - 1, 10);
   return Math.min(doubled, roundEveryMs(ttlMs)) * (1 - jitter / 2);
 }
+
+/**
+ * After so many failures in a row to release a key, while etcd answers everything else, the lease is given up: a second or
+ * two of refusals, two TTLs of silence. Nobody else leads before.
+ */
+export const mostReleaseFailures = 6;
+
+/** After so many the key is released for whoever is next, even where a successor was named. */
+export const mostSuccessionFailures = 2;
 
 /** A new leader says so in etcd this much later: nothing is to compete with its first answers. */
 export const proclaimAfterMs = 10;

@@ -2,7 +2,7 @@
 // fields and is on in production; `all` walks the queue and decides once more, and is on in tests and simulation. A
 // state that fails here is one whose claims cannot be trusted: the assertion ends them (see assert.ts).
 import { assert, assertNever } from './assert.ts';
-import { boundOf, obstacleOf, type Candidacy, type Election, type Ground } from './candidacy.ts';
+import { boundOf, obstacleOf, type Phase, type Candidacy, type Ground } from './candidacy.ts';
 import { settle } from './decide.ts';
 import { fencingToken, type Millis } from './model.ts';
 import { leaderOf, type Queue } from './queue.ts';
@@ -27,66 +27,66 @@ export function validateSession(session: Session, now: Millis, { marginMs }: Tim
 
 /** Asserts the invariants of a candidacy, settled at `now`. */
 export function validate(
-  election: Election,
+  candidacy: Candidacy,
   ground: Ground,
   now: Millis,
   validation: Validation,
 ): void {
-  validateCandidacy(election, ground, now);
+  validatePhase(candidacy, ground, now);
   if (validation === 'cheap') return;
-  if (election.queue !== null) validateQueue(election.queue, now);
-  const again = settle({ election, effects: [] }, ground, now);
-  assert(again.effects.length === 0, 'a settled election asks for nothing more');
+  if (candidacy.queue !== null) validateQueue(candidacy.queue, now);
+  const again = settle({ candidacy, effects: [] }, ground, now);
+  assert(again.effects.length === 0, 'a settled candidacy asks for nothing more');
   assert(
-    again.election.candidacy === election.candidacy,
-    `a settled election stays as it is when ${election.candidacy.kind}`,
+    again.candidacy.phase === candidacy.phase,
+    `a settled candidacy stays as it is when ${candidacy.phase.kind}`,
   );
 }
 
-function validateCandidacy(election: Election, ground: Ground, now: Millis): void {
-  const { candidacy, lastToken } = election;
-  switch (candidacy.kind) {
+function validatePhase(candidacy: Candidacy, ground: Ground, now: Millis): void {
+  const { phase, lastToken } = candidacy;
+  switch (phase.kind) {
     case 'idle':
       return;
     case 'joining':
-      assert(
-        ground.held?.generation === candidacy.generation,
-        'who joins has the lease to join with',
-      );
+      assert(ground.held?.generation === phase.generation, 'who joins has the lease to join with');
       return;
     case 'waiting':
-      assert(ground.held?.generation === candidacy.own.generation, 'who waits has a lease');
-      assert(!election.stopping, 'nobody who stops waits');
-      assert(obstacleOf(election, now) === null, 'nobody waits whom something keeps from leading');
+      assert(ground.held?.generation === phase.own.generation, 'who waits has a lease');
+      assert(!candidacy.stopping, 'nobody who stops waits');
+      assert(obstacleOf(candidacy, now) === null, 'nobody waits whom something keeps from leading');
       return;
     case 'leading':
-      return validateLeading(election, candidacy, ground, now);
+      return validateLeading(candidacy, phase, ground, now);
     case 'steppingDown':
-      assert(!candidacy.quiesced, 'a key is released as soon as nothing acts for its term');
-      assert(now < boundOf(election, ground), 'no app is waited for beyond the lease');
-      assert(candidacy.ending.term.token === lastToken, 'only the newest term can be ending');
-      assert(candidacy.ending.endedAt <= now, 'the claim ends before the key is released');
+      assert(
+        !phase.quiesced || now < phase.keptUntil,
+        'a key is released as soon as nothing acts for its term',
+      );
+      assert(now < boundOf(candidacy, ground), 'no app is waited for beyond the lease');
+      assert(phase.ending.term.token === lastToken, 'only the newest term can be ending');
+      assert(phase.ending.endedAt <= now, 'the claim ends before the key is released');
       return;
     case 'releasing':
-      assert(ground.held?.generation === candidacy.own.generation, 'a key needs a lease to exist');
-      assert(candidacy.ending === null || candidacy.ending.endedAt <= now, 'the claim ended first');
+      assert(ground.held?.generation === phase.own.generation, 'a key needs a lease to exist');
+      assert(phase.ending === null || phase.ending.endedAt <= now, 'the claim ended first');
       return;
     case 'stopped':
-      assert(election.stopping, 'only who was told to stop has stopped');
+      assert(candidacy.stopping, 'only who was told to stop has stopped');
       return;
     default:
-      assertNever(candidacy);
+      assertNever(phase);
   }
 }
 
 /** What every claim rests on: guarantees 1 to 3. */
 function validateLeading(
-  election: Election,
-  { own, term, holdUntil }: Extract<Candidacy, { kind: 'leading' }>,
+  candidacy: Candidacy,
+  { own, term }: Extract<Phase, { kind: 'leading' }>,
   ground: Ground,
   now: Millis,
 ): void {
-  const { queue, lastToken } = election;
+  const { queue, lastToken } = candidacy;
   assert(ground.held?.generation === own.generation, 'who leads holds the lease of its key');
   assert(term.token === fencingToken(own.createRevision), 'the token is the create revision');
   assert(term.token === lastToken, 'who leads does so in its newest term');
@@ -95,12 +95,12 @@ function validateLeading(
     queue !== null && leaderOf(queue)?.createRevision === own.createRevision,
     'who leads is first in the queue',
   );
-  assert(now < boundOf(election, ground) - ground.timing.stopLeadMs, 'who leads may claim to');
-  assert(!election.stopping || now < holdUntil, 'who is told to stop leads only for a hold');
+  assert(now < boundOf(candidacy, ground) - ground.timing.stopLeadMs, 'who leads may claim to');
+  assert(!candidacy.stopping, 'nobody who is told to stop leads');
 }
 
 function validateQueue(queue: Queue, now: Millis): void {
-  const { candidates, revision, freshAt, predecessor } = queue;
+  const { candidates, revision, freshAt, predecessor, losses } = queue;
   for (const [index, { createRevision }] of candidates.entries()) {
     const before = candidates[index - 1];
     assert(
@@ -111,4 +111,8 @@ function validateQueue(queue: Queue, now: Millis): void {
   }
   assert(freshAt <= now && queue.leaderSeenAt <= now, 'nothing was seen in the future');
   assert(predecessor === null || predecessor.goneAt <= now, 'a predecessor has left');
+  assert(
+    losses.every(({ goneAt }) => goneAt <= now),
+    'a term that was lost is over',
+  );
 }

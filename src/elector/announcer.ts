@@ -1,6 +1,6 @@
 // Tells listeners what happened: compares what may be said of each election with what was last said, and says each
 // difference once. A listener that throws is a bug and is not shielded: listeners must not throw.
-import type { Election } from '../core/candidacy.ts';
+import type { Candidacy } from '../core/candidacy.ts';
 import type { Cause, ElectionName, FencingToken, MemberId } from '../core/model.ts';
 import type { Report } from '../core/report.ts';
 import { heldLease, type Session } from '../core/session.ts';
@@ -13,7 +13,7 @@ interface Said {
 }
 
 export class Announcer {
-  readonly #electionOf: (name: ElectionName) => Election;
+  readonly #electionOf: (name: ElectionName) => Candidacy;
   readonly #listeners = new Set<(notice: Notice) => void>();
   readonly #said = new Map<ElectionName, Said>();
   readonly #lastEnd = new Map<
@@ -21,7 +21,7 @@ export class Announcer {
     { readonly token: FencingToken; readonly cause: Cause }
   >();
 
-  constructor(electionOf: (name: ElectionName) => Election) {
+  constructor(electionOf: (name: ElectionName) => Candidacy) {
     this.#electionOf = electionOf;
   }
 
@@ -72,9 +72,8 @@ export class Announcer {
     if (ownEnd?.token === previous.token) return ownEnd.cause;
     if (report.role === 'unknown') return 'etcd_unreachable';
     if (report.leader?.token === previous.token) return 'unknown';
-    const handover = this.#electionOf(report.election).queue?.handover ?? null;
-    // No record of a clean end: the key went with its lease, or somebody deleted it.
-    return handover?.token === previous.token ? handover.cause : 'lease_expired';
+    const predecessor = this.#electionOf(report.election).queue?.predecessor ?? null;
+    return predecessor?.token === previous.token ? predecessor.cause : 'unknown';
   }
 }
 

@@ -3,14 +3,14 @@
 // halts it: from then on it claims nothing, and the process is told to exit.
 import { assert, assertNever } from '../core/assert.ts';
 import {
-  newElection,
-  type Election,
-  type ElectionEffect,
-  type ElectionEvent,
+  newCandidacy,
+  type Candidacy,
+  type CandidacyEffect,
+  type CandidacyEvent,
   type Ground,
 } from '../core/candidacy.ts';
-import { heldForMs, stepElection, wakeElectionAt } from '../core/election.ts';
-import type { ElectionName, LeaseId, Millis } from '../core/model.ts';
+import { heldForMs, stepCandidacy, wakeCandidacyAt } from '../core/election.ts';
+import type { Cause, ElectionName, LeaseId, Millis } from '../core/model.ts';
 import { reportOf, type Report } from '../core/report.ts';
 import {
   heldLease,
@@ -24,11 +24,12 @@ import { revokeAfterMs, type Timing } from '../core/timing.ts';
 import { validate, validateSession, type Validation } from '../core/validate.ts';
 import type { App, Clock, Coordinator, Elections, Notice, WatchNotice } from '../ports.ts';
 import { Announcer } from './announcer.ts';
+import { giveBack, hastyEndOf, type HastyEnd } from './hasty-end.ts';
 import { Requests, type Mail } from './requests.ts';
 
 export interface ElectorOptions {
   readonly elections: readonly ElectionName[];
-  readonly me: Election['me'];
+  readonly me: Candidacy['me'];
   readonly timing: Timing;
   readonly clock: Clock;
   readonly coordinator: Coordinator;
@@ -49,7 +50,7 @@ export interface ElectorOptions {
 }
 
 interface Seat {
-  election: Election;
+  candidacy: Candidacy;
   wakeAt: Millis;
 }
 
@@ -62,7 +63,7 @@ export class Elector implements Elections {
   readonly #requests: Requests;
   #session: Session;
   #draining = false;
-  #halted = false;
+  #halting: Promise<void> | null = null;
   #stopping = false;
   #cancelTimer: () => void = () => undefined;
   #cancelWatch: () => void = () => undefined;
@@ -79,15 +80,15 @@ export class Elector implements Elections {
     const { me, appHealthy, whenAllUnhealthy } = options;
     for (const name of options.elections) {
       const standing = { quiesces: options.app !== null, appHealthy, whenAllUnhealthy };
-      this.#seats.set(name, { election: newElection(name, me, standing, now), wakeAt: now });
+      this.#seats.set(name, { candidacy: newCandidacy(name, me, standing, now), wakeAt: now });
     }
-    this.#announcer = new Announcer((name) => this.#seat(name).election);
+    this.#announcer = new Announcer((name) => this.#seat(name).candidacy);
     this.#requests = new Requests({
       ...options,
       generation: () => this.#ground().held?.generation ?? 0,
       post: (mail) => this.#post(mail),
       announce: (notice) => this.#announcer.announce(notice),
-      onFatal: (failure) => this.#halt(failure),
+      onFatal: (failure) => this.#fail(failure),
     });
   }
 
@@ -95,7 +96,7 @@ export class Elector implements Elections {
   start(url: string | null = this.#options.me.url): void {
     const { coordinator } = this.#options;
     for (const seat of this.#seats.values()) {
-      seat.election = { ...seat.election, me: { ...seat.election.me, url } };
+      seat.candidacy = { ...seat.candidacy, me: { ...seat.candidacy.me, url } };
     }
     this.#cancelWatch = coordinator.watch(this.names, (notice) => this.#onWatch(notice));
     this.#tick();
@@ -104,19 +105,39 @@ export class Elector implements Elections {
   /** Steps down everywhere, releases every key and revokes the lease; resolves when all that is done or given up. */
   stop(): Promise<void> {
     this.#stopping = true;
-    if (this.#halted) return Promise.resolve();
+    if (this.#halting !== null) return this.#halting;
     return new Promise((resolve) => {
       this.#onStopped = resolve;
       this.#post({ to: 'everybody', event: { kind: 'stop' } });
     });
   }
 
+  /**
+   * The one hasty end, whatever the reason: every claim ends before this returns. Then whatever acts for a term is killed,
+   * each term's key goes with the record of its end, and the lease with the rest; resolves when that is done, or has
+   * failed. The caller bounds it.
+   */
+  halt(cause: Cause): Promise<void> {
+    if (this.#halting !== null) return this.#halting;
+    const held = heldLease(this.#session);
+    const now = this.#options.clock.now();
+    const ends = [...this.#seats.values()].flatMap(
+      ({ candidacy }) => hastyEndOf(candidacy, cause, now) ?? [],
+    );
+    this.#halting = giveBack({ ...this.#options, requests: this.#requests }, held, ends);
+    this.#mailbox.length = 0;
+    this.#cancelTimer();
+    this.#cancelWatch();
+    this.#tellOfHaste(ends);
+    return this.#halting;
+  }
+
   report(name: ElectionName): Report {
-    return reportOf(this.#seat(name).election, this.#ground(), this.#options.clock.now());
+    return reportOf(this.#seat(name).candidacy, this.#ground(), this.#options.clock.now());
   }
 
   lease(): ReturnType<Elections['lease']> {
-    const held = this.#halted ? null : heldLease(this.#session);
+    const held = this.#ground().held;
     if (held === null) return null;
     const remainingMs = Math.max(0, held.leadUntil - this.#options.clock.now());
     return { leaseId: held.leaseId, ttlMs: held.ttlMs, remainingMs };
@@ -132,7 +153,7 @@ export class Elector implements Elections {
   }
 
   isStopping(): boolean {
-    return this.#stopping || this.#halted;
+    return this.#stopping || this.#halting !== null;
   }
 
   subscribe(listener: (notice: Notice) => void): () => void {
@@ -140,15 +161,15 @@ export class Elector implements Elections {
   }
 
   stepDown(name: ElectionName, request: Parameters<Elections['stepDown']>[1]): void {
-    const { cause, to, reason, actor, notForMs } = request;
+    const { cause, reason, actor, notForMs } = request;
     const standBackUntil = this.#options.clock.now() + notForMs;
-    this.#postTo(name, { kind: 'stepDown', cause, to, reason, actor, standBackUntil });
+    this.#postTo(name, { kind: 'stepDown', cause, reason, actor, standBackUntil });
   }
 
   hold(name: ElectionName, holdMs: number): number {
     const { clock } = this.#options;
     this.#postTo(name, { kind: 'hold', until: clock.now() + holdMs });
-    return Math.min(holdMs, heldForMs(this.#seat(name).election, this.#ground(), clock.now()));
+    return Math.min(holdMs, heldForMs(this.#seat(name).candidacy, this.#ground(), clock.now()));
   }
 
   appHealth(healthy: boolean): void {
@@ -158,12 +179,12 @@ export class Elector implements Elections {
   // The mailbox.
 
   #post(mail: Mail): void {
-    if (this.#halted) return;
+    if (this.#halting !== null) return;
     this.#mailbox.push(mail);
     if (!this.#draining) this.#drain();
   }
 
-  #postTo(name: ElectionName, event: ElectionEvent): void {
+  #postTo(name: ElectionName, event: CandidacyEvent): void {
     this.#post({ to: 'election', name, event });
   }
 
@@ -175,9 +196,10 @@ export class Elector implements Elections {
       }
       this.#finishStopping();
       this.#requests.observe();
+      this.#requests.askTimeToLive();
       this.#setTimer();
     } catch (failure) {
-      this.#halt(failure);
+      this.#fail(failure);
     } finally {
       this.#draining = false;
     }
@@ -188,9 +210,9 @@ export class Elector implements Elections {
       case 'session':
         return this.#stepSession(mail.event);
       case 'election':
-        return this.#stepElection(mail.name, mail.event);
+        return this.#stepCandidacy(mail.name, mail.event);
       case 'everybody':
-        for (const name of this.names) this.#stepElection(name, mail.event);
+        for (const name of this.names) this.#stepCandidacy(name, mail.event);
         return;
       default:
         assertNever(mail);
@@ -209,24 +231,25 @@ export class Elector implements Elections {
     this.#announcer.lease(before, session);
     // A lease that came, went or came back changes what every election may do; a mere extension does not.
     if (before.kind !== session.kind) {
-      for (const name of this.names) this.#stepElection(name, { kind: 'tick' });
+      for (const name of this.names) this.#stepCandidacy(name, { kind: 'tick' });
     }
     for (const effect of effects) this.#requests.performForSession(effect);
   }
 
-  #stepElection(name: ElectionName, event: ElectionEvent): void {
+  #stepCandidacy(name: ElectionName, event: CandidacyEvent): void {
     const seat = this.#seat(name);
     const now = this.#options.clock.now();
-    const { election, effects } = stepElection(seat.election, event, this.#ground(), now);
-    validate(election, this.#ground(), now, this.#options.validation);
-    seat.election = election;
-    seat.wakeAt = wakeElectionAt(election, this.#ground(), now);
+    const { candidacy, effects } = stepCandidacy(seat.candidacy, event, this.#ground(), now);
+    validate(candidacy, this.#ground(), now, this.#options.validation);
+    seat.candidacy = candidacy;
+    seat.wakeAt = wakeCandidacyAt(candidacy, this.#ground(), now);
     for (const effect of effects) this.#perform(name, effect, now);
-    this.#announcer.compare(reportOf(election, this.#ground(), now));
+    this.#announcer.compare(reportOf(candidacy, this.#ground(), now));
   }
 
   #ground(): Ground {
-    return { held: this.#halted ? null : heldLease(this.#session), timing: this.#options.timing };
+    const held = this.#halting === null ? heldLease(this.#session) : null;
+    return { held, timing: this.#options.timing };
   }
 
   #seat(name: ElectionName): Seat {
@@ -243,7 +266,7 @@ export class Elector implements Elections {
   #settleDue(): void {
     const now = this.#options.clock.now();
     for (const [name, seat] of this.#seats) {
-      if (seat.wakeAt <= now) this.#stepElection(name, { kind: 'tick' });
+      if (seat.wakeAt <= now) this.#stepCandidacy(name, { kind: 'tick' });
     }
   }
 
@@ -262,7 +285,7 @@ export class Elector implements Elections {
   #finishStopping(): void {
     this.#waitsToRevoke = false;
     if (this.#onStopped === null) return;
-    const standing = (seat: Seat): boolean => seat.election.candidacy.kind !== 'stopped';
+    const standing = (seat: Seat): boolean => seat.candidacy.phase.kind !== 'stopped';
     if ([...this.#seats.values()].some(standing)) return;
     this.#waitsToRevoke = this.#options.clock.now() < this.#revokeAt();
     if (this.#waitsToRevoke) return;
@@ -279,21 +302,33 @@ export class Elector implements Elections {
     return this.#requests.releasedAt + revokeAfterMs;
   }
 
-  #halt(failure: unknown): void {
-    this.#halted = true;
-    this.#mailbox.length = 0;
-    this.#cancelTimer();
-    this.#cancelWatch();
-    this.#onStopped?.();
+  #fail(failure: unknown): void {
+    void this.halt('crashed');
     this.#options.onFatal(failure);
   }
 
-  #perform(name: ElectionName, effect: ElectionEffect, now: Millis): void {
+  #tellOfHaste(ends: readonly HastyEnd[]): void {
+    try {
+      for (const { name, effect, claimed } of ends) {
+        if (effect.ending === null || !claimed) continue;
+        const { term, cause, reason, endedAt } = effect.ending;
+        const ledMs = endedAt - term.since;
+        const { token } = term;
+        this.#announcer.announce({ kind: 'ended', election: name, token, cause, reason, ledMs });
+      }
+      for (const name of this.names) this.#announcer.compare(this.report(name));
+    } catch {
+      // Whoever listens may be what failed: nothing keeps the end from going on.
+    }
+  }
+
+  #perform(name: ElectionName, effect: CandidacyEffect, now: Millis): void {
     const { app } = this.#options;
     switch (effect.kind) {
       case 'elected': {
-        const { token, leaderlessMs } = effect.term;
-        this.#announcer.announce({ kind: 'elected', election: name, token, leaderlessMs });
+        const { token, leaderlessMs, endBefore } = effect.term;
+        const notice = { kind: 'elected', election: name, token, leaderlessMs, endBefore } as const;
+        this.#announcer.announce(notice);
         return app?.elected(name, token);
       }
       case 'ended': {
@@ -306,7 +341,12 @@ export class Elector implements Elections {
       }
       case 'cutOff':
         return app?.cutOff(name, effect.term.token);
+      case 'giveUpLease': {
+        const { generation } = effect;
+        return this.#post({ to: 'session', event: { kind: 'leaseLost', generation } });
+      }
       case 'observe':
+      case 'askTimeToLive':
       case 'join':
       case 'release':
       case 'enroll':

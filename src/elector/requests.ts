@@ -1,29 +1,37 @@
 // What the machines ask of etcd: effects become calls on the coordinator, and their answers come back as mail. It decides
 // nothing and waits for nobody. A lost lease ends the session; a handler of an answer that throws is a bug, and fatal.
 import { assert, AssertionFailure, assertNever } from '../core/assert.ts';
-import type { Election, ElectionEffect, ElectionEvent, Ending } from '../core/candidacy.ts';
+import type {
+  Candidacy,
+  CandidacyEffect,
+  CandidacyEvent,
+  Ending,
+  OwnKey,
+} from '../core/candidacy.ts';
 import { fencingToken, type ElectionName, type LeaseId, type Millis } from '../core/model.ts';
 import type { TermRecord } from '../core/model.ts';
 import type { SessionEffect, SessionEvent } from '../core/session.ts';
 import { LeaseLost } from '../errors.ts';
-import type { Clock, Coordinator, Notice } from '../ports.ts';
+import type { Clock, Coordinator, Notice, Release } from '../ports.ts';
 
 /** What the machines are told, one at a time. */
 export type Mail =
   | { readonly to: 'session'; readonly event: SessionEvent }
-  | { readonly to: 'election'; readonly name: ElectionName; readonly event: ElectionEvent }
-  | { readonly to: 'everybody'; readonly event: ElectionEvent };
+  | { readonly to: 'election'; readonly name: ElectionName; readonly event: CandidacyEvent }
+  | { readonly to: 'everybody'; readonly event: CandidacyEvent };
 
 /** The effects of an election that ask something of etcd. */
 export type Asking = Extract<
-  ElectionEffect,
-  { kind: 'observe' | 'join' | 'release' | 'enroll' | 'proclaim' }
+  CandidacyEffect,
+  { kind: 'observe' | 'askTimeToLive' | 'join' | 'release' | 'enroll' | 'proclaim' }
 >;
+
+type ReleaseEffect = Extract<CandidacyEffect, { kind: 'release' }>;
 
 export interface RequestsOptions {
   readonly clock: Clock;
   readonly coordinator: Coordinator;
-  readonly me: Election['me'];
+  readonly me: Candidacy['me'];
   /** A number in [0, 1), for jitter. */
   readonly random: () => number;
   /** A lease id that nobody else uses: 63 random bits. */
@@ -38,6 +46,7 @@ export interface RequestsOptions {
 export class Requests {
   readonly #options: RequestsOptions;
   #toObserve = new Set<ElectionName>();
+  #toAsk = new Map<LeaseId, readonly ElectionName[]>();
   #contactAt: Millis | null = null;
   #releasedAt: Millis = Number.NEGATIVE_INFINITY;
 
@@ -78,6 +87,11 @@ export class Requests {
       case 'observe':
         this.#toObserve.add(name);
         return;
+      case 'askTimeToLive':
+        for (const lease of effect.leases) {
+          this.#toAsk.set(lease, [...(this.#toAsk.get(lease) ?? []), name]);
+        }
+        return;
       case 'join':
         return this.#join(name, effect);
       case 'release':
@@ -85,8 +99,8 @@ export class Requests {
       case 'enroll':
         return this.#call('enroll', name, coordinator.enroll(name, effect.member));
       case 'proclaim': {
-        const { since, leaderlessMs } = effect.term;
-        const began = { since: clock.wallTimeOf(since), leaderlessMs };
+        const { since, leaderlessMs, endBefore } = effect.term;
+        const began = { since: clock.wallTimeOf(since), leaderlessMs, endBefore };
         const call = coordinator.proclaim(name, effect.own, effect.me, began);
         return this.#call('proclaim', name, call);
       }
@@ -95,19 +109,48 @@ export class Requests {
     }
   }
 
-  /** All elections that are due in one turn are read in one request. */
+  /** All elections that are due in one turn are asked for at once; each is confirmed by its own answer. */
   observe(): void {
     if (this.#toObserve.size === 0) return;
     const names = [...this.#toObserve];
     this.#toObserve = new Set();
-    this.#call('observe', null, this.#options.coordinator.observe(names), ({ value, sentAt }) => {
-      this.contact(sentAt);
-      names.forEach((name, index) => {
-        const snapshot = value[index];
-        assert(snapshot !== undefined, 'every election asked for is answered');
-        this.#tell(name, { kind: 'observed', snapshot, sentAt });
-      });
+    const answers = this.#options.coordinator.observe(names);
+    const failed = new Map<unknown, ElectionName[]>();
+    const all = names.map((name, index) => {
+      const answer = answers[index];
+      assert(answer !== undefined, 'every election asked for is answered');
+      return answer.then(
+        ({ value: snapshot, sentAt }) => {
+          this.contact(sentAt);
+          this.#tell(name, { kind: 'observed', snapshot, sentAt });
+        },
+        (failure: unknown) => void failed.set(failure, [...(failed.get(failure) ?? []), name]),
+      );
     });
+    this.#orFatal(Promise.all(all).then(() => this.#tellOfFailures(failed)));
+  }
+
+  /** What failed together, for one reason, is told once. */
+  #tellOfFailures(failed: ReadonlyMap<unknown, readonly ElectionName[]>): void {
+    for (const [failure, [name = null, ...more]] of failed) {
+      const election = more.length === 0 ? name : null;
+      const trouble = { kind: 'trouble', operation: 'observe', election } as const;
+      this.#options.announce({ ...trouble, error: errorOf(failure) });
+    }
+  }
+
+  /** A lease that many elections hang on is asked about once. */
+  askTimeToLive(): void {
+    const asked = this.#toAsk;
+    this.#toAsk = new Map();
+    for (const [leaseId, names] of asked) {
+      const call = this.#options.coordinator.timeToLive(leaseId);
+      this.#call('timeToLive', null, call, ({ value, sentAt: askedAt }) => {
+        if (value === null) return;
+        for (const name of names)
+          this.#tell(name, { kind: 'timeToLive', leaseId, askedAt, ...value });
+      });
+    }
   }
 
   /** etcd has answered something that was sent at `sentAt`. */
@@ -119,7 +162,7 @@ export class Requests {
     this.#options.post({ to: 'session', event });
   }
 
-  #tell(name: ElectionName, event: ElectionEvent): void {
+  #tell(name: ElectionName, event: CandidacyEvent): void {
     this.#options.post({ to: 'election', name, event });
   }
 
@@ -156,47 +199,62 @@ export class Requests {
     );
   }
 
-  #join(name: ElectionName, effect: Extract<ElectionEffect, { kind: 'join' }>): void {
+  #join(name: ElectionName, effect: Extract<CandidacyEffect, { kind: 'join' }>): void {
     const { coordinator, random } = this.#options;
-    const { generation } = effect;
+    const { lease, me } = effect;
+    const { generation, ttlMs } = lease;
     this.#call(
       'join',
       name,
-      coordinator.join(name, effect.leaseId, effect.me),
+      coordinator.join(name, lease, me),
       ({ value, sentAt }) => {
         this.contact(sentAt);
-        this.#tell(name, { kind: 'joined', generation, ...value, sentAt });
+        this.#tell(name, { kind: 'joined', generation, ttlMs, ...value, sentAt });
       },
       () => this.#tell(name, { kind: 'joinFailed', generation, jitter: random() }),
     );
   }
 
-  #release(name: ElectionName, effect: Extract<ElectionEffect, { kind: 'release' }>): void {
+  #release(name: ElectionName, effect: ReleaseEffect): void {
     const { coordinator, random, clock, announce } = this.#options;
-    const { own, handover, bypassed } = effect;
-    const { createRevision, leaseId } = own;
-    const term = effect.ending && this.#recordOf(effect.ending);
-    const request = { election: name, leaseId, createRevision, handover, term, bypassed };
+    const { createRevision } = effect.own;
     this.#call(
       'release',
       name,
-      coordinator.release(request),
-      () => {
+      coordinator.release(this.#requestOf(name, effect)),
+      ({ value, sentAt }) => {
+        this.contact(sentAt);
         this.#releasedAt = clock.now();
-        this.#tell(name, { kind: 'released', createRevision });
+        this.#tell(name, { kind: 'released', createRevision, ...value, sentAt, jitter: random() });
         const token = fencingToken(createRevision);
-        if (handover !== null) announce({ kind: 'released', election: name, token });
+        if (value.deleted && effect.ending !== null)
+          announce({ kind: 'released', election: name, token });
       },
       () => this.#tell(name, { kind: 'releaseFailed', createRevision, jitter: random() }),
     );
   }
 
-  #recordOf({ term, endedAt, cause, reason, actor }: Ending): TermRecord {
+  /** Releases without telling anybody, for the end of a process; rejects as the coordinator does. */
+  async releaseHastily(name: ElectionName, effect: ReleaseEffect): Promise<void> {
+    await this.#options.coordinator.release(this.#requestOf(name, effect));
+  }
+
+  #requestOf(
+    election: ElectionName,
+    { own, handover, ending, succession }: ReleaseEffect,
+  ): Release {
+    const { leaseId, createRevision } = own;
+    const term = ending === null ? null : this.#recordOf(ending, own);
+    return { election, leaseId, createRevision, handover, term, succession };
+  }
+
+  #recordOf({ term, endedAt, cause, reason, actor }: Ending, { ttlMs }: OwnKey): TermRecord {
     const { clock, me } = this.#options;
-    const { token, since, leaderlessMs } = term;
+    const { token, since, leaderlessMs, endBefore } = term;
     const [from, to] = [clock.wallTimeOf(since), clock.wallTimeOf(endedAt)];
     const { id: leader, address } = me;
-    return { token, leader, address, from, to, cause, reason, actor, leaderlessMs };
+    const record = { token, leader, address, from, to, cause, reason, actor };
+    return { ...record, leaderlessMs, ttlMs, endBefore };
   }
 
   /** One call on the coordinator: its answer or failure comes back as mail; a lost lease ends the session. */
@@ -207,17 +265,26 @@ export class Requests {
     answered: (value: Value) => void = () => undefined,
     failed: (error: Error) => void = () => undefined,
   ): void {
-    const { announce, onFatal } = this.#options;
+    const { announce } = this.#options;
     const generation = this.#options.generation();
-    call
-      .then(answered, (failure: unknown) => {
-        const error = failure instanceof Error ? failure : new Error(String(failure));
+    this.#orFatal(
+      call.then(answered, (failure: unknown) => {
+        const error = errorOf(failure);
         announce({ kind: 'trouble', operation, election, error });
         if (error instanceof LeaseLost) this.#tellSession({ kind: 'leaseLost', generation });
         failed(error);
-      })
-      .catch((failure: unknown) => {
-        onFatal(failure instanceof Error ? failure : new AssertionFailure(String(failure)));
-      });
+      }),
+    );
+  }
+
+  #orFatal(handled: Promise<void>): void {
+    handled.catch((failure: unknown) => {
+      this.#options.onFatal(
+        failure instanceof Error ? failure : new AssertionFailure(String(failure)),
+      );
+    });
   }
 }
+
+const errorOf = (failure: unknown): Error =>
+  failure instanceof Error ? failure : new Error(String(failure));

@@ -1,10 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { AssertionFailure } from '../../src/core/assert.ts';
 import { obstacleOf } from '../../src/core/candidacy.ts';
-import { claimOf, heldForMs, wakeElectionAt } from '../../src/core/election.ts';
-import { fencingToken, leaseId, memberId, revision, type Candidate } from '../../src/core/model.ts';
-import { failbackReason } from '../../src/core/queue.ts';
+import { claimOf, heldForMs, wakeCandidacyAt } from '../../src/core/election.ts';
+import {
+  fencingToken,
+  leaseId,
+  memberId,
+  revision,
+  type Candidate,
+  type TermRecord,
+} from '../../src/core/model.ts';
 import { reportOf } from '../../src/core/report.ts';
+import { mostReleaseFailures } from '../../src/core/timing.ts';
 import { candidate, change, handover, lease, me, mine, ours, snapshot } from './given.ts';
 import { Story } from './story.ts';
 
@@ -26,12 +33,19 @@ const stepDown = (more: object = {}) =>
   ({
     kind: 'stepDown',
     cause: 'resigned',
-    to: null,
     reason: null,
     actor: null,
     standBackUntil: 0,
     ...more,
   }) as const;
+
+/** The record with which an operator asks the leader of a term to hand over to somebody. */
+const named = (to: string, token = 5) => ({
+  token: fencingToken(revision(BigInt(token))),
+  to: memberId(to),
+  reason: 'maintenance',
+  actor: 'ops',
+});
 
 describe('being elected', () => {
   it('alone: by the very transaction that joins', () => {
@@ -66,7 +80,7 @@ describe('being elected', () => {
 
   it('never on a lease that has lapsed, whatever the watch says', () => {
     const story = waiting().changed(4800, change(9, { removedCandidates: ['a'] }));
-    expect(story.election.candidacy.kind).toBe('waiting');
+    expect(story.election.phase.kind).toBe('waiting');
     expect(story.claim).toBeNull();
   });
 
@@ -92,7 +106,7 @@ describe('a predecessor that vanished without resigning', () => {
   it('is waited out', () => {
     const story = waiting(delay).changed(900, change(9, { removedCandidates: ['a'] }));
     expect(story.claim).toBeNull();
-    expect(wakeElectionAt(story.election, story.ground, 900)).toBeLessThanOrEqual(2900);
+    expect(wakeCandidacyAt(story.election, story.ground, 900)).toBeLessThanOrEqual(2900);
     story.lease(1000, lease(5750)).observed(1100, snapshot(9, mine(5)));
     expect(story.tick(2899).claim).toBeNull();
     expect(story.tick(2900).claim).toBe(5);
@@ -103,10 +117,119 @@ describe('a predecessor that vanished without resigning', () => {
     expect(waiting(delay).changed(900, left).claim).toBe(5);
   });
 
+  const auto = { timing: { takeoverDelayMs: 'auto' } } as const;
+  /** `me` waits behind a candidate whose lease was granted for `ttlMs`, on a lease of its own that lasts for long. */
+  const behind = (ttlMs: number | null, own: number): Story =>
+    new Story(auto)
+      .lease(10, { ...lease(60_000), ttlMs: own })
+      .joined(20, 5, snapshot(5, { ...candidate('a', 3), ttlMs }, mine(5)), 15)
+      .changed(900, change(9, { removedCandidates: ['a'] }));
+
+  it.each([
+    ['as ours was granted, not as it was asked for', 8000, 8000],
+    ['longer than ours', 12_000, 8000],
+    ['not known, and then taken to be as ours', null, 8000],
+  ] as const)('is waited out for its own TTL: %s', (_, theirs, ours) => {
+    const story = behind(theirs, ours);
+    const at = 900 + Math.max(theirs ?? 0, ours);
+    story.observed(at - 2, snapshot(9, mine(5)));
+    expect(story.tick(at - 1).claim).toBeNull();
+    expect(story.tick(at).claim).toBe(5);
+  });
+
   it('is waited out by a newcomer too', () => {
     const story = new Story(delay).lease(10, lease(4750));
     expect(story.joined(20, 5, snapshot(5, mine(5))).claim).toBeNull();
     expect(story.tick(2020).claim).toBe(5);
+  });
+});
+
+describe('a predecessor whose key went before its time', () => {
+  const evidence = { timing: { takeoverDelayMs: 'evidence' } } as const;
+  const answered = (story: Story, askedAt: number, remainingMs: number): Story =>
+    story.at(askedAt + 2, {
+      ...{ kind: 'timeToLive', leaseId: leaseId('a'), askedAt, remainingMs, grantedMs: 5000 },
+    });
+  const gone = change(9, { removedCandidates: ['a'] });
+  /** `me` on a lease of its own that lasts, behind `a`, which was seen to be there. */
+  const behind = (): Story =>
+    new Story(evidence)
+      .lease(10, lease(60_000))
+      .joined(20, 5, snapshot(5, candidate('a', 3), mine(5)), 15)
+      .observed(3000, snapshot(5, candidate('a', 3), mine(5)));
+
+  it('is asked about: by the second the first, by the third the first two, by nobody else anybody', () => {
+    const asks = (story: Story) => story.acts.filter(({ kind }) => kind === 'askTimeToLive');
+    expect(asks(behind())[0]).toEqual({ kind: 'askTimeToLive', leases: ['a'] });
+    const at = (place: number): Story => {
+      const ahead = Array.from({ length: place }, (_, index) => candidate(`c${index}`, index + 1));
+      return new Story(evidence)
+        .lease(10, lease(60_000))
+        .joined(20, 9, snapshot(9, ...ahead, mine(9)));
+    };
+    // At once.
+    expect(asks(at(2))).toMatchObject([{ leases: ['c0', 'c1'] }]);
+    expect(asks(at(3).tick(2000))).toEqual([]);
+    expect(asks(at(0).tick(2000))).toEqual([]);
+  });
+
+  it('is not waited for where its lease ran out', () => {
+    const story = answered(answered(behind(), 4000, 0), 4900, 0).changed(5000, gone);
+    expect(story.claim).toBe(5);
+    const elected = story.effects.findLast((effect) => effect.kind === 'elected');
+    expect(elected?.term).toMatchObject({ endBefore: 'lease_expired', leaderlessMs: 0 });
+  });
+
+  it('is waited for as long as its lease may have lasted where it was taken away', () => {
+    const story = answered(behind(), 4900, 4000).changed(5000, gone);
+    expect(story.claim).toBeNull();
+    const { waiting } = reportOf(story.election, story.ground, 5000);
+    expect(waiting).toEqual({ until: 10_000, id: 'a', takenAway: true });
+    story.observed(9000, snapshot(9, mine(5)));
+    expect(story.tick(9999).claim).toBeNull();
+    expect(story.tick(10_000).claim).toBe(5);
+    const elected = story.effects.findLast((effect) => effect.kind === 'elected');
+    expect(elected?.term).toMatchObject({ endBefore: 'taken_away', leaderlessMs: 5000 });
+  });
+
+  it('costs a wait for each lost term, of which the last counts, and none replaces another', () => {
+    const story = new Story(evidence)
+      .lease(10, lease(60_000))
+      .joined(20, 5, snapshot(5, { ...candidate('a', 3), ttlMs: 9000 }, candidate('b', 4), mine(5)))
+      .changed(1000, gone)
+      .changed(2000, change(10, { removedCandidates: ['b'] }));
+    story.observed(8000, snapshot(10, mine(5)));
+    expect(story.tick(9999).claim).toBeNull();
+    expect(story.tick(10_000).claim).toBe(5);
+  });
+
+  it('costs a newcomer its TTL where its record has no end, and nothing where there is none', () => {
+    const record = {
+      ...{ token: fencingToken(revision(3n)), leader: memberId('a'), address: null, from: null },
+      ...{ to: null, cause: null, reason: null, actor: null, leaderlessMs: null, endBefore: null },
+    };
+    const joining = (newest: TermRecord | null): Story =>
+      new Story(evidence)
+        .lease(10, lease(60_000))
+        .observed(15, snapshot(4))
+        .joined(20, 5, snapshot(5, mine(5)), 18, newest);
+    expect(joining(null).claim).toBe(5);
+    expect(joining({ ...record, ttlMs: 8000, to: '2026-11-20T21:00:00.000Z' }).claim).toBe(5);
+    const story = joining({ ...record, ttlMs: 8000 });
+    expect(story.claim).toBeNull();
+    story.observed(8000, snapshot(5, mine(5)));
+    expect(story.tick(8019).claim).toBeNull();
+    expect(story.tick(8020).claim).toBe(5);
+  });
+
+  it('is still waited for by whoever withdraws and joins again', () => {
+    const story = answered(behind(), 4900, 4000).changed(5000, gone);
+    story.at(5100, { kind: 'appHealth', healthy: false }).released(5110, 5);
+    story.at(5200, { kind: 'appHealth', healthy: true });
+    story.joined(5300, 12, snapshot(12, mine(12)));
+    story.observed(9000, snapshot(12, mine(12)));
+    expect(story.tick(9999).claim).toBeNull();
+    expect(story.tick(10_000).claim).toBe(12);
   });
 });
 
@@ -207,7 +330,7 @@ describe('stepping down', () => {
   it('ignores that something of another term has stopped', () => {
     const story = leading({ quiesces: true }).at(100, stepDown());
     story.at(200, { kind: 'quiesced', token: fencingToken(revision(4n)) });
-    expect(story.election.candidacy.kind).toBe('steppingDown');
+    expect(story.election.phase.kind).toBe('steppingDown');
   });
 
   it('cuts off what has not stopped by the end of the grace', () => {
@@ -234,9 +357,9 @@ describe('stepping down', () => {
   it('keeps a hold: it leads on until that is over, and then steps down', () => {
     const story = leading().at(50, { kind: 'hold', until: 550 }).at(100, stepDown());
     expect(story.tick(549).claim).toBe(5);
-    expect(wakeElectionAt(story.election, story.ground, 549)).toBe(550);
+    expect(wakeCandidacyAt(story.election, story.ground, 549)).toBe(550);
     expect(story.tick(550).claim).toBeNull();
-    expect(story.election.candidacy.kind).toBe('releasing');
+    expect(story.election.phase.kind).toBe('releasing');
   });
 
   it('does not hold for an app that is gone', () => {
@@ -249,6 +372,95 @@ describe('stepping down', () => {
     expect(heldForMs(story.election, story.ground, 100)).toBe(450);
     story.at(200, { kind: 'hold', until: 5000 });
     expect(heldForMs(story.election, story.ground, 200)).toBe(350);
+  });
+
+  it('asked to stop, it ends the claim at once and keeps the key for as long as was promised', () => {
+    const story = leading().at(50, { kind: 'hold', until: 550 }).at(100, { kind: 'stop' });
+    expect(story.claim).toBeNull();
+    expect(story.acts.at(-1)).toMatchObject({ kind: 'ended', cause: 'stopping' });
+    expect(wakeCandidacyAt(story.election, story.ground, 549)).toBe(550);
+    expect(story.tick(549).election.phase.kind).toBe('steppingDown');
+    expect(story.tick(550).acts.at(-1)).toMatchObject({
+      kind: 'release',
+      own: { createRevision: 5n },
+    });
+  });
+
+  it.each([
+    ['a switchover', (story: Story) => story.changed(100, change(8, { switchover: named('c') }))],
+    ['a step-down', (story: Story) => story.at(100, stepDown())],
+    ['an app that fails', (story: Story) => story.at(100, { kind: 'appHealth', healthy: false })],
+  ])('%s ends all holds: none is extended once something is to end the term', (_, end) => {
+    const story = leading().changed(40, change(7, { candidates: [candidate('c', 7)] }));
+    end(story.at(50, { kind: 'hold', until: 550 }));
+    story.at(200, { kind: 'hold', until: 1200 });
+    expect(heldForMs(story.election, story.ground, 200)).toBe(350);
+    expect(story.tick(549).claim).toBe(5);
+    expect(story.tick(550).claim).toBeNull();
+  });
+
+  it('a switchover whose successor is gone when the hold is over ends no term', () => {
+    const story = leading()
+      .changed(40, change(7, { candidates: [candidate('c', 7)] }))
+      .at(50, { kind: 'hold', until: 550 })
+      .changed(100, change(8, { switchover: named('c') }))
+      .changed(200, change(9, { removedCandidates: ['c'] }));
+    expect(story.tick(550).claim).toBe(5);
+    story.at(600, { kind: 'hold', until: 900 });
+    expect(heldForMs(story.election, story.ground, 600)).toBe(300);
+  });
+
+  it('names a successor only as the queue stands when the key is released', () => {
+    const story = leading({ quiesces: true })
+      .changed(50, change(6, { candidates: [candidate('c', 6)] }))
+      .changed(100, change(8, { switchover: named('c') }));
+    // While the app stops, a stranger comes and the named member comes back behind it.
+    story.changed(200, change(9, { candidates: [{ ...candidate('go', 9), native: false }] }));
+    story.changed(210, change(10, { removedCandidates: ['c'] }));
+    story.changed(220, change(11, { candidates: [candidate('c', 11, 'c2')] }));
+    story.at(300, { kind: 'quiesced', token: fencingToken(revision(5n)) });
+    expect(story.acts.at(-1)).toMatchObject({
+      kind: 'release',
+      handover: { cause: 'switchover', to: null },
+      succession: null,
+    });
+  });
+
+  it('does not insist on a successor where the queue changes whenever one is named', () => {
+    const story = leading()
+      .changed(50, change(6, { candidates: [candidate('b', 6)] }))
+      .changed(60, change(7, { candidates: [candidate('c', 7)] }))
+      .changed(100, change(8, { switchover: named('c') }));
+    const there = snapshot(9, mine(5), candidate('c', 7));
+    story.released(110, 5, { deleted: false, snapshot: there }).tick(160);
+    expect(story.acts.at(-1)).toMatchObject({
+      succession: { successor: { id: 'c' }, bypassed: [] },
+    });
+    story.released(170, 5, { deleted: false, snapshot: there }).tick(270);
+    expect(story.acts.at(-1)).toMatchObject({ kind: 'release', succession: null });
+  });
+
+  it('gives up the lease where etcd answers everything but does not let the key go', () => {
+    const story = leading().at(100, stepDown());
+    const refused = { kind: 'releaseFailed', createRevision: revision(5n), jitter: 0 } as const;
+    const attempts = (): number => story.effects.filter(({ kind }) => kind === 'release').length;
+    for (let failures = 1; failures <= mostReleaseFailures; failures += 1) {
+      expect(attempts()).toBe(failures);
+      story.at(story.now + 1, refused).tick(story.now + 1000);
+      story.lease(story.now, lease(story.now + 4750)).observed(story.now, snapshot(6, mine(5)));
+    }
+    expect(story.acts.at(-1)).toEqual({ kind: 'giveUpLease', generation: 1 });
+    expect(attempts()).toBe(mostReleaseFailures);
+  });
+
+  it('keeps the lease while nothing is answered at all: the key goes when etcd is back', () => {
+    const story = leading().at(100, stepDown()).tick(4750);
+    const silent = { kind: 'releaseFailed', createRevision: revision(5n), jitter: 0 } as const;
+    for (let failures = 0; failures < 2 * mostReleaseFailures; failures += 1) {
+      story.at(story.now + 1250, silent).tick(story.now + 2500);
+    }
+    expect(story.acts.filter(({ kind }) => kind === 'giveUpLease')).toEqual([]);
+    expect(story.election.phase.kind).toBe('releasing');
   });
 
   it('never holds beyond the lease', () => {
@@ -273,9 +485,9 @@ describe('stepping down', () => {
     const story = leading();
     story.changed(50, change(6, { candidates: [candidate('b', 6)] }));
     story.changed(60, change(7, { candidates: [candidate('c', 7)] }));
-    story.at(100, stepDown({ cause: 'switchover', to: memberId('c') }));
+    story.changed(100, change(8, { switchover: named('c') }));
     expect(story.transcript().split('\n').at(-1)).toMatchInlineSnapshot(
-      `"100 step down (switchover) -> releasing | ended 5 (switchover), stop by 10100, release 5 (switchover to c, past b)"`,
+      `"100 changed -> releasing | ended 5 (switchover), stop by 10100, release 5 (switchover to c, past b)"`,
     );
   });
 
@@ -284,7 +496,7 @@ describe('stepping down', () => {
       .at(100, stepDown({ standBackUntil: 2000 }))
       .released(110, 5);
     expect(obstacleOf(story.election, 1999)).toBe('standing_back');
-    expect(wakeElectionAt(story.election, story.ground, 110)).toBeLessThanOrEqual(2000);
+    expect(wakeCandidacyAt(story.election, story.ground, 110)).toBeLessThanOrEqual(2000);
     story.tick(1999);
     expect(story.effects.filter(({ kind }) => kind === 'join')).toHaveLength(1);
     story.tick(2000);
@@ -323,7 +535,7 @@ describe('not campaigning', () => {
 
   it('while paused: who waits withdraws, who leads stays', () => {
     const paused = { paused: true, reason: null, by: null, until: null } as const;
-    expect(waiting().changed(100, change(6, { control: paused })).election.candidacy.kind).toBe(
+    expect(waiting().changed(100, change(6, { control: paused })).election.phase.kind).toBe(
       'releasing',
     );
     expect(leading().changed(100, change(6, { control: paused })).claim).toBe(5);
@@ -338,10 +550,8 @@ describe('not campaigning', () => {
       100 app unhealthy -> releasing | ended 5 (app_unhealthy), stop by 10100, release 5 (app_unhealthy to next)
       110 released -> idle"
     `);
-    expect(story.at(200, { kind: 'appHealth', healthy: true }).election.candidacy.kind).toBe(
-      'idle',
-    );
-    expect(story.lease(5100, lease(9800)).election.candidacy.kind).toBe('joining');
+    expect(story.at(200, { kind: 'appHealth', healthy: true }).election.phase.kind).toBe('idle');
+    expect(story.lease(5100, lease(9800)).election.phase.kind).toBe('joining');
   });
 
   it('takes back a key that a lost request to join has left', () => {
@@ -353,12 +563,7 @@ describe('not campaigning', () => {
 });
 
 describe('a switchover that somebody asks for', () => {
-  const request = (to: string, token = 5) => ({
-    token: fencingToken(revision(BigInt(token))),
-    to: memberId(to),
-    reason: 'maintenance',
-    actor: 'ops',
-  });
+  const request = named;
   const three = (): Story =>
     leading()
       .changed(50, change(6, { candidates: [candidate('b', 6)] }))
@@ -369,7 +574,7 @@ describe('a switchover that somebody asks for', () => {
     expect(story.acts.at(-1)).toMatchObject({
       kind: 'release',
       handover: { cause: 'switchover', to: 'c', reason: 'maintenance', actor: 'ops' },
-      bypassed: [{ id: 'b' }],
+      succession: { successor: { id: 'c' }, bypassed: [{ id: 'b' }] },
     });
   });
 
@@ -384,7 +589,9 @@ describe('a switchover that somebody asks for', () => {
   it('goes to the newest key of a member that was restarted, not to the one that it left behind', () => {
     const story = three().changed(70, change(8, { candidates: [candidate('b', 8, 'b2')] }));
     story.changed(100, change(9, { switchover: request('b') }));
-    expect(story.acts.at(-1)).toMatchObject({ bypassed: [{ key: 'b' }, { key: 'c' }] });
+    expect(story.acts.at(-1)).toMatchObject({
+      succession: { successor: { key: 'b2' }, bypassed: [{ key: 'b' }, { key: 'c' }] },
+    });
   });
 
   it('is ignored where a foreign candidate, who would not understand, stands between', () => {
@@ -418,7 +625,7 @@ describe('a candidate of higher priority', () => {
     rounds(story, 11_000, 11_000);
     expect(story.acts.at(-1)).toMatchObject({
       kind: 'release',
-      handover: { cause: 'switchover', to: 'p' },
+      handover: { cause: 'failback', to: 'p' },
     });
   });
 
@@ -435,7 +642,7 @@ describe('a candidate of higher priority', () => {
       5,
       snapshot(5, { ...candidate('low', 3) }, { ...candidate('p', 4), priority: 10 }, mine(5)),
     );
-    const back = { ...handover('low', 3), cause: 'switchover', reason: failbackReason } as const;
+    const back = { ...handover('low', 3), cause: 'failback' } as const;
     story.changed(30, change(6, { removedCandidates: ['low'], handover: back }));
     story.changed(40, change(7, { removedCandidates: ['p'] }));
     expect(rounds(story, 1000, 59_000).claim).toBe(5);
@@ -478,9 +685,12 @@ describe('a waiting candidate', () => {
 
   it('drops everything with its lease, and joins on the next one', () => {
     const story = waiting().lease(700, null);
-    expect(story.election.candidacy.kind).toBe('idle');
+    expect(story.election.phase.kind).toBe('idle');
     story.lease(800, lease(5500, 2));
-    expect(story.acts.at(-1)).toMatchObject({ kind: 'join', generation: 2, leaseId: 'aaa2' });
+    expect(story.acts.at(-1)).toMatchObject({
+      kind: 'join',
+      lease: { generation: 2, leaseId: 'aaa2' },
+    });
   });
 
   it('ignores the answer to a request that it made on an earlier lease', () => {
@@ -488,17 +698,19 @@ describe('a waiting candidate', () => {
     story.at(40, {
       kind: 'joined',
       generation: 1,
+      ttlMs: 5000,
+      newestTerm: null,
       createRevision: revision(5n),
       snapshot: snapshot(5, mine(5)),
       sentAt: 15,
     });
-    expect(story.election.candidacy).toMatchObject({ kind: 'joining', generation: 2 });
+    expect(story.election.phase).toMatchObject({ kind: 'joining', generation: 2 });
   });
 
   it('tries to join again after a bounded pause', () => {
     const story = new Story().lease(10, lease(4750));
     story.at(20, { kind: 'joinFailed', generation: 1, jitter: 0 });
-    expect(wakeElectionAt(story.election, story.ground, 20)).toBe(70);
+    expect(wakeCandidacyAt(story.election, story.ground, 20)).toBe(70);
     expect(story.tick(70).effects.filter(({ kind }) => kind === 'join')).toHaveLength(2);
   });
 });
@@ -544,7 +756,7 @@ describe('a report', () => {
     expect(reportOf(story.election, story.ground, 2899).leader).toBeNull();
     expect(reportOf(story.election, story.ground, 2900).leader?.id).toBe('b');
     story.observed(2000, snapshot(9, candidate('b', 4), mine(5)));
-    expect(wakeElectionAt(story.election, story.ground, 2899)).toBe(2900);
+    expect(wakeCandidacyAt(story.election, story.ground, 2899)).toBe(2900);
   });
 
   it('shows what is claimed and until when', () => {
@@ -567,7 +779,7 @@ describe('the level-triggered rounds', () => {
     story.tick(1000).tick(1999);
     expect(observations()).toBe(2);
     story.tick(6000);
-    expect(wakeElectionAt(story.election, story.ground, 6000)).toBe(6250);
+    expect(wakeCandidacyAt(story.election, story.ground, 6000)).toBe(6250);
   });
 
   it('write the member record at once, and again where etcd does not show it', () => {
@@ -587,7 +799,7 @@ describe('the level-triggered rounds', () => {
     const story = leading();
     const proclaimed = (): number => story.effects.filter(({ kind }) => kind === 'proclaim').length;
     expect(proclaimed()).toBe(0);
-    expect(wakeElectionAt(story.election, story.ground, 20)).toBe(30);
+    expect(wakeCandidacyAt(story.election, story.ground, 20)).toBe(30);
     story.tick(30);
     expect(proclaimed()).toBe(1);
     story.tick(1030);

@@ -49,6 +49,7 @@ export const candidate = (id: string, createRevision: number, lease: string = id
   address: null,
   url: null,
   priority: 0,
+  ttlMs: 5000,
   since: null,
   native: true,
 });

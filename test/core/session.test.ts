@@ -109,6 +109,28 @@ describe('a session', () => {
     ]);
   });
 
+  it('pauses where etcd grants leases and then does not know them, until one is renewed', () => {
+    let session = newSession(0);
+    let now = 0;
+    const lose = (renewedFirst: boolean): number => {
+      session = stepSession(session, tick, now, timing).session;
+      const generation = session.kind === 'granting' ? session.generation : -1;
+      const about = { generation, leaseId: mine, ttlMs: 5000, sentAt: now };
+      session = stepSession(session, { kind: 'granted', ...about }, now, timing).session;
+      if (renewedFirst) {
+        now += 1;
+        const renewed = { kind: 'renewed', ...about, sentAt: now } as const;
+        session = stepSession(session, renewed, now, timing).session;
+      }
+      session = stepSession(session, { kind: 'leaseLost', generation }, now, timing).session;
+      const pauseMs = (wakeSessionAt(session) ?? Number.NaN) - now;
+      now += pauseMs;
+      return pauseMs;
+    };
+    expect([1, 2, 3, 4].map(() => lose(false))).toEqual([0, 50, 100, 200]);
+    expect(lose(true)).toBe(0);
+  });
+
   it('ignores every answer about an earlier lease', () => {
     const again = [
       ...granted,

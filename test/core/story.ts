@@ -1,24 +1,25 @@
 // Drives one election machine and writes down what happens as a transcript that reads as a story: the time, what came
 // in, and behind an arrow what went out and where it stands.
 import {
-  newElection,
-  type Election,
-  type ElectionEffect,
-  type ElectionEvent,
+  newCandidacy,
+  type Candidacy,
+  type CandidacyEffect,
+  type CandidacyEvent,
   type Ground,
 } from '../../src/core/candidacy.ts';
-import { claimOf, stepElection } from '../../src/core/election.ts';
-import type { Change, Snapshot } from '../../src/core/model.ts';
+import { claimOf, stepCandidacy } from '../../src/core/election.ts';
+import { revision, type Change, type Snapshot, type TermRecord } from '../../src/core/model.ts';
 import type { Lease } from '../../src/core/session.ts';
 import type { Timing } from '../../src/core/timing.ts';
 import { validate } from '../../src/core/validate.ts';
-import { me, orders, timing } from './given.ts';
+import type { Released } from '../../src/ports.ts';
+import { me, orders, snapshot, timing } from './given.ts';
 
 export class Story {
-  election: Election;
+  election: Candidacy;
   held: Lease | null = null;
   now = 0;
-  readonly effects: ElectionEffect[] = [];
+  readonly effects: CandidacyEffect[] = [];
   readonly #timing: Timing;
   readonly #lines: string[] = [];
 
@@ -37,7 +38,7 @@ export class Story {
       appHealthy: true,
       whenAllUnhealthy: options.whenAllUnhealthy ?? 'none',
     } as const;
-    this.election = newElection(orders, self, standing, 0);
+    this.election = newCandidacy(orders, self, standing, 0);
   }
 
   get ground(): Ground {
@@ -51,19 +52,19 @@ export class Story {
   }
 
   /** The effects that act: without the rounds of observing and writing records. */
-  get acts(): readonly ElectionEffect[] {
+  get acts(): readonly CandidacyEffect[] {
     return this.effects.filter((effect) => describe(effect) !== '');
   }
 
-  at(now: number, event: ElectionEvent): this {
+  at(now: number, event: CandidacyEvent): this {
     this.now = now;
-    const step = stepElection(this.election, event, this.ground, now);
-    validate(step.election, this.ground, now, 'all');
-    this.election = step.election;
+    const step = stepCandidacy(this.election, event, this.ground, now);
+    validate(step.candidacy, this.ground, now, 'all');
+    this.election = step.candidacy;
     this.effects.push(...step.effects);
     const said = step.effects.map(describe).filter((text) => text !== '');
     const claim = this.claim === null ? '' : `, claims ${String(this.claim)}`;
-    const line = `${String(now)} ${describeEvent(event)} -> ${this.election.candidacy.kind}${claim}`;
+    const line = `${String(now)} ${describeEvent(event)} -> ${this.election.phase.kind}${claim}`;
     this.#lines.push(said.length === 0 ? line : `${line} | ${said.join(', ')}`);
     return this;
   }
@@ -81,14 +82,33 @@ export class Story {
   changed(now: number, change: Change): this {
     return this.at(now, { kind: 'changed', change });
   }
-  joined(now: number, createRevision: number, snapshot: Snapshot, sentAt = now): this {
+  joined(
+    now: number,
+    createRevision: number,
+    snapshot: Snapshot,
+    sentAt = now,
+    newestTerm: TermRecord | null = null,
+  ): this {
     const generation = this.held?.generation ?? 0;
-    const revision = BigInt(createRevision) as Snapshot['revision'];
-    return this.at(now, { kind: 'joined', generation, createRevision: revision, snapshot, sentAt });
+    const { ttlMs } = this.held ?? { ttlMs: 5000 };
+    const own = { generation, ttlMs, createRevision: revision(BigInt(createRevision)) };
+    return this.at(now, { kind: 'joined', ...own, newestTerm, snapshot, sentAt });
   }
-  released(now: number, createRevision: number): this {
-    const revision = BigInt(createRevision) as Snapshot['revision'];
-    return this.at(now, { kind: 'released', createRevision: revision });
+  /** As etcd answers a release that deletes: what we know of, without that key and with the record. */
+  released(now: number, createRevision: number, more: Partial<Released> = {}): this {
+    const { queue } = this.election;
+    if (queue === null) throw new Error('a key is released after it has joined a queue');
+    const last = this.effects.findLast((effect) => effect.kind === 'release');
+    const left = queue.candidates.filter((one) => Number(one.createRevision) !== createRevision);
+    const after = {
+      ...snapshot(Number(queue.revision) + 1, ...left),
+      handover: last?.handover ?? queue.handover,
+    };
+    return this.at(now, {
+      kind: 'released',
+      createRevision: revision(BigInt(createRevision)),
+      ...{ deleted: true, snapshot: after, sentAt: now, jitter: 0, ...more },
+    });
   }
 
   transcript(): string {
@@ -97,7 +117,7 @@ export class Story {
 }
 
 /** The level-triggered rounds are left out: they happen at every turn and decide nothing. */
-function describe(effect: ElectionEffect): string {
+function describe(effect: CandidacyEffect): string {
   switch (effect.kind) {
     case 'observe':
     case 'enroll':
@@ -108,7 +128,8 @@ function describe(effect: ElectionEffect): string {
     case 'ended':
       return `ended ${String(effect.term.token)} (${effect.cause}), stop by ${String(effect.mustStopBy)}`;
     case 'release': {
-      const { own, handover, bypassed } = effect;
+      const { own, handover, succession } = effect;
+      const bypassed = succession?.bypassed ?? [];
       const record =
         handover === null ? 'no record' : `${handover.cause} to ${handover.to ?? 'next'}`;
       const past = bypassed.length === 0 ? '' : `, past ${bypassed.map(({ id }) => id).join(' ')}`;
@@ -116,12 +137,16 @@ function describe(effect: ElectionEffect): string {
     }
     case 'join':
       return 'join';
+    case 'askTimeToLive':
+      return `ask about ${effect.leases.join(' ')}`;
     case 'cutOff':
       return 'cut off';
+    case 'giveUpLease':
+      return 'give up the lease';
   }
 }
 
-function describeEvent(event: ElectionEvent): string {
+function describeEvent(event: CandidacyEvent): string {
   switch (event.kind) {
     case 'observed':
     case 'joined': {
@@ -136,6 +161,8 @@ function describeEvent(event: ElectionEvent): string {
         handover === null || handover === undefined ? [] : [`handover ${String(handover.token)}`];
       return [event.kind, ...added, ...removed, ...record].join(' ');
     }
+    case 'timeToLive':
+      return `${event.leaseId} lasts ${String(event.remainingMs)} more, asked ${String(event.askedAt)}`;
     case 'stepDown':
       return `step down (${event.cause})`;
     case 'appHealth':

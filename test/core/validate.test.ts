@@ -2,7 +2,7 @@
 // core, in the simulation and in the exhaustive search goes through the same validation after every step.
 import { describe, expect, it } from 'vitest';
 import { AssertionFailure } from '../../src/core/assert.ts';
-import type { Candidacy, Election } from '../../src/core/candidacy.ts';
+import type { Phase, Candidacy } from '../../src/core/candidacy.ts';
 import { fencingToken, revision } from '../../src/core/model.ts';
 import type { Session } from '../../src/core/session.ts';
 import { validate, validateSession } from '../../src/core/validate.ts';
@@ -36,14 +36,14 @@ const joining = (): Story => new Story().lease(0, lease(4750));
 /** The state with some fields of its candidacy replaced. */
 const but = (
   { election }: Story,
-  changed: Partial<Candidacy> | Record<string, unknown>,
-): Election => ({
+  changed: Partial<Phase> | Record<string, unknown>,
+): Candidacy => ({
   ...election,
-  candidacy: { ...election.candidacy, ...changed } as Candidacy,
+  phase: { ...election.phase, ...changed } as Phase,
 });
 
 const term = { token: fencingToken(revision(6n)), since: 10, leaderlessMs: null };
-const queueOf = ({ election }: Story): NonNullable<Election['queue']> => {
+const queueOf = ({ election }: Story): NonNullable<Candidacy['queue']> => {
   if (election.queue === null) throw new Error('there is a queue');
   return election.queue;
 };
@@ -51,7 +51,7 @@ const queueOf = ({ election }: Story): NonNullable<Election['queue']> => {
 const lies: readonly {
   readonly name: string;
   readonly story: () => Story;
-  readonly lie: (story: Story) => Election;
+  readonly lie: (story: Story) => Candidacy;
   readonly thoroughly?: true;
   readonly later?: number;
 }[] = [
@@ -120,7 +120,7 @@ const lies: readonly {
   {
     name: 'has stopped without being told to',
     story: waiting,
-    lie: (s) => ({ ...s.election, candidacy: { kind: 'stopped' } }),
+    lie: (s) => ({ ...s.election, phase: { kind: 'stopped' } }),
   },
   {
     name: 'sees a queue out of order',
@@ -172,7 +172,7 @@ describe('a candidacy', () => {
 });
 
 describe('a lease', () => {
-  const live: Session = { kind: 'live', lease: lease(4750), renewAt: 1000 };
+  const live: Session = { kind: 'live', lease: lease(4750), renewAt: 1000, failures: 0 };
   const judged = (session: Session, now: number) => () => validateSession(session, now, timing);
 
   it('is valid as it was granted, and once it has lapsed', () => {

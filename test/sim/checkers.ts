@@ -10,7 +10,7 @@ import {
 } from '../../src/core/model.ts';
 import type { Report } from '../../src/core/report.ts';
 import type { Notice } from '../../src/ports.ts';
-import type { KeyLife, ModelEtcd } from './model-etcd.ts';
+import type { EndOfKey, KeyLife, ModelEtcd } from './model-etcd.ts';
 import { mostAheadMs } from './process.ts';
 import type { Setup } from './schedule.ts';
 import type { Life, SimSidecar } from './sim-sidecar.ts';
@@ -18,6 +18,7 @@ import type { Life, SimSidecar } from './sim-sidecar.ts';
 /** The promises, in the order of the contract. */
 export type Promised =
   | 'no older term is claimed after a newer one'
+  | 'nobody claims while an older promise lasts'
   | 'leadership never outlives the key'
   | 'leadership never outlives the lease'
   | 'leadership never outlives the confirmation'
@@ -26,6 +27,7 @@ export type Promised =
   | 'a term that has ended stays ended'
   | 'gained and lost alternate'
   | 'a named successor is the successor'
+  | 'no other program is passed over'
   | 'holds are kept'
   | 'a child is dead before its lease can lapse'
   | 'no name is served that may be dead'
@@ -60,8 +62,9 @@ export class Checkers {
   readonly #newest = new Map<ElectionName, FencingToken>();
   /** By member and election: the newest term that it announced. */
   readonly #lastOf = new Map<string, FencingToken>();
-  /** By token: until when (true time) claims said that they may be believed. */
+  /** By token: until when (true time) claims said that they may be believed, and which process said so. */
   readonly #believedUntil = new Map<FencingToken, number>();
+  readonly #toldBy = new Map<FencingToken, Life>();
   readonly #holds = new Map<FencingToken, Hold>();
   /** By election: who was named by the holder of a term, and is first in the queue since. */
   readonly #named = new Map<
@@ -210,6 +213,7 @@ export class Checkers {
       this.#violated('leadership never outlives the lease', `${who}, valid no longer`);
     }
     if (untilMs > (this.#believedUntil.get(token) ?? 0)) this.#believedUntil.set(token, untilMs);
+    this.#toldBy.set(token, life);
   }
 
   /** With what etcd holds at this moment: the key is there, and first. */
@@ -243,14 +247,39 @@ export class Checkers {
     if (newest === undefined || token > newest) {
       this.#newest.set(election, token);
       this.#againstNamed(who, election, token);
+      this.#againstPromises(who, key);
       return;
     }
     if (token === newest) return;
-    // A takeover delay of one TTL leaves no exception at all.
-    const { takeoverDelayMs, ttlMs } = this.#options.setup;
-    if (takeoverDelayMs < ttlMs && this.#mayNotKnow(life, key)) return;
+    if (!this.#waitsForWhatWasTaken() && this.#mayNotKnow(life, key)) return;
+    if (isInTheHole(key)) return;
     const what = `${who} after ${newest} was claimed`;
     this.#violated('no older term is claimed after a newer one', what);
+  }
+
+  /** A clean end speaks for every term of its process: whatever acted for them has stopped. */
+  #silence(life: Life): void {
+    for (const [token, one] of this.#toldBy) if (one === life) this.#believedUntil.delete(token);
+  }
+
+  /** Whether a successor waits where a term was taken away: then there is no exception for administrators and for etcd. */
+  #waitsForWhatWasTaken(): boolean {
+    const { takeoverDelayMs, ttlMs } = this.#options.setup;
+    return typeof takeoverDelayMs !== 'number' || takeoverDelayMs >= ttlMs;
+  }
+
+  /** What was told of an older term (`validForMs`) is over, unless its holder ended it, and so knows better. */
+  #againstPromises(who: string, { election, token, id }: KeyLife): void {
+    if (!this.#waitsForWhatWasTaken()) return;
+    const { etcd, now } = this.#options;
+    for (const [older, untilMs] of this.#believedUntil) {
+      const key = etcd.lives.get(older);
+      if (key?.election !== election || older >= token || untilMs <= now()) continue;
+      if (key.id === id || key.end === null || chosenEnds.has(key.end) || isInTheHole(key))
+        continue;
+      const what = `${who}, while ${older} was said to last until ${Math.round(untilMs)} (${key.end})`;
+      this.#violated('nobody claims while an older promise lasts', what);
+    }
   }
 
   #againstNamed(who: string, election: ElectionName, token: FencingToken): void {
@@ -314,6 +343,11 @@ export class Checkers {
       this.#violated('leadership never outlives the lease', what);
     }
     const sidecar = sidecars().find(({ id }) => id === key.id);
+    if (end === 'bypassed' && sidecar === undefined) {
+      const what = `the key of ${key.id}, which would not understand, was deleted`;
+      this.#violated('no other program is passed over', what);
+    }
+    if (end === 'released' && sidecar?.life) this.#silence(sidecar.life);
     const hold = this.#holds.get(token);
     const lostBefore = this.#lostLeases.has(key.leaseId);
     const voluntary = end === 'released' || (end === 'revoked' && !lostBefore);
@@ -332,4 +366,19 @@ export class Checkers {
   #violated(promise: Promised, what: string): void {
     this.#options.violated({ promise, atMs: this.#options.now(), what });
   }
+}
+
+/** Ends that the holder of a key brought about, having stopped to claim. */
+const chosenEnds: ReadonlySet<EndOfKey> = new Set<EndOfKey>(['released', 'bypassed', 'revoked']);
+
+/**
+ * What even evidence cannot tell, and the guarantees say so: a holder that had not renewed for long, renewed after the
+ * newest answer, and lost its lease to a mistake at once; and a term that nobody had recorded, to those who come.
+ */
+function isInTheHole({ renewedAt, ttlMs, goneAt, proclaimed }: KeyLife): boolean {
+  if (!proclaimed) return true;
+  if (goneAt === null) return false;
+  const longestMs = ttlMs - Math.floor((0.11 * ttlMs + 5) / 1000) * 1000 - 1000 - 30;
+  const times = [...renewedAt.filter((at) => at <= goneAt && at > goneAt - 2 * ttlMs), goneAt];
+  return times.some((at, index) => index > 0 && at - times[index - 1]! > longestMs);
 }

@@ -61,7 +61,7 @@ describe('every order of events', () => {
 
   it('begins with a leader, where that is said', () => {
     const [, world] = settled(3, 0);
-    expect(world.nodes.map(({ election }) => election.candidacy.kind)).toEqual([
+    expect(world.nodes.map(({ election }) => election.phase.kind)).toEqual([
       'leading',
       'waiting',
       'waiting',
@@ -85,8 +85,8 @@ const bugs: readonly {
           now,
           timing,
         ),
-      stepElection: (election, event, ground, now) =>
-        production.stepElection(
+      stepCandidacy: (election, event, ground, now) =>
+        production.stepCandidacy(
           election,
           'sentAt' in event ? { ...event, sentAt: now } : event,
           ground,
@@ -99,9 +99,9 @@ const bugs: readonly {
     interferences: 0,
     machines: {
       claimOf: (election, ground, now) => {
-        const { candidacy } = election;
-        if (candidacy.kind !== 'leading') return production.claimOf(election, ground, now);
-        const { token, since } = candidacy.term;
+        const { phase } = election;
+        if (phase.kind !== 'leading') return production.claimOf(election, ground, now);
+        const { token, since } = phase.term;
         return { token, since, validUntil: now + 1 };
       },
     },
@@ -111,11 +111,11 @@ const bugs: readonly {
     interferences: 1,
     machines: {
       claimOf: (election, ground, now) => {
-        const { candidacy } = election;
-        if (candidacy.kind !== 'releasing' || candidacy.ending === null) {
+        const { phase } = election;
+        if (phase.kind !== 'releasing' || phase.ending === null) {
           return production.claimOf(election, ground, now);
         }
-        const { token, since } = candidacy.ending.term;
+        const { token, since } = phase.ending.term;
         return { token, since, validUntil: now + 1 };
       },
     },

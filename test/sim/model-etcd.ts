@@ -19,8 +19,15 @@ import {
   type SwitchoverRequest,
   type TermRecord,
 } from '../../src/core/model.ts';
-import { Compacted, FencedOut, LeaseLost, Refused } from '../../src/errors.ts';
-import type { Joined, Release, TermBeginning } from '../../src/ports.ts';
+import { Compacted, FencedOut, LeaseLost } from '../../src/errors.ts';
+import type {
+  GrantedLease,
+  Joined,
+  LeaseTime,
+  Release,
+  Released,
+  TermBeginning,
+} from '../../src/ports.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -35,6 +42,11 @@ export interface KeyLife {
   readonly leaseId: LeaseId;
   readonly id: MemberId;
   readonly bornAt: number;
+  /** Whether its term was recorded. */
+  proclaimed: boolean;
+  /** When its lease was renewed, the newest last; and its TTL. */
+  readonly renewedAt: readonly number[];
+  readonly ttlMs: number;
   goneAt: number | null;
   goneRevision: Revision | null;
   end: EndOfKey | null;
@@ -52,6 +64,8 @@ interface Lease {
   readonly id: LeaseId;
   readonly ttlMs: number;
   expiresAt: number;
+  /** When it was granted and renewed, the newest last. */
+  readonly renewedAt: number[];
   /** Until then etcd wrongly says that it does not know this lease. */
   deniedUntil: number;
 }
@@ -66,18 +80,24 @@ interface ElectionState {
   switchoverLease: LeaseId | null;
   /** The newest last. */
   terms: readonly TermRecord[];
+  /** What wrote each member's record last. */
+  readonly membersAt: Map<MemberId, Revision>;
+  /** Where each lease has left the queue; as long as it lasts. */
+  readonly left: Map<LeaseId, Revision>;
+  /** The verb that was carried out last. */
+  verb: { readonly at: Revision; readonly id: string } | null;
   /** One entry for each revision that changed what a watch of the queue shows. */
   readonly history: Change[];
 }
 
 type Follower = (election: ElectionName, change: Change) => void;
 
-/** The least TTL that etcd grants at its default flags. */
-const leastTtlMs = 2000;
 /** How often etcd looks for leases that have run out. */
 const expiryCheckEveryMs = 500;
 /** A new leader of etcd adds its election timeout to every lease, so that nobody suffers from the change. */
 export const leaseExtensionMs = 1000;
+/** More renewals than fit into two TTLs. */
+const renewalsKept = 64;
 /** How many terms are remembered. */
 const termsKept = 100;
 
@@ -88,15 +108,20 @@ export class ModelEtcd {
   readonly listeners: EtcdListener[] = [];
   readonly #scheduler: Scheduler;
   readonly #random: Random;
+  readonly #leastTtlMs: number;
+  /** What the lives of leases looked like to a leader of etcd that was frozen, and what it does about them later. */
+  #past: ReadonlyMap<LeaseId, Lease> | null = null;
   readonly #leases = new Map<LeaseId, Lease>();
   readonly #elections = new Map<ElectionName, ElectionState>();
   readonly #followers = new Set<Follower>();
   #revision: Revision = asRevision(1n);
   #compactedAt: Revision = asRevision(0n);
 
-  constructor(scheduler: Scheduler, random: Random) {
+  /** `leastTtlMs`: a lease is granted for no less, whatever was asked for. */
+  constructor(scheduler: Scheduler, random: Random, leastTtlMs: number) {
     this.#scheduler = scheduler;
     this.#random = random;
+    this.#leastTtlMs = leastTtlMs;
     scheduler.after(random.between(0, expiryCheckEveryMs), () => this.#endExpired());
   }
 
@@ -109,9 +134,16 @@ export class ModelEtcd {
   /** Grants a lease; `null` where that id is in use. Whole seconds, and not less than etcd's minimum. */
   grant(id: LeaseId, ttlMs: number): number | null {
     if (this.#leases.has(id)) return null;
-    const granted = Math.max(Math.round(ttlMs / 1000) * 1000, leastTtlMs);
-    const expiresAt = this.#scheduler.now + granted;
-    this.#leases.set(id, { id, ttlMs: granted, expiresAt, deniedUntil: 0 });
+    const granted = Math.max(Math.round(ttlMs / 1000) * 1000, this.#leastTtlMs);
+    const { now } = this.#scheduler;
+    const lease = {
+      id,
+      ttlMs: granted,
+      expiresAt: now + granted,
+      renewedAt: [now],
+      deniedUntil: 0,
+    };
+    this.#leases.set(id, lease);
     return granted;
   }
 
@@ -122,7 +154,38 @@ export class ModelEtcd {
       throw new LeaseLost(`lease ${id} has expired or was revoked`);
     }
     lease.expiresAt = now + lease.ttlMs;
+    lease.renewedAt.push(now);
+    if (lease.renewedAt.length > renewalsKept) lease.renewedAt.shift();
     return lease.ttlMs;
+  }
+
+  /** How long a lease will last, rounded down as etcd does; null where there is no such lease. */
+  timeToLive(id: LeaseId): LeaseTime | null {
+    return this.#timeIn(this.#leases, id);
+  }
+
+  /** The same as a leader of etcd says it that was frozen, and does not know yet that another leads. */
+  timeToLiveInThePast(id: LeaseId): LeaseTime | null {
+    return this.#past === null ? null : this.#timeIn(this.#past, id);
+  }
+
+  #timeIn(leases: ReadonlyMap<LeaseId, Lease>, id: LeaseId): LeaseTime | null {
+    const lease = leases.get(id);
+    if (lease === undefined) return null;
+    const leftMs = Math.max(0, lease.expiresAt - this.#scheduler.now);
+    return { remainingMs: Math.floor(leftMs / 1000) * 1000, grantedMs: lease.ttlMs };
+  }
+
+  /** The leader of etcd freezes now: this is what it will know when it goes on. */
+  rememberForTheFrozen(): void {
+    this.#past = new Map([...this.#leases].map(([id, lease]) => [id, { ...lease }]));
+  }
+
+  /** It goes on, and revokes what has run out by what it knows. */
+  revokeFromThePast(): void {
+    for (const [id, { expiresAt }] of this.#past ?? []) {
+      if (expiresAt <= this.#scheduler.now) this.#endLease(id, 'wrongly revoked');
+    }
   }
 
   revoke(id: LeaseId): void {
@@ -138,51 +201,89 @@ export class ModelEtcd {
     return { revision: this.#revision, candidates, members, ...records };
   }
 
-  join(election: ElectionName, lease: LeaseId, me: Omit<Member, 'leaseId' | 'healthy'>): Joined {
+  /** Joins unless that lease has left since `left`; then `joined` is null, and `left` says when. */
+  join(
+    election: ElectionName,
+    { leaseId: lease, ttlMs }: GrantedLease,
+    me: Omit<Member, 'leaseId' | 'healthy'>,
+    left: Revision | null,
+  ): { readonly joined: Joined | null; readonly left: Revision | null } {
     const { id, address, url, priority } = me;
-    const present = this.#state(election).candidates.find(({ key }) => key === lease);
-    if (present === undefined) {
+    const { candidates, left: marks } = this.#state(election);
+    const leftAt = marks.get(lease) ?? null;
+    if (!candidates.some(({ key }) => key === lease)) {
+      if (leftAt !== left) return { joined: null, left: leftAt };
       this.#mustKnow(lease);
-      const about = { id, address, url, priority, since: null, native: true };
+      const about = { id, address, url, priority, ttlMs, since: null, native: true };
       this.#addCandidate(election, { key: lease, leaseId: lease, ...about });
     }
     const snapshot = this.snapshot(election);
     const own = snapshot.candidates.find(({ key }) => key === lease)!;
-    return { createRevision: own.createRevision, snapshot };
+    const newestTerm = this.#state(election).terms.at(-1) ?? null;
+    return { joined: { createRevision: own.createRevision, newestTerm, snapshot }, left: leftAt };
   }
 
-  release({ election, leaseId, createRevision, handover, term, bypassed }: Release): void {
+  release({ election, leaseId, createRevision, handover, term, succession }: Release): Released {
     const { candidates } = this.#state(election);
+    const { bypassed = [], successor = null } = succession ?? {};
     const present = (key: string, created: Revision): boolean =>
       candidates.some((candidate) => candidate.key === key && candidate.createRevision === created);
     const guarded =
       present(leaseId, createRevision) &&
-      bypassed.every((candidate) => present(candidate.key, candidate.createRevision));
-    if (!guarded) {
-      if (!present(leaseId, createRevision)) return;
-      throw new Refused('the queue changed while a successor was being named');
-    }
+      [...bypassed, ...(successor === null ? [] : [successor])].every((candidate) =>
+        present(candidate.key, candidate.createRevision),
+      );
+    if (!guarded) return { deleted: false, snapshot: this.snapshot(election) };
     const ends = new Map<string, EndOfKey>([[leaseId, 'released']]);
     for (const { key } of bypassed) ends.set(key, 'bypassed');
     if (term !== null) this.#recordTerm(election, term);
+    const leases = [leaseId, ...bypassed.map((candidate) => candidate.leaseId)];
     this.#removeCandidates(election, ends, handover);
+    for (const lease of leases) this.#state(election).left.set(lease, this.#revision);
     if (handover !== null) {
       for (const listener of this.listeners) listener.handedOver?.(election, handover, candidates);
     }
+    return { deleted: true, snapshot: this.snapshot(election) };
   }
 
-  enroll(election: ElectionName, member: Member): void {
+  /** Writes the record if what is there was written at `was`; else says what is. */
+  enroll(
+    election: ElectionName,
+    member: Member,
+    was: Revision | null,
+  ): { readonly written: boolean; readonly there: Member | null; readonly at: Revision | null } {
+    const { members, membersAt } = this.#state(election);
+    const there = members.find(({ id }) => id === member.id) ?? null;
+    const at = there === null ? null : (membersAt.get(member.id) ?? null);
+    if (at !== was) return { written: false, there, at };
     this.#mustKnow(member.leaseId);
+    membersAt.set(member.id, this.#advance());
+    this.#state(election).members = [...members.filter(({ id }) => id !== member.id), member];
+    return { written: true, there: member, at };
+  }
+
+  /** The verb that was carried out last. */
+  verb(election: ElectionName): { readonly at: Revision; readonly id: string } | null {
+    return this.#state(election).verb;
+  }
+
+  /** Carries out a verb if no other was since `was`; says which was carried out last. */
+  carryOut(
+    election: ElectionName,
+    { id, was, act }: { readonly id: string; readonly was: Revision | null; act: () => void },
+  ): { readonly at: Revision; readonly id: string } | null {
     const state = this.#state(election);
-    this.#advance();
-    state.members = [...state.members.filter(({ id }) => id !== member.id), member];
+    if ((state.verb?.at ?? null) !== was) return state.verb;
+    act();
+    state.verb = { at: this.#advance(), id };
+    return state.verb;
   }
 
   proclaim(
     election: ElectionName,
-    own: { readonly leaseId: LeaseId; readonly createRevision: Revision },
+    own: GrantedLease & { readonly createRevision: Revision },
     me: Omit<Member, 'leaseId' | 'healthy'>,
-    { since, leaderlessMs }: TermBeginning,
+    { since, leaderlessMs, endBefore }: TermBeginning,
   ): void {
     const state = this.#state(election);
     const { candidates } = state;
@@ -196,7 +297,10 @@ export class ModelEtcd {
     const token = fencingToken(own.createRevision);
     const { id: leader, address } = me;
     const notYet = { to: null, cause: null, reason: null, actor: null };
-    this.#recordTerm(election, { token, leader, address, from: since, leaderlessMs, ...notYet });
+    const { ttlMs } = own;
+    const began = { from: since, leaderlessMs, ttlMs, endBefore };
+    this.#recordTerm(election, { token, leader, address, ...began, ...notYet });
+    this.lives.get(token)!.proclaimed = true;
     state.terms = state.terms.slice(-termsKept);
     this.#commit(election, { candidates: [proclaimed], removedCandidates: [] });
   }
@@ -288,7 +392,8 @@ export class ModelEtcd {
   /** A candidate of another program: its value is a bare string. */
   putForeign(election: ElectionName, lease: LeaseId, value: MemberId): void {
     this.#mustKnow(lease);
-    const about = { id: value, address: null, url: null, priority: 0, since: null, native: false };
+    const bare = { address: null, url: null, priority: 0, ttlMs: null, since: null, native: false };
+    const about = { id: value, ...bare };
     this.#addCandidate(election, { key: lease, leaseId: lease, ...about });
   }
 
@@ -299,7 +404,9 @@ export class ModelEtcd {
     if (state === undefined) {
       const single = { handover: null, control: null, switchover: null };
       const leases = { controlLease: null, switchoverLease: null };
-      state = { candidates: [], members: [], terms: [], history: [], ...single, ...leases };
+      const lists = { candidates: [], members: [], terms: [], history: [] };
+      const guards = { membersAt: new Map(), left: new Map(), verb: null };
+      state = { ...lists, ...single, ...leases, ...guards };
       this.#elections.set(election, state);
     }
     return state;
@@ -343,6 +450,9 @@ export class ModelEtcd {
       leaseId: about.leaseId,
       id: about.id,
       bornAt: this.#scheduler.now,
+      proclaimed: false,
+      renewedAt: this.#leases.get(about.leaseId)?.renewedAt ?? [],
+      ttlMs: this.#leases.get(about.leaseId)?.ttlMs ?? 0,
       goneAt: null,
       goneRevision: null,
       end: null,
@@ -381,6 +491,7 @@ export class ModelEtcd {
     const revision = this.#advance();
     const buried: Candidate[] = [];
     for (const [election, state] of this.#elections) {
+      state.left.delete(id);
       const gone = state.candidates.filter(({ leaseId }) => leaseId === id);
       const control = state.controlLease === id;
       const switchover = state.switchoverLease === id;

@@ -14,6 +14,7 @@ export interface Mutation {
 const core = (file: string): string => `src/core/${file}.ts`;
 const elector = 'src/elector/elector.ts';
 const requests = 'src/elector/requests.ts';
+const hastyEnd = 'src/elector/hasty-end.ts';
 
 /**
  * The mutations are for the judges, which look from outside: what the machines assert of themselves is off, or it would
@@ -31,6 +32,19 @@ export const unvalidated: readonly Patch[] = [
     put: '{ marginMs }: Timing): void { if (now > Number.NEGATIVE_INFINITY) return;',
   },
 ];
+
+/** What takes terms away, and what makes it hard to tell. */
+const robbed: Focus = {
+  kinds: [
+    'revoke some wrongly',
+    'delete any key',
+    'freeze leader of etcd',
+    'cut',
+    'pause',
+    'crash',
+  ],
+  setup: { takeoverDelayMs: 'evidence', leastTtlMs: 2000 },
+};
 
 const clockOnly: Focus = { kinds: ['cut', 'pause', 'hang', 'etcd without leader'] };
 
@@ -100,13 +114,13 @@ export const mutations: readonly Mutation[] = [
     patches: [
       {
         file: elector,
-        find: 'this.#announcer.compare(reportOf(election, this.#ground(), now));',
-        put: 'const cached = reportOf(election, this.#ground(), now); Object.assign(seat, { cached }); this.#announcer.compare(cached);',
+        find: 'this.#announcer.compare(reportOf(candidacy, this.#ground(), now));',
+        put: 'const cached = reportOf(candidacy, this.#ground(), now); Object.assign(seat, { cached }); this.#announcer.compare(cached);',
       },
       {
         file: elector,
-        find: 'return reportOf(this.#seat(name).election, this.#ground(), this.#options.clock.now());',
-        put: 'const { cached } = this.#seat(name) as unknown as { cached?: Report }; return cached ?? reportOf(this.#seat(name).election, this.#ground(), this.#options.clock.now());',
+        find: 'return reportOf(this.#seat(name).candidacy, this.#ground(), this.#options.clock.now());',
+        put: 'const { cached } = this.#seat(name) as unknown as { cached?: Report }; return cached ?? reportOf(this.#seat(name).candidacy, this.#ground(), this.#options.clock.now());',
       },
     ],
     focus: { kinds: ['pause', 'cut'] },
@@ -142,7 +156,15 @@ export const mutations: readonly Mutation[] = [
       kinds: ['slow', 'etcd without leader'],
       setup: {
         etcdMembers: 1,
-        weather: { leastMs: 1, mostMs: 20, lossChance: 0.1, spikeChance: 0.3, spikeMs: 4000 },
+        weather: {
+          leastMs: 1,
+          mostMs: 20,
+          lossChance: 0.1,
+          spikeChance: 0.3,
+          spikeMs: 4000,
+          copyChance: 0,
+          copyMs: 0,
+        },
       },
     },
   },
@@ -151,8 +173,8 @@ export const mutations: readonly Mutation[] = [
     patches: [
       {
         file: core('session'),
-        find: "const { generation, leaseId } = session.lease; return { session: { kind: 'absent'",
-        put: "const { generation, leaseId } = session.lease; if (generation > 0) return unchanged(session); return { session: { kind: 'absent'",
+        find: 'const retryAt = failures === 1 ? now :',
+        put: 'if (failures > 0) return unchanged(session); const retryAt = failures === 1 ? now :',
       },
     ],
     focus: { kinds: ['revoke wrongly', 'mute watch', 'lag watch', 'deny lease'] },
@@ -160,7 +182,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'the key is released before the app has stopped',
     patches: [
-      { file: core('decide'), find: 'quiesced: !election.quiesces', put: 'quiesced: true' },
+      { file: core('decide'), find: 'quiesced: !candidacy.quiesces', put: 'quiesced: true' },
     ],
     focus: {
       kinds: ['step down', 'terminate'],
@@ -182,11 +204,46 @@ export const mutations: readonly Mutation[] = [
     },
   },
   {
-    name: 'the key is released before the hold is over',
-    patches: [
-      { file: core('decide'), find: 'if (now < candidacy.holdUntil &&', put: 'if (now < 0 &&' },
-    ],
+    name: 'a step-down does not wait for the hold',
+    patches: [{ file: core('decide'), find: '(now < phase.heldUntil &&', put: '(now < 0 &&' }],
     focus: { kinds: ['hold', 'step down'] },
+  },
+  {
+    name: 'whoever is asked to stop does not keep the key for the hold',
+    patches: [{ file: core('decide'), find: 'if (now < keptUntil) return null;', put: '' }],
+    focus: { kinds: ['hold', 'terminate'] },
+  },
+  {
+    name: 'a hasty end gives back before it ends the claims',
+    patches: [
+      {
+        file: elector,
+        find: 'this.#halting = giveBack({ ...this.#options, requests: this.#requests }, held, ends);',
+        put: 'const given = giveBack({ ...this.#options, requests: this.#requests }, held, ends); const halting = given.then(() => { this.#halting = halting; }); if (ends.length > -1) return halting;',
+      },
+    ],
+    focus: { kinds: ['fail', 'terminate twice'] },
+  },
+  {
+    name: 'a hasty end does not wait for holds',
+    patches: [{ file: hastyEnd, find: 'await until(clock, keptUntil);', put: '' }],
+    focus: { kinds: ['hold', 'fail', 'terminate twice'] },
+  },
+  {
+    name: 'a hasty end releases what still acts',
+    patches: [{ file: hastyEnd, find: 'await app?.kill();', put: '' }],
+    focus: { kinds: ['fail'], setup: { app: { mostStopMs: 500, stopLeadMs: 0 } } },
+  },
+  {
+    name: 'another program is passed over',
+    patches: [
+      {
+        file: core('queue'),
+        find: 'successor === undefined || !passed.every(({ native }) => native)',
+        put: 'successor === undefined',
+      },
+    ],
+    focus: { kinds: ['step down', 'foreign candidate', 'terminate'] },
   },
   {
     name: 'a term that was given up is claimed again',
@@ -198,7 +255,7 @@ export const mutations: readonly Mutation[] = [
       },
       {
         file: core('decide'),
-        find: 'if (election.lastToken !== null && token <= election.lastToken) return to(withdraw(own));',
+        find: 'if (candidacy.lastToken !== null && token <= candidacy.lastToken) return to(withdraw(own));',
         put: '',
       },
     ],
@@ -209,23 +266,105 @@ export const mutations: readonly Mutation[] = [
     patches: [
       {
         file: core('election'),
-        find: "const { candidacy } = election; if (candidacy.kind !== 'leading') return null; if",
-        put: "const { candidacy } = election; if (candidacy.kind === 'steppingDown') return { token: candidacy.ending.term.token, since: now, validUntil: now + 1 }; if (candidacy.kind !== 'leading') return null; if",
+        find: "const { phase } = candidacy; if (phase.kind !== 'leading') return null; if",
+        put: "const { phase } = candidacy; if (phase.kind === 'steppingDown') return { token: phase.ending.term.token, since: now, validUntil: now + 1 }; if (phase.kind !== 'leading') return null; if",
       },
     ],
     focus: { kinds: ['step down'], setup: { app: { mostStopMs: 500, stopLeadMs: 0 } } },
   },
   {
-    name: 'the takeover delay is ignored',
-    patches: [{ file: core('candidacy'), find: 'predecessor.clean ||', put: 'predecessor ||' }],
+    name: 'nobody waits for what was taken away',
+    patches: [
+      {
+        file: core('candidacy'),
+        find: 'if (takeoverDelayMs === 0) return null;',
+        put: 'if (takeoverDelayMs !== null) return null;',
+      },
+    ],
+    focus: robbed,
+  },
+  {
+    name: 'one wait replaces another',
+    patches: [{ file: core('queue'), find: 'losses: [...kept, ...ends', put: 'losses: [...ends' }],
     focus: {
-      kinds: ['revoke wrongly', 'delete key', 'lag watch', 'mute watch'],
-      setup: { takeoverDelayMs: 10_000 },
+      ...robbed,
+      kinds: ['revoke some wrongly', 'delete any key', 'step down', 'terminate'],
     },
   },
   {
+    name: "one's own TTL is waited for instead of the lease's",
+    patches: [
+      {
+        file: core('candidacy'),
+        find: '(loss.ttlMs ?? ttlOf(ground))',
+        put: 'ttlOf(ground)',
+      },
+    ],
+    focus: robbed,
+  },
+  {
+    name: 'an old answer is as good as a fresh one',
+    patches: [{ file: core('evidence'), find: 'paceMs * 0.11 + 5', put: 'paceMs * 0.11 + 1e9' }],
+    focus: robbed,
+  },
+  {
+    name: 'a lease that is not found counts as run out',
+    patches: [
+      {
+        file: 'test/sim/model-etcd.ts',
+        find: 'if (lease === undefined) return null; const leftMs',
+        put: 'if (lease === undefined) return { remainingMs: 0, grantedMs: 2000 }; const leftMs',
+      },
+    ],
+    focus: robbed,
+  },
+  {
+    name: 'an answer from the past counts',
+    patches: [
+      {
+        file: 'test/sim/sim-coordinator.ts',
+        find: 'return past ? null : answer;',
+        put: 'return answer;',
+      },
+    ],
+    focus: { ...robbed, kinds: ['freeze leader of etcd'] },
+  },
+  {
+    name: 'whoever joins does not read the newest record',
+    patches: [
+      {
+        file: core('queue'),
+        find: 'if (term === null || term.to !== null) return queue;',
+        put: 'if (term === null || now > 0) return queue;',
+      },
+    ],
+    focus: { ...robbed, kinds: ['revoke some wrongly', 'delete any key', 'crash', 'terminate'] },
+  },
+  {
+    name: 'only the newest answer is believed',
+    patches: [
+      {
+        file: core('evidence'),
+        find: 'Math.max(known?.notBefore ?? askedAt, askedAt + remainingMs)',
+        put: 'askedAt + remainingMs',
+      },
+      {
+        file: 'test/sim/sim-coordinator.ts',
+        find: 'return past ? null : answer;',
+        put: 'return answer;',
+      },
+    ],
+    focus: { ...robbed, kinds: ['freeze leader of etcd', 'revoke some wrongly'] },
+  },
+  {
     name: 'a named successor is not',
-    patches: [{ file: core('decide'), find: 'successor < 1 ? [] :', put: 'successor < 9 ? [] :' }],
+    patches: [
+      {
+        file: core('queue'),
+        find: 'bypassed: passed.slice(0, -1) }',
+        put: 'bypassed: passed.slice(0, 0) }',
+      },
+    ],
     focus: { kinds: ['step down', 'ask for switchover'] },
   },
   {
@@ -282,8 +421,8 @@ export const mutations: readonly Mutation[] = [
     patches: [
       {
         file: 'test/sim/model-etcd.ts',
-        find: 'createRevision: own.createRevision, snapshot }',
-        put: 'createRevision: snapshot.revision, snapshot }',
+        find: 'createRevision: own.createRevision, newestTerm, snapshot }',
+        put: 'createRevision: snapshot.revision, newestTerm, snapshot }',
       },
     ],
   },
@@ -292,20 +431,23 @@ export const mutations: readonly Mutation[] = [
     patches: [
       {
         file: 'test/sim/model-etcd.ts',
-        find: 'if (!guarded) {',
-        put: 'if (!guarded && now < 0) {',
-      },
-      {
-        file: 'test/sim/model-etcd.ts',
-        find: 'const guarded =',
-        put: 'const { now } = this.#scheduler; const guarded =',
+        find: 'if (!guarded) return',
+        put: 'if (!guarded && this.#scheduler.now < 0) return',
       },
     ],
     focus: {
       kinds: ['step down', 'slow', 'cut'],
       setup: {
         etcdMembers: 3,
-        weather: { leastMs: 1, mostMs: 20, lossChance: 0.05, spikeChance: 0.2, spikeMs: 4000 },
+        weather: {
+          leastMs: 1,
+          mostMs: 20,
+          lossChance: 0.05,
+          spikeChance: 0.2,
+          spikeMs: 4000,
+          copyChance: 0,
+          copyMs: 0,
+        },
       },
     },
   },

@@ -1,6 +1,7 @@
 // The network between sidecars and the members of etcd: it delays, loses, brings late (also long after the caller has
 // given up), refuses, and cuts a path in one direction or in both. What a cut path swallowed may still come through
-// when it heals, as TCP would have it. Nothing arrives twice that was sent once.
+// when it heals, as TCP would have it. A request may be carried out a second time, long after whatever was asked since, as
+// an attempt is that was left at a frozen member.
 import { Unreachable, type ElectordError } from '../../src/errors.ts';
 import type { ModelEtcd } from './model-etcd.ts';
 import type { Random } from './random.ts';
@@ -14,6 +15,9 @@ export interface Weather {
   readonly lossChance: number;
   readonly spikeChance: number;
   readonly spikeMs: number;
+  /** The probability that a request is carried out once more, by up to `copyMs` late. */
+  readonly copyChance: number;
+  readonly copyMs: number;
 }
 
 /** How a request ended, as it reaches whoever sent it. */
@@ -39,11 +43,14 @@ export interface Side {
   readonly hangUntil: Map<string, number>;
 }
 
+/** How long etcd takes to elect another leader. */
+const electionMs = 1200;
 /** What a cut path held back comes through afterwards this often; else the connection was given up. */
 const comesThroughAfterwards = 0.5;
 
 export class Network {
-  readonly nodes: readonly { frozenUntil: number }[];
+  /** `pastUntil`: until then a member that was frozen takes itself for the leader of etcd still. */
+  readonly nodes: readonly { frozenUntil: number; pastUntil: number }[];
   readonly #scheduler: Scheduler;
   readonly #etcd: ModelEtcd;
   readonly #weather: Weather;
@@ -54,7 +61,7 @@ export class Network {
     this.#scheduler = scheduler;
     this.#etcd = etcd;
     this.#weather = weather;
-    this.nodes = Array.from({ length: nodeCount }, () => ({ frozenUntil: 0 }));
+    this.nodes = Array.from({ length: nodeCount }, () => ({ frozenUntil: 0, pastUntil: 0 }));
   }
 
   side(random: Random): Side {
@@ -79,6 +86,28 @@ export class Network {
     });
   }
 
+  /** Whether a member answers from the past: it takes itself for the leader of etcd, and gives no linearizable read. */
+  isInThePast(node: number): boolean {
+    return this.#scheduler.now < this.nodes[node]!.pastUntil;
+  }
+
+  /**
+   * The leader of etcd is frozen, and another is elected meanwhile, which extends all leases. When the old one goes on it
+   * answers from the past for a while, and may revoke what has run out by what it knows.
+   */
+  freezeLeader(member: number, forMs: number, pastMs: number, revokes: boolean): void {
+    const node = this.nodes[member]!;
+    const { now } = this.#scheduler;
+    node.frozenUntil = Math.max(node.frozenUntil, now + forMs);
+    this.#etcd.rememberForTheFrozen();
+    if (forMs > electionMs) this.changeLeader(electionMs);
+    this.#scheduler.after(forMs, () => {
+      node.pastUntil = this.#scheduler.now + pastMs;
+      if (!revokes) return;
+      this.#scheduler.after(pastMs / 2, () => this.#etcd.revokeFromThePast());
+    });
+  }
+
   /** Until when nothing from this member reaches the sidecar, or the other way round; in the past where it does. */
   streamBlockedUntil(side: Side, node: number): number {
     const { toEtcdUntil, fromEtcdUntil, refusedUntil } = side.paths[node]!;
@@ -100,7 +129,7 @@ export class Network {
     side: Side,
     node: number,
     operation: string,
-    execute: () => Value,
+    execute: (node: number) => Value,
     respond: (outcome: Outcome<Value>) => void,
   ): void {
     const { now } = this.#scheduler;
@@ -112,6 +141,16 @@ export class Network {
     }
     const heldUntil = Math.max(path.toEtcdUntil, side.hangUntil.get(operation) ?? 0);
     this.#carry(side, heldUntil, () => this.#arrive(side, node, execute, respond));
+    const { copyChance, copyMs } = this.#weather;
+    if (copyChance > 0 && side.random.chance(copyChance))
+      this.#copyLater(copyMs * side.random.next(), () => execute(node));
+  }
+
+  /** Nobody waits for the answer to a copy. In the end nothing of the past is under way any more. */
+  #copyLater(afterMs: number, execute: () => unknown): void {
+    this.#scheduler.after(afterMs, () => {
+      if (!this.#calm && this.#etcd.serving) outcomeOf(execute);
+    });
   }
 
   /** Brings a message over one direction of a path, late or never where that is blocked. */
@@ -127,7 +166,7 @@ export class Network {
   #arrive<Value>(
     side: Side,
     node: number,
-    execute: () => Value,
+    execute: (node: number) => Value,
     respond: (outcome: Outcome<Value>) => void,
   ): void {
     const again = (at: number): void => {
@@ -141,7 +180,7 @@ export class Network {
       const error = new Unreachable('etcdserver: no leader');
       return this.#back(side, node, () => respond({ ok: false, error }));
     }
-    const outcome = outcomeOf(execute);
+    const outcome = outcomeOf(() => execute(node));
     this.#back(side, node, () => respond(outcome));
   }
 

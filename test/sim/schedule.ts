@@ -1,7 +1,7 @@
 // What happens in one simulated minute, as plain data: the setup and the list of faults and requests. All of it follows
 // from one number; leaving some of it out again makes a smaller schedule, which is how a failure is shrunk.
 import { requestBounds, watchProbe } from '../../src/policies.ts';
-import { roundEveryMs, standBackMs } from '../../src/core/timing.ts';
+import { roundEveryMs, standBackMs, type Timing } from '../../src/core/timing.ts';
 import { leaseExtensionMs } from './model-etcd.ts';
 import type { Weather } from './network.ts';
 import { Random } from './random.ts';
@@ -13,13 +13,17 @@ export interface Setup {
     readonly rate: number;
     readonly priority: number;
     readonly startsAtMs: number;
+    /** What it asks for; never more than the TTL of the setup. */
+    readonly ttlMs: number;
   }[];
   readonly elections: number;
   readonly whenAllUnhealthy: 'lead' | 'none';
   readonly etcdMembers: number;
   readonly ttlMs: number;
   readonly marginMs: number;
-  readonly takeoverDelayMs: number;
+  readonly takeoverDelayMs: Timing['takeoverDelayMs'];
+  /** etcd grants no lease for less. */
+  readonly leastTtlMs: number;
   readonly graceMs: number;
   /** A guarded app beside each sidecar, null where there is none. */
   readonly app: { readonly mostStopMs: number; readonly stopLeadMs: number } | null;
@@ -33,7 +37,12 @@ export type Target = number | 'leader';
 /** One fault or request, and when. `forMs` is how long it lasts; `of` is an election by number. */
 export type Happening = { readonly atMs: number } & (
   | {
-      readonly kind: 'pause' | 'crash' | 'terminate';
+      /**
+       * `fail`: an assertion fails, or an error comes that nobody expected; `terminate twice`: a second signal while it
+       * stops; `no descriptors`: it can open nothing, neither a connection nor a command.
+       */
+      readonly kind:
+        'pause' | 'crash' | 'terminate' | 'fail' | 'terminate twice' | 'no descriptors';
       readonly whom: Target;
       readonly forMs: number;
     }
@@ -62,6 +71,20 @@ export type Happening = { readonly atMs: number } & (
     }
   | { readonly kind: 'freeze member'; readonly member: number; readonly forMs: number }
   | { readonly kind: 'etcd without leader'; readonly forMs: number }
+  | {
+      /** When it goes on it answers from the past for a while, and may revoke what ran out by what it knows. */
+      readonly kind: 'freeze leader of etcd';
+      readonly member: number;
+      readonly forMs: number;
+      readonly pastMs: number;
+      readonly revokes: boolean;
+    }
+  | { readonly kind: 'delete any key'; readonly of: number; readonly place: number }
+  | {
+      readonly kind: 'revoke some wrongly';
+      readonly of: number;
+      readonly places: readonly number[];
+    }
   | { readonly kind: 'compact' }
   | { readonly kind: 'revoke wrongly'; readonly whom: Target }
   | { readonly kind: 'deny lease'; readonly whom: Target; readonly forMs: number }
@@ -123,13 +146,14 @@ export function leaderWithinMs(setup: Setup, happenings: readonly Happening[] = 
   const { everyMs, answerWithinMs } = watchProbe(ttlMs);
   const newsMs = Math.min(everyMs + answerWithinMs + reopenMostMs, roundMs + requestMs);
   const slowest = Math.min(...sidecars.map(({ rate }) => rate));
-  const sumMs = leaseMs + doubtMs + newsMs + takeoverDelayMs + graceMs;
+  const delayMs = typeof takeoverDelayMs === 'number' ? takeoverDelayMs : ttlMs;
+  const sumMs = leaseMs + doubtMs + newsMs + delayMs + graceMs;
   return (sumMs + standBackMostMs(setup, happenings)) / slowest;
 }
 
 /** Whose app has just failed stands back by design; where that may be everybody, all wait for the first to return. */
 function standBackMostMs({ sidecars }: Setup, happenings: readonly Happening[]): number {
-  const failures = happenings.filter(({ kind }) => kind === 'app unhealthy').length;
+  const failures = happenings.filter(({ kind }) => failsApp(kind)).length;
   const others = sidecars.filter(({ priority }) => priority >= 0).length - failures;
   return failures > 0 && others < 1 ? standBackMs(failures) : 0;
 }
@@ -150,6 +174,9 @@ export function scheduleOf(seed: number, focus: Focus = {}): Schedule {
   return { seed, setup, happenings, calmAtMs, leaderByMs, endMs: scheduleMs };
 }
 
+const failsApp = (kind: Happening['kind']): boolean =>
+  kind === 'app unhealthy' || kind === 'no descriptors';
+
 /** So much time is left in the end, to see that leadership rests, and for those who stand back by design. */
 const afterwardsMs = 6000;
 /** More failures of apps in one schedule would make sidecars stand back for longer than it lasts. */
@@ -166,7 +193,7 @@ function happeningsOf(
   let appFailures = 0;
   while (happenings.length < count) {
     const next = happening(kindOf(random, wanted), random, setup, calmAtMs);
-    if (next.kind === 'app unhealthy') {
+    if (failsApp(next.kind)) {
       appFailures += 1;
       if (appFailures > mostAppFailures) continue;
     }
@@ -199,7 +226,8 @@ function setupOf(random: Random): Setup {
     etcdMembers: random.pick([1, 3]),
     ttlMs,
     marginMs,
-    takeoverDelayMs: random.chance(0.3) ? ttlMs : 0,
+    takeoverDelayMs: random.pick(['evidence', 'evidence', 'evidence', 'auto', 0, ttlMs] as const),
+    leastTtlMs: random.chance(0.2) ? ttlMs : 2000,
     graceMs: random.pick([200, 1000, 2000]),
     app,
     weather: weatherOf(random),
@@ -224,6 +252,9 @@ function sidecarsOf(random: Random, ttlMs: number, marginMs: number): Setup['sid
     rate: rateOf(),
     priority: ranked ? random.pick([0, 1, 2]) : index === 2 && random.chance(0.1) ? -1 : 0,
     startsAtMs: random.chance(0.7) ? random.next() * 50 : random.next() * 5000,
+    ttlMs: random.chance(0.85)
+      ? ttlMs
+      : random.pick([2000, 3000, ttlMs].filter((one) => one <= ttlMs)),
   }));
 }
 
@@ -236,6 +267,8 @@ function weatherOf(random: Random): Weather {
     lossChance: kind === 0 ? 0 : random.pick([0.001, 0.01, 0.05]),
     spikeChance: kind === 0 ? 0 : random.pick([0.001, 0.01, 0.05]),
     spikeMs: random.pick([100, 1000, 4000]),
+    copyChance: random.pick([0, 0.05, 1]),
+    copyMs: random.pick([200, 3000, 20_000]),
   };
 }
 
@@ -243,6 +276,9 @@ const kinds: readonly (readonly [number, Happening['kind']])[] = [
   [8, 'pause'],
   [4, 'crash'],
   [5, 'terminate'],
+  [4, 'fail'],
+  [2, 'terminate twice'],
+  [2, 'no descriptors'],
   [10, 'cut'],
   [3, 'slow'],
   [7, 'hang'],
@@ -251,6 +287,9 @@ const kinds: readonly (readonly [number, Happening['kind']])[] = [
   [4, 'lag watch'],
   [4, 'freeze member'],
   [4, 'etcd without leader'],
+  [5, 'freeze leader of etcd'],
+  [2, 'delete any key'],
+  [3, 'revoke some wrongly'],
   [3, 'compact'],
   [4, 'revoke wrongly'],
   [3, 'deny lease'],
@@ -273,6 +312,9 @@ function kindOf(random: Random, wanted: readonly Happening['kind'][]): Happening
   }
   return possible.at(-1)![1];
 }
+
+/** So long a former leader of etcd may not know that it is none. */
+const pastMostMs = 1500;
 
 /** What requests hang together, in life: reads need a quorum, a full disk or a lost leader stops writes. */
 const hanging: readonly (readonly string[])[] = [
@@ -340,6 +382,19 @@ function happening(
         of,
         holdMs: random.between(50, Math.min(1000, ttlMs / 2)),
       };
+    case 'freeze leader of etcd':
+      return {
+        atMs,
+        kind,
+        member: random.below(etcdMembers),
+        forMs: Math.min(forMs, calmAtMs - atMs - pastMostMs),
+        pastMs: pastMostMs * random.next(),
+        revokes: random.chance(0.6),
+      };
+    case 'delete any key':
+      return { atMs, kind, of, place: random.below(3) };
+    case 'revoke some wrongly':
+      return { atMs, kind, of, places: [0, 1, 2].filter(() => random.chance(0.6)) };
     case 'compact':
       return { atMs, kind };
     case 'break watch':
@@ -348,6 +403,9 @@ function happening(
     case 'pause':
     case 'crash':
     case 'terminate':
+    case 'fail':
+    case 'terminate twice':
+    case 'no descriptors':
     case 'mute watch':
     case 'deny lease':
     case 'app unhealthy':

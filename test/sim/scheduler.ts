@@ -26,10 +26,10 @@ const isBefore = (a: Event, b: Event): boolean =>
   a.at < b.at || (a.at === b.at && a.order < b.order);
 
 /**
- * How many turns of the microtask queue an answer needs at most: its handler, the handler of what that throws, and
- * whoever awaits the end of a stop that the handler brought about.
+ * How many turns of the microtask queue an answer needs at most: its handler, the handler of what that throws, whoever
+ * awaits the end of a stop that the handler brought about, and a hasty end, which waits for several answers at once.
  */
-const turnsPerAnswer = 4;
+const turnsPerAnswer = 12;
 
 /** Awaited, it lets whoever waits go first. */
 const nextTurn = Promise.resolve();

@@ -46,8 +46,11 @@ export async function shrink(
 /** Fewer things that could have played a part and did not. */
 function simplerSetups({ setup }: Schedule): ((schedule: Schedule) => Schedule)[] {
   const { leastMs, mostMs } = setup.weather;
-  const fine = { leastMs, mostMs, lossChance: 0, spikeChance: 0, spikeMs: 0 };
+  const still = { lossChance: 0, spikeChance: 0, spikeMs: 0, copyChance: 0, copyMs: 0 };
+  const fine = { leastMs, mostMs, ...still };
+  const once = { ...setup.weather, copyChance: 0 };
   const changes: Partial<Schedule['setup']>[] = [
+    { weather: once },
     { weather: fine },
     { weather: { ...fine, leastMs: 1, mostMs: 1 } },
     { app: null },

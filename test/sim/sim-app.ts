@@ -61,6 +61,11 @@ export class SimApp implements App {
     if (child?.token === token) this.#died(child);
   }
 
+  kill(): Promise<void> {
+    this.killAll();
+    return Promise.resolve();
+  }
+
   /** The sidecar was killed, and takes everything with it. */
   killAll(): void {
     for (const child of this.#children.values()) child.alive = false;

@@ -9,6 +9,7 @@ import type {
   LeaseId,
   Member,
   Millis,
+  Revision,
   Snapshot,
   SwitchoverRequest,
   TermRecord,
@@ -18,8 +19,11 @@ import { requestBounds, watchProbe, type RequestBounds } from '../../src/policie
 import type {
   Answer,
   Coordinator,
+  GrantedLease,
   Joined,
+  LeaseTime,
   Release,
+  Released,
   TermBeginning,
   WatchNotice,
 } from '../../src/ports.ts';
@@ -108,6 +112,19 @@ export class SimCoordinator implements Coordinator {
     });
   }
 
+  timeToLive(leaseId: LeaseId): Promise<Answer<LeaseTime | null>> {
+    const { etcd, network } = this.options;
+    return this.#promise<LeaseTime | null>((ended) => {
+      const attempt = (node: number): LeaseTime | null => {
+        const past = network.isInThePast(node);
+        const answer = past ? etcd.timeToLiveInThePast(leaseId) : etcd.timeToLive(leaseId);
+        // The linearizable read that confirms an answer is of another term of etcd's.
+        return past ? null : answer;
+      };
+      this.request('timeToLive', attempt, ended);
+    });
+  }
+
   async revoke(leaseId: LeaseId): Promise<void> {
     const { etcd } = this.options;
     await this.#command('revoke', () => etcd.revoke(leaseId));
@@ -115,34 +132,70 @@ export class SimCoordinator implements Coordinator {
 
   join(
     election: ElectionName,
-    leaseId: LeaseId,
+    lease: GrantedLease,
     me: Omit<Member, 'leaseId' | 'healthy'>,
   ): Promise<Answer<Joined>> {
     const { etcd } = this.options;
     return this.#promise<Joined>((ended) => {
-      const attempt = (): Joined => etcd.join(election, leaseId, me);
-      this.request<Joined>('join', attempt, (outcome) => {
-        if (outcome.ok) {
+      const ask = (left: Revision | null): void => {
+        const attempt = (): ReturnType<ModelEtcd['join']> => etcd.join(election, lease, me, left);
+        this.request<ReturnType<ModelEtcd['join']>>('join', attempt, (outcome) => {
+          if (!outcome.ok) {
+            this.#toldOfFailure(lease.leaseId, outcome.error);
+            return ended(outcome);
+          }
           const { value, sentAt } = outcome.value;
-          this.toldOfSnapshot(election, value.snapshot, sentAt);
-        } else this.#toldOfFailure(leaseId, outcome.error);
-        ended(outcome);
-      });
+          if (value.joined === null) return ask(value.left);
+          this.toldOfSnapshot(election, value.joined.snapshot, sentAt);
+          ended({ ok: true, value: { value: value.joined, sentAt } });
+        });
+      };
+      ask(null);
     });
   }
 
-  observe(elections: readonly ElectionName[]): Promise<Answer<readonly Snapshot[]>> {
-    return this.#promise<readonly Snapshot[]>((ended) => this.read(elections, ended));
+  observe(elections: readonly ElectionName[]): readonly Promise<Answer<Snapshot>>[] {
+    const all = this.#promise<readonly Snapshot[]>((ended) => this.read(elections, ended));
+    return elections.map(async (_, index) => {
+      const { value, sentAt } = await all;
+      return { value: value[index]!, sentAt };
+    });
   }
 
-  async release(request: Release): Promise<void> {
+  release(request: Release): Promise<Answer<Released>> {
     const { etcd } = this.options;
-    await this.#command('release', () => etcd.release(request));
+    return this.#promise<Released>((ended) => {
+      this.request<Released>(
+        'release',
+        () => etcd.release(request),
+        (outcome) => {
+          if (outcome.ok) {
+            const { value, sentAt } = outcome.value;
+            this.toldOfSnapshot(request.election, value.snapshot, sentAt);
+          }
+          ended(outcome);
+        },
+      );
+    });
   }
 
   async enroll(election: ElectionName, member: Member): Promise<void> {
     const { etcd } = this.options;
-    await this.#command('enroll', () => etcd.enroll(election, member), member.leaseId);
+    await this.#promise<null>((ended) => {
+      const ask = (was: Revision | null): void => {
+        const attempt = (): ReturnType<ModelEtcd['enroll']> => etcd.enroll(election, member, was);
+        this.request<ReturnType<ModelEtcd['enroll']>>('enroll', attempt, (outcome) => {
+          if (!outcome.ok) {
+            this.#toldOfFailure(member.leaseId, outcome.error);
+            return ended(outcome);
+          }
+          const { value, sentAt } = outcome.value;
+          if (!value.written && value.there !== member) return ask(value.at);
+          ended({ ok: true, value: { value: null, sentAt } });
+        });
+      };
+      ask(null);
+    });
   }
 
   async proclaim(
@@ -157,12 +210,13 @@ export class SimCoordinator implements Coordinator {
 
   async pause(election: ElectionName, control: Control, forMs: number): Promise<void> {
     const { etcd } = this.options;
-    await this.#putForAWhile(forMs, (lease) => etcd.putControl(election, control, lease));
+    const put = (lease: LeaseId): void => etcd.putControl(election, control, lease);
+    await this.#putForAWhile(election, forMs, put);
   }
 
   async resume(election: ElectionName): Promise<void> {
     const { etcd } = this.options;
-    await this.#command('control', () => etcd.putControl(election, null));
+    await this.#carryOut(election, () => etcd.putControl(election, null));
   }
 
   async requestSwitchover(
@@ -171,7 +225,8 @@ export class SimCoordinator implements Coordinator {
     forMs: number,
   ): Promise<void> {
     const { etcd } = this.options;
-    await this.#putForAWhile(forMs, (lease) => etcd.putSwitchover(election, request, lease));
+    const put = (lease: LeaseId): void => etcd.putSwitchover(election, request, lease);
+    await this.#putForAWhile(election, forMs, put);
   }
 
   async history(election: ElectionName): Promise<readonly TermRecord[]> {
@@ -190,10 +245,47 @@ export class SimCoordinator implements Coordinator {
     return value;
   }
 
-  async #putForAWhile(forMs: number, put: (lease: LeaseId) => void): Promise<void> {
+  async #putForAWhile(
+    election: ElectionName,
+    forMs: number,
+    put: (lease: LeaseId) => void,
+  ): Promise<void> {
     const lease = asLeaseId(`e${this.options.side.random.below(0xffffffff).toString(16)}`);
     await this.grant(lease, forMs);
-    await this.#command('control', () => put(lease));
+    await this.#carryOut(election, () => put(lease));
+  }
+
+  /** As src/etcd/verbs.ts: guarded by the verb before it, and so carried out at most once. */
+  async #carryOut(election: ElectionName, act: () => void): Promise<void> {
+    const { etcd, side } = this.options;
+    const id = side.random.below(0xffffffff).toString(16);
+    await this.#promise<null>((ended) => {
+      const done = (sentAt: Millis): void => ended({ ok: true, value: { value: null, sentAt } });
+      const ask = (was: Revision | null): void => {
+        const attempt = (): ReturnType<ModelEtcd['verb']> =>
+          etcd.carryOut(election, { id, was, act });
+        const request = this.request<ReturnType<ModelEtcd['verb']>>(
+          'control',
+          attempt,
+          (outcome) => {
+            if (!outcome.ok) return ended(outcome);
+            const { value: last, sentAt } = outcome.value;
+            if (last?.id === id) return done(sentAt);
+            const error = new Unreachable('whether it was done is not known');
+            if (request.sent > 1) return ended({ ok: false, error });
+            ask(last?.at ?? null);
+          },
+        );
+      };
+      this.request<ReturnType<ModelEtcd['verb']>>(
+        'control',
+        () => etcd.verb(election),
+        (outcome) => {
+          if (outcome.ok) ask(outcome.value.value?.at ?? null);
+          else ended(outcome);
+        },
+      );
+    });
   }
 
   watch(elections: readonly ElectionName[], listener: (notice: WatchNotice) => void): () => void {
@@ -239,12 +331,18 @@ export class SimCoordinator implements Coordinator {
   }
 
   /** Runs one request against the members of etcd, hedged, until one answers or all have failed. */
-  request<Value>(operation: string, execute: () => Value, ended: Ended<Value>): void {
+  request<Value>(
+    operation: string,
+    execute: (node: number) => Value,
+    ended: Ended<Value>,
+  ): { readonly sent: number } {
     const { process } = this.options;
-    new HedgedRequest<Value>(this, operation, execute, (outcome) => {
+    const request = new HedgedRequest<Value>(this, operation, execute, (outcome) => {
       this.#trace(operation, outcome.ok ? null : outcome.error.message);
       if (process.alive) ended(outcome);
-    }).startNext();
+    });
+    request.startNext();
+    return request;
   }
 
   /** A request whose answer is only that it was carried out; `leaseId` is what it hangs on. */
@@ -297,7 +395,7 @@ export class SimCoordinator implements Coordinator {
 class HedgedRequest<Value> {
   readonly #coordinator: SimCoordinator;
   readonly #operation: string;
-  readonly #execute: () => Value;
+  readonly #execute: (node: number) => Value;
   readonly #ended: Ended<Value>;
   readonly #first: number;
   #started = 0;
@@ -307,7 +405,7 @@ class HedgedRequest<Value> {
   constructor(
     coordinator: SimCoordinator,
     operation: string,
-    execute: () => Value,
+    execute: (node: number) => Value,
     ended: Ended<Value>,
   ) {
     this.#coordinator = coordinator;
@@ -315,6 +413,11 @@ class HedgedRequest<Value> {
     this.#execute = execute;
     this.#ended = ended;
     this.#first = coordinator.preferred;
+  }
+
+  /** To how many members it was sent. */
+  get sent(): number {
+    return this.#started;
   }
 
   startNext(): void {

@@ -1,6 +1,6 @@
 // One sidecar as the simulated world sees it: a production Elector in a process of its own, beside an app, behind its
 // side of the network. It can be killed and started again; a new process knows nothing of the one before.
-import type { FencingToken, LeaseId, MemberId, ElectionName } from '../../src/core/model.ts';
+import type { Cause, FencingToken, LeaseId, MemberId, ElectionName } from '../../src/core/model.ts';
 import { leaseId, memberId } from '../../src/core/model.ts';
 import { Elector } from '../../src/elector/elector.ts';
 import type { Notice } from '../../src/ports.ts';
@@ -12,6 +12,9 @@ import type { Setup } from './schedule.ts';
 import type { Scheduler } from './scheduler.ts';
 import { SimApp } from './sim-app.ts';
 import { SimCoordinator, toldNothing, type Told } from './sim-coordinator.ts';
+
+/** How long a process takes at most for an end that cannot wait. */
+const hasteWithinMs = 2000;
 
 /** What a sidecar is put into. */
 export interface Surroundings {
@@ -64,8 +67,8 @@ export class SimSidecar {
   start(): void {
     if (this.life !== null) return;
     const { setup, scheduler, etcd, network, elections, trace } = this.#world;
-    const { ttlMs, marginMs, takeoverDelayMs, graceMs } = setup;
-    const { rate, priority } = setup.sidecars[this.index]!;
+    const { marginMs, takeoverDelayMs, graceMs } = setup;
+    const { rate, priority, ttlMs } = setup.sidecars[this.index]!;
     const random = this.#random;
     const { timerLateByMs } = setup;
     const process = new Process(scheduler, random, { rate, timerLateByMs }, () =>
@@ -127,6 +130,22 @@ export class SimSidecar {
         gone();
       });
       // An idle sidecar stops without asking anybody.
+      this.#world.scheduler.settled();
+    });
+  }
+
+  /** The end that cannot wait: bounded, as the process bounds it; `gone` when it has ended. */
+  fail(cause: Cause, gone: () => void): void {
+    const { life } = this;
+    if (life === null) return;
+    const over = (): void => {
+      if (this.life !== life) return;
+      this.end();
+      gone();
+    };
+    life.process.deliver(() => {
+      void life.elector.halt(cause).then(over);
+      life.process.timer(hasteWithinMs, over);
       this.#world.scheduler.settled();
     });
   }

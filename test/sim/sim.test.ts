@@ -71,7 +71,7 @@ describe('the simulation', () => {
       const { attemptMs, hedgeAfterMs } = requestBounds(setup.ttlMs);
       const { everyMs, answerWithinMs } = watchProbe(setup.ttlMs);
       const afterTtlMs =
-        leaderWithinMs(setup) - setup.ttlMs - setup.takeoverDelayMs - setup.graceMs;
+        leaderWithinMs({ ...setup, takeoverDelayMs: 0 }) - setup.ttlMs - setup.graceMs;
       // Twice a request and a round, a mute watch, and what etcd takes: written out in schedule.ts.
       const mostMs =
         2 * (attemptMs + 3 * hedgeAfterMs + setup.ttlMs / 5) + everyMs + answerWithinMs;

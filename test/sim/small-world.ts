@@ -1,8 +1,8 @@
 // A tiny abstract world around the production machines: a few candidates, an etcd that is a queue with leases, and
 // messages that may arrive in any order, late or never. It makes no choices: it lists what can happen next. Clocks run
 // at one rate here; what differing rates do is the simulation's business.
-import { newElection, type Election, type ElectionEvent } from '../../src/core/candidacy.ts';
-import { claimOf, stepElection, wakeElectionAt } from '../../src/core/election.ts';
+import { newCandidacy, type Candidacy, type CandidacyEvent } from '../../src/core/candidacy.ts';
+import { claimOf, stepCandidacy, wakeCandidacyAt } from '../../src/core/election.ts';
 import { validate, validateSession } from '../../src/core/validate.ts';
 import {
   electionName,
@@ -14,9 +14,12 @@ import {
   type FencingToken,
   type Handover,
   type LeaseId,
+  type MemberId,
   type Revision,
   type Snapshot,
+  type SwitchoverRequest,
 } from '../../src/core/model.ts';
+import type { Succession } from '../../src/core/queue.ts';
 import {
   heldLease,
   newSession,
@@ -30,7 +33,7 @@ import type { Timing } from '../../src/core/timing.ts';
 /** The machines under search: those of production, or mutated ones. */
 export interface Machines {
   readonly stepSession: typeof stepSession;
-  readonly stepElection: typeof stepElection;
+  readonly stepCandidacy: typeof stepCandidacy;
   readonly claimOf: typeof claimOf;
 }
 export const production: Machines = {
@@ -39,9 +42,9 @@ export const production: Machines = {
     validateSession(step.session, now, timing);
     return step;
   },
-  stepElection: (election, event, ground, now) => {
-    const step = stepElection(election, event, ground, now);
-    validate(step.election, ground, now, 'all');
+  stepCandidacy: (election, event, ground, now) => {
+    const step = stepCandidacy(election, event, ground, now);
+    validate(step.candidacy, ground, now, 'all');
     return step;
   },
   claimOf,
@@ -60,14 +63,14 @@ type Ask =
       readonly lease: LeaseId;
       readonly createRevision: Revision;
       readonly handover: Handover | null;
-      readonly bypassed: readonly Candidate[];
+      readonly succession: Succession | null;
     };
 
 type Answer =
   | { readonly kind: 'granted' }
   | { readonly kind: 'lost' }
   | { readonly kind: 'done' }
-  | { readonly kind: 'refused' }
+  | { readonly kind: 'released'; readonly deleted: boolean; readonly snapshot: Snapshot }
   | {
       readonly kind: 'seen';
       readonly snapshot: Snapshot;
@@ -84,7 +87,7 @@ interface Request {
 
 interface Node {
   readonly session: Session;
-  readonly election: Election;
+  readonly election: Candidacy;
   readonly requests: readonly Request[];
   /** How many entries of etcd's history its watch has been told. */
   readonly told: number;
@@ -96,6 +99,7 @@ interface Etcd {
   readonly queue: readonly Candidate[];
   readonly leases: readonly { readonly lease: LeaseId; readonly expiresAt: number }[];
   readonly handover: Handover | null;
+  readonly switchover: SwitchoverRequest | null;
   readonly history: readonly Change[];
 }
 
@@ -138,7 +142,7 @@ export class Rules {
   /** Nobody has done anything yet. */
   beginning(count: number, interferences: number): SmallWorld {
     const nodes = Array.from({ length: count }, (_, index) => this.#newNode(index, 0, 0, 0));
-    const none = { queue: [], leases: [], handover: null, history: [] };
+    const none = { queue: [], leases: [], handover: null, switchover: null, history: [] };
     const etcd = { revision: asRevision(1n), ...none };
     return { now: 0, etcd, nodes, newest: null, interferences };
   }
@@ -196,7 +200,7 @@ export class Rules {
   #newNode(index: number, now: number, told: number, leases: number): Node {
     const me = { id: memberId(nameOf(index)), address: null, url: null, priority: 0, version: '' };
     const standing = { quiesces: false, appHealthy: true, whenAllUnhealthy: 'none' as const };
-    const election = newElection(electionName('e'), me, standing, now);
+    const election = newCandidacy(electionName('e'), me, standing, now);
     return { session: newSession(now), election, requests: [], told, leases };
   }
 
@@ -234,7 +238,7 @@ export class Rules {
 
   /** The election's wake is asked as of just before now: what is due now counts. */
   #wakeOf({ now }: SmallWorld, { session, election }: Node): number {
-    return wakeElectionAt(election, { held: heldLease(session), timing: this.#timing }, now - 1);
+    return wakeCandidacyAt(election, { held: heldLease(session), timing: this.#timing }, now - 1);
   }
 
   #interferences(world: SmallWorld, node: Node, index: number): Step[] {
@@ -251,8 +255,8 @@ export class Rules {
         });
       },
     };
-    if (node.election.candidacy.kind !== 'leading') return [crash];
-    const ask = (event: ElectionEvent): SmallWorld => this.#react(once, index, { event });
+    if (node.election.phase.kind !== 'leading') return [crash];
+    const ask = (event: CandidacyEvent): SmallWorld => this.#react(once, index, { event });
     const last = memberId(nameOf(world.nodes.length - 1));
     const away = {
       kind: 'stepDown',
@@ -262,10 +266,10 @@ export class Rules {
     } as const;
     return [
       crash,
-      { what: `${name} steps down`, next: () => ask({ ...away, cause: 'resigned', to: null }) },
+      { what: `${name} steps down`, next: () => ask({ ...away, cause: 'resigned' }) },
       {
-        what: `${name} hands over to the last`,
-        next: () => ask({ ...away, cause: 'switchover', to: last }),
+        what: `${name} is asked to hand over to the last`,
+        next: () => askForSwitchover(once, node.election, last),
       },
       { what: `${name} stops`, next: () => ask({ kind: 'stop' }) },
     ];
@@ -287,7 +291,7 @@ export class Rules {
     const bounds = nodes.flatMap(({ session }) => heldLease(session)?.leadUntil ?? []);
     const wakes = nodes.flatMap((node) => [
       wakeSessionAt(node.session) ?? Infinity,
-      wakeElectionAt(node.election, { held: heldLease(node.session), timing: this.#timing }, now),
+      wakeCandidacyAt(node.election, { held: heldLease(node.session), timing: this.#timing }, now),
     ]);
     const next = (times: readonly number[]): number =>
       Math.min(...times.filter((time) => time > now));
@@ -388,16 +392,19 @@ export class Rules {
         const { generation } = ask;
         if (answer?.kind === 'seen' && answer.createRevision !== null) {
           const { snapshot, createRevision } = answer;
-          return { event: { kind: 'joined', generation, createRevision, snapshot, sentAt } };
+          const { ttlMs } = this.#timing;
+          const joined = { generation, ttlMs, createRevision, newestTerm: null, snapshot, sentAt };
+          return { event: { kind: 'joined', ...joined } };
         }
         const event = { kind: 'joinFailed', generation, jitter: 0 } as const;
         return lost ? { event, sessionEvent: { kind: 'leaseLost', generation } } : { event };
       }
       case 'release': {
         const { createRevision } = ask;
-        return answer?.kind === 'refused'
-          ? { event: { kind: 'releaseFailed', createRevision, jitter: 0 } }
-          : { event: { kind: 'released', createRevision } };
+        if (answer?.kind !== 'released') return {};
+        const { deleted, snapshot } = answer;
+        const event = { createRevision, deleted, snapshot, sentAt, jitter: 0 };
+        return { event: { kind: 'released', ...event } };
       }
     }
   }
@@ -406,7 +413,7 @@ export class Rules {
   #react(world: SmallWorld, index: number, { sessionEvent, event }: Mail): SmallWorld {
     let after = world;
     if (sessionEvent !== undefined) after = this.#stepSession(after, index, sessionEvent);
-    if (event !== undefined) after = this.#stepElection(after, index, event);
+    if (event !== undefined) after = this.#stepCandidacy(after, index, event);
     return this.#noted(after);
   }
 
@@ -441,13 +448,13 @@ export class Rules {
     }
     const after = this.#put(world, index, { ...node, session, requests, leases });
     if (session.kind === node.session.kind) return after;
-    return this.#stepElection(after, index, { kind: 'tick' });
+    return this.#stepCandidacy(after, index, { kind: 'tick' });
   }
 
-  #stepElection(world: SmallWorld, index: number, event: ElectionEvent): SmallWorld {
+  #stepCandidacy(world: SmallWorld, index: number, event: CandidacyEvent): SmallWorld {
     const node = world.nodes[index]!;
     const ground = { held: heldLease(node.session), timing: this.#timing };
-    const { election, effects } = this.#machines.stepElection(
+    const { candidacy: election, effects } = this.#machines.stepCandidacy(
       node.election,
       event,
       ground,
@@ -465,26 +472,28 @@ export class Rules {
 
 interface Mail {
   readonly sessionEvent?: SessionEvent;
-  readonly event?: ElectionEvent;
+  readonly event?: CandidacyEvent;
 }
 
 /** Proclamations and member records decide nothing here, and are left out. */
-function askOf(effect: ReturnType<typeof stepElection>['effects'][number]): Ask | null {
+function askOf(effect: ReturnType<typeof stepCandidacy>['effects'][number]): Ask | null {
   switch (effect.kind) {
     case 'observe':
       return { kind: 'observe' };
     case 'join':
-      return { kind: 'join', lease: effect.leaseId, generation: effect.generation };
+      return { kind: 'join', lease: effect.lease.leaseId, generation: effect.lease.generation };
     case 'release': {
-      const { own, handover, bypassed } = effect;
+      const { own, handover, succession } = effect;
       const { leaseId: lease, createRevision } = own;
-      return { kind: 'release', lease, createRevision, handover, bypassed };
+      return { kind: 'release', lease, createRevision, handover, succession };
     }
     case 'enroll':
     case 'elected':
     case 'proclaim':
     case 'ended':
     case 'cutOff':
+    case 'giveUpLease':
+    case 'askTimeToLive':
       return null;
   }
 }
@@ -539,13 +548,13 @@ function carryOut(
   }
 }
 
-const snapshotOf = ({ revision, queue, handover }: Etcd): Snapshot => ({
+const snapshotOf = ({ revision, queue, handover, switchover }: Etcd): Snapshot => ({
   revision,
   candidates: queue,
   members: [],
   handover,
   control: null,
-  switchover: null,
+  switchover,
 });
 
 function committed(etcd: Etcd, change: Omit<Change, 'revision'>, after: Partial<Etcd>): Etcd {
@@ -554,7 +563,7 @@ function committed(etcd: Etcd, change: Omit<Change, 'revision'>, after: Partial<
 }
 
 function withCandidate(etcd: Etcd, lease: LeaseId, who: string): Etcd {
-  const about = { address: null, url: null, priority: 0, since: null, native: true };
+  const about = { address: null, url: null, priority: 0, ttlMs: null, since: null, native: true };
   const createRevision = asRevision(etcd.revision + 1n);
   const candidate = { key: lease, leaseId: lease, createRevision, id: memberId(who), ...about };
   const change = { candidates: [candidate], removedCandidates: [] };
@@ -571,16 +580,29 @@ function without(etcd: Etcd, keys: readonly string[], handover: Handover | null)
 
 function released(
   etcd: Etcd,
-  { lease, createRevision, handover, bypassed }: Extract<Ask, { kind: 'release' }>,
+  { lease, createRevision, handover, succession }: Extract<Ask, { kind: 'release' }>,
 ): { readonly etcd: Etcd; readonly answer: Answer } {
   const present = (revision: Revision): boolean =>
     etcd.queue.some((candidate) => candidate.createRevision === revision);
-  if (!present(createRevision)) return { etcd, answer: { kind: 'done' } };
-  if (!bypassed.every((candidate) => present(candidate.createRevision))) {
-    return { etcd, answer: { kind: 'refused' } };
-  }
+  const named = succession === null ? [] : [succession.successor, ...succession.bypassed];
+  const guards = [createRevision, ...named.map((candidate) => candidate.createRevision)];
+  const deleted = guards.every((guard) => present(guard));
+  const bypassed = succession?.bypassed ?? [];
   const keys = [lease, ...bypassed.map(({ key }) => key)];
-  return { etcd: without(etcd, keys, handover), answer: { kind: 'done' } };
+  const after = deleted ? without(etcd, keys, handover) : etcd;
+  return { etcd: after, answer: { kind: 'released', deleted, snapshot: snapshotOf(after) } };
+}
+
+/** The operator's record, which reaches the leader as any change does. */
+function askForSwitchover(
+  world: SmallWorld,
+  { lastToken: token }: Candidacy,
+  to: MemberId,
+): SmallWorld {
+  if (token === null) return world;
+  const switchover = { token, to, reason: null, actor: null };
+  const change = { candidates: [], removedCandidates: [], switchover };
+  return { ...world, etcd: committed(world.etcd, change, { switchover }) };
 }
 
 function endLease(etcd: Etcd, gone: LeaseId): Etcd {

@@ -12,20 +12,29 @@ export interface Story {
 
 const quiet: Setup = {
   sidecars: [
-    { rate: 1, priority: 0, startsAtMs: 0 },
-    { rate: 1, priority: 0, startsAtMs: 100 },
-    { rate: 1, priority: 0, startsAtMs: 200 },
+    { rate: 1, priority: 0, startsAtMs: 0, ttlMs: 5000 },
+    { rate: 1, priority: 0, startsAtMs: 100, ttlMs: 5000 },
+    { rate: 1, priority: 0, startsAtMs: 200, ttlMs: 5000 },
   ],
   elections: 1,
   whenAllUnhealthy: 'none',
   etcdMembers: 3,
   ttlMs: 5000,
   marginMs: 250,
-  takeoverDelayMs: 0,
+  takeoverDelayMs: 'evidence',
+  leastTtlMs: 2000,
   graceMs: 1000,
   app: null,
   timerLateByMs: 0,
-  weather: { leastMs: 1, mostMs: 1, lossChance: 0, spikeChance: 0, spikeMs: 0 },
+  weather: {
+    leastMs: 1,
+    mostMs: 1,
+    lossChance: 0,
+    spikeChance: 0,
+    spikeMs: 0,
+    copyChance: 0,
+    copyMs: 0,
+  },
 };
 
 /** The schedule of a story; its judges sit all the same. */
@@ -70,6 +79,31 @@ export const stories: readonly Story[] = [
     name: 'crash the leader',
     happenings: [{ atMs: 2000, kind: 'crash', whom: leader, forMs: 10_000 }],
     endMs: 14_000,
+  },
+  {
+    name: 'an assertion fails in a leader that has a child',
+    happenings: [{ atMs: 2000, kind: 'fail', whom: leader, forMs: 1000 }],
+    setup: { app: { mostStopMs: 800, stopLeadMs: 500 } },
+    endMs: 4500,
+  },
+  {
+    name: 'stop the leader twice while its app takes its time',
+    happenings: [
+      { atMs: 2000, kind: 'terminate', whom: leader, forMs: 1000 },
+      { atMs: 2100, kind: 'terminate twice', whom: leader, forMs: 1000 },
+    ],
+    setup: { app: { mostStopMs: 3000, stopLeadMs: 500 }, graceMs: 2000 },
+    endMs: 4500,
+  },
+  {
+    name: 'ask for a switchover that a stranger gets in the way of',
+    happenings: [
+      { atMs: 2000, kind: 'ask for switchover', of: 0, to: 2, forMs: 3000 },
+      { atMs: 2050, kind: 'foreign candidate', of: 0, forMs: 3000 },
+      { atMs: 2060, kind: 'crash', whom: 2, forMs: 100 },
+    ],
+    setup: { app: { mostStopMs: 800, stopLeadMs: 500 } },
+    endMs: 7000,
   },
   {
     name: 'pause the leader',

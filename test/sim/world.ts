@@ -5,6 +5,7 @@ import {
   fencingToken,
   leaseId,
   memberId,
+  type Cause,
   type ElectionName,
 } from '../../src/core/model.ts';
 import type { Notice } from '../../src/ports.ts';
@@ -60,7 +61,7 @@ class World {
     this.#schedule = schedule;
     this.#lines = transcript ? [] : null;
     this.#random = new Random(seed, 'world');
-    this.#etcd = new ModelEtcd(this.#scheduler, new Random(seed, 'etcd'));
+    this.#etcd = new ModelEtcd(this.#scheduler, new Random(seed, 'etcd'), setup.leastTtlMs);
     this.#network = new Network(this.#scheduler, this.#etcd, setup.weather, setup.etcdMembers);
     const names = ['orders', 'mail'].slice(0, setup.elections);
     this.#elections = names.map((name) => electionName(name));
@@ -200,6 +201,25 @@ class World {
       case 'freeze member':
         this.#network.nodes[happening.member]!.frozenUntil = scheduler.now + happening.forMs;
         return;
+      case 'freeze leader of etcd': {
+        const { member, forMs, pastMs, revokes } = happening;
+        return this.#network.freezeLeader(member, forMs, pastMs, revokes);
+      }
+      case 'delete any key': {
+        const election = this.#elections[happening.of]!;
+        const { candidates } = this.#etcd.snapshot(election);
+        const one = candidates[Math.min(happening.place, candidates.length - 1)];
+        if (one !== undefined) this.#etcd.deleteByHand(election, one.key);
+        return;
+      }
+      case 'revoke some wrongly': {
+        const election = this.#elections[happening.of]!;
+        const { candidates } = this.#etcd.snapshot(election);
+        candidates.forEach(({ leaseId: lease }, place) => {
+          if (happening.places.includes(place)) this.#etcd.revokeWrongly(lease);
+        });
+        return;
+      }
       case 'etcd without leader':
         return this.#network.changeLeader(happening.forMs);
       case 'compact':
@@ -231,6 +251,17 @@ class World {
           scheduler.after(happening.forMs, () => this.#start(sidecar));
         });
         return;
+      case 'fail':
+        return this.#fail(sidecar, 'crashed', happening.forMs);
+      case 'terminate twice': {
+        sidecar.terminate(() => scheduler.after(happening.forMs, () => this.#start(sidecar)));
+        return this.#fail(sidecar, 'stopping', happening.forMs);
+      }
+      case 'no descriptors':
+        side.paths.forEach((path) => {
+          path.refusedUntil = now + happening.forMs;
+        });
+        return this.#unhealthy(sidecar, happening.forMs);
       case 'cut': {
         const { member, how } = happening;
         const until = now + happening.forMs;
@@ -276,24 +307,32 @@ class World {
       case 'step down': {
         const { to, notForMs } = happening;
         const election = this.#elections[happening.of]!;
-        const successor = to === null ? null : this.#sidecars[to]?.id;
-        if (successor === sidecar.id || successor === undefined) return;
+        if (to !== null) return this.#askForSwitchover(election, { to, forMs: notForMs });
         return sidecar.ask((elector) => {
-          const cause = successor === null ? 'resigned' : 'switchover';
-          elector.stepDown(election, { cause, to: successor, reason: null, actor: null, notForMs });
+          elector.stepDown(election, { cause: 'resigned', reason: null, actor: null, notForMs });
         });
       }
       case 'hold':
         return this.#hold(sidecar, this.#elections[happening.of]!, happening.holdMs);
       case 'app unhealthy':
-        sidecar.appHealthy = false;
-        sidecar.ask((elector) => elector.appHealth(false));
-        scheduler.after(happening.forMs, () => {
-          sidecar.appHealthy = true;
-          sidecar.ask((elector) => elector.appHealth(true));
-        });
-        return;
+        return this.#unhealthy(sidecar, happening.forMs);
     }
+  }
+
+  #fail(sidecar: SimSidecar, cause: Cause, forMs: number): void {
+    sidecar.fail(cause, () => {
+      this.#say(sidecar.id, 'has ended');
+      this.#scheduler.after(forMs, () => this.#start(sidecar));
+    });
+  }
+
+  #unhealthy(sidecar: SimSidecar, forMs: number): void {
+    sidecar.appHealthy = false;
+    sidecar.ask((elector) => elector.appHealth(false));
+    this.#scheduler.after(forMs, () => {
+      sidecar.appHealthy = true;
+      sidecar.ask((elector) => elector.appHealth(true));
+    });
   }
 
   #pause(sidecar: SimSidecar, forMs: number): void {
