@@ -40,3 +40,15 @@ export class Compacted extends ElectordError {
   override readonly name = 'Compacted';
   readonly code = 'etcd_compacted';
 }
+
+/** The endpoint belongs to another etcd cluster than the one that answered first: nothing it says is about us. */
+export class OtherCluster extends ElectordError {
+  override readonly name = 'OtherCluster';
+  readonly code = 'etcd_other_cluster';
+}
+
+/** etcd is at a lower revision than it was: it came back empty or from an older backup. */
+export class EtcdWentBack extends ElectordError {
+  override readonly name = 'EtcdWentBack';
+  readonly code = 'etcd_went_back';
+}

@@ -28,9 +28,19 @@ export const requestBounds = (ttlMs: number): RequestBounds => ({
  */
 export const patientBounds: RequestBounds = { attemptMs: 2000, hedgeAfterMs: 250 };
 
-/** How many requests may be under way at once; more wait in line. A round of a thousand elections is about 120. */
+/**
+ * How many requests of one lane may be under way at once; more wait in line. A round of a thousand elections is about
+ * 120.
+ */
 const requestsAtOnce = 64;
 const requestsInLine = 4096;
+
+/**
+ * What the failure of one endpoint says about the request: nothing; something that another endpoint may contradict, so
+ * that all are asked and every answer under way is waited for; or what any other would say too, so that no other is
+ * asked, and an answer under way has as long as a hedge to arrive.
+ */
+export type Weight = 'nothing' | 'little' | 'all';
 
 export type Attempt<Target, Value> = (target: Target) => Promise<Value>;
 
@@ -38,11 +48,11 @@ export type Attempt<Target, Value> = (target: Target) => Promise<Value>;
 export type Hedge = <Target, Value>(
   targets: readonly Target[],
   attempt: Attempt<Target, Value>,
-  worthTryingElsewhere: (failure: unknown) => boolean,
+  weigh: (failure: unknown, target: Target) => Weight,
 ) => Promise<{ readonly value: Value; readonly target: Target }>;
 
 /** What `run` brings within `limitMs`; else rejects with Unreachable, and `run` is left to itself. */
-const within = <Value>(limitMs: number, run: () => Promise<Value>): Promise<Value> =>
+export const within = <Value>(limitMs: number, run: () => Promise<Value>): Promise<Value> =>
   new Promise<Value>((resolve, reject) => {
     const cancel = judgeAfter(limitMs, () => {
       reject(new Unreachable(`no answer within ${String(limitMs)} ms`));
@@ -52,54 +62,82 @@ const within = <Value>(limitMs: number, run: () => Promise<Value>): Promise<Valu
 
 /**
  * `hedgedRequest`: the first endpoint gets a head start, then each further one is asked as well, until one answers.
- * An endpoint that fails hands over at once. Only for requests that may be sent more than once.
+ * An endpoint that fails hands over at once. Only for requests that may be sent more than once. A request stands in
+ * line once, with all its attempts: no time counts before its first, and none of them waits for the rest of the line.
  */
 export function hedgedRequest({ attemptMs, hedgeAfterMs }: RequestBounds): Hedge {
   const line = bulkhead(requestsAtOnce, requestsInLine);
   // The attempt ends itself before that (endpoint.ts), but for that it depends on etcd3 and grpc-js.
   const limitMs = attemptMs + hedgeAfterMs;
-  return (targets, attempt, worthTryingElsewhere) =>
-    new Promise((resolve, reject) => {
-      let next = 0;
-      let open = 0;
-      let settled = false;
-      const startNext = (): void => {
-        const target = targets[next];
-        if (settled || target === undefined) return;
-        next += 1;
-        open += 1;
-        const cancelHedge = judgeAfter(hedgeAfterMs, startNext);
-        const finish = (): boolean => {
-          cancelHedge();
-          open -= 1;
-          return !settled;
-        };
-        // A signal of its own: the one that cockatiel shares would gather a listener for each request under way.
-        line
-          .execute(() => within(limitMs, () => attempt(target)), new AbortController().signal)
-          .then(
-            (value) => {
-              if (!finish()) return;
-              settled = true;
-              resolve({ value, target });
-            },
-            (failure: unknown) => {
-              if (!finish()) return;
-              const elsewhere = worthTryingElsewhere(failure);
-              if (elsewhere && next < targets.length) startNext();
-              else if (!elsewhere || open === 0) {
-                settled = true;
-                reject(failure instanceof Error ? failure : new Unreachable(String(failure)));
-              }
-            },
-          );
-      };
-      startNext();
-    });
+  return (targets, attempt, weigh) => {
+    const limited: typeof attempt = (target) => within(limitMs, () => attempt(target));
+    // A signal of its own: the one that cockatiel shares would gather a listener for each request under way.
+    return line.execute(
+      () => firstAnswer(targets, limited, weigh, hedgeAfterMs),
+      new AbortController().signal,
+    );
+  };
 }
+
+const weights: readonly Weight[] = ['nothing', 'little', 'all'];
+
+const firstAnswer = <Target, Value>(
+  targets: readonly Target[],
+  attempt: Attempt<Target, Value>,
+  weigh: (failure: unknown, target: Target) => Weight,
+  hedgeAfterMs: number,
+): Promise<{ readonly value: Value; readonly target: Target }> =>
+  new Promise((resolve, reject) => {
+    let next = 0;
+    let open = 0;
+    let settled = false;
+    /** What says most of all that failed so far; the last of those that say the same. */
+    let worst: { readonly failure: unknown; readonly weight: number } = {
+      failure: null,
+      weight: -1,
+    };
+    const startNext = (): void => {
+      const target = targets[next];
+      if (settled || target === undefined || weights[worst.weight] === 'all') return;
+      next += 1;
+      open += 1;
+      const cancelHedge = judgeAfter(hedgeAfterMs, startNext);
+      const finish = (): void => {
+        cancelHedge();
+        open -= 1;
+      };
+      attempt(target).then(
+        (value) => {
+          finish();
+          if (settled) return;
+          settled = true;
+          resolve({ value, target });
+        },
+        (failure: unknown) => {
+          finish();
+          if (settled) return;
+          const weight = weights.indexOf(weigh(failure, target));
+          if (weight >= worst.weight) worst = { failure, weight };
+          startNext();
+          if (open === 0) give();
+          else if (weights[weight] === 'all') judgeAfter(hedgeAfterMs, give);
+        },
+      );
+    };
+    const give = (): void => {
+      if (settled) return;
+      settled = true;
+      const { failure } = worst;
+      reject(failure instanceof Error ? failure : new Unreachable(String(failure)));
+    };
+    startNext();
+  });
 
 /** `watchReopening`: a broken watch is opened again for ever; soon at first, at least twice a second. */
 export const watchReopening = { firstMs: 20, longestMs: 500 } as const;
+
+/** Elections that etcd refuses to show are tried again more slowly: somebody has to change a role or a value first. */
+export const refusedWatchReopening = { firstMs: 500, longestMs: 10_000 } as const;
 
 /** `authentication`: a login is tried once more, because etcd refuses one made during a change of its leader. */
 export const authentication = ({
@@ -114,6 +152,9 @@ export const authentication = ({
 /** How long a client that only fails is kept: its sockets may wait for a dead peer far longer than the fault lasts. */
 export const discardClientAfterMs = ({ attemptMs }: RequestBounds): number =>
   Math.max(1000, 2 * attemptMs);
+
+/** An endpoint of another cluster is looked at again after this: a name may point to the right one by then. */
+export const otherClusterAgainMs = 10_000;
 
 /** How a watch is found to be mute: it is asked for its progress this often, and must say something in time. */
 export const watchProbe = (

@@ -1,13 +1,16 @@
 // What of an election outlives every process: its state, journal and history, read whole as of one revision and written
 // back where nobody campaigns. Leases and what hangs on them (candidates, members, a pause) are never part of it.
 // Written back, nothing is as new as before: `raiseRevision` makes every later term greater than those in the archive.
+// Every write is guarded as a verb is (verbs.ts): a late copy of one changes nothing of what was written after it.
 import type { IKeyValue, IRequestOp, ITxnRequest, ITxnResponse } from 'etcd3';
 import type { ElectionName, Revision } from '../core/model.ts';
 import { Refused } from '../errors.ts';
 import { Cluster, type ClusterOptions } from './cluster.ts';
 import { keysOf, revisionFromDecimal } from './keys.ts';
 import { pageIn, pagesOf, type Page } from './paging.ts';
-import { found, nothingIn, put, read, readAll, remove, removeAll } from './requests.ts';
+import { encode } from './fields.ts';
+import { found, nothingIn, put, read, readAll, removeAll } from './requests.ts';
+import { carryOut, type Transact } from './verbs.ts';
 
 /** One key of an election, its name relative to PREFIX/ELECTION/. */
 export interface ArchivedKey {
@@ -72,7 +75,9 @@ export class Archive {
 
   /** Rejects with Refused while somebody campaigns. */
   async expectNobody(election: ElectionName): Promise<void> {
-    await this.#write(election, []);
+    const { candidates } = keysOf(this.#prefix, election);
+    const { succeeded } = await this.#transact({ compare: [nothingIn(candidates)] });
+    if (!succeeded) throw campaigning(election);
   }
 
   /** Removes what `isEmpty` looks for. Rejects with Refused while somebody campaigns. */
@@ -123,16 +128,17 @@ export class Archive {
           `"etcdutl snapshot restore --bump-revision ${missing} --mark-compacted", and then try again`,
       );
     }
-    const key = `${this.#rootOf(election)}revision`;
+    // Any key would do. A late copy of a write to this one leaves nothing behind, and makes others at most try again.
+    const { verbs } = keysOf(this.#prefix, election);
+    const value = encode({});
     let left = missing;
     const writer = async (): Promise<void> => {
       while (left > 0n) {
         left -= 1n;
-        await this.#transact({ success: [put(key, Buffer.alloc(0))] });
+        await this.#transact({ success: [put(verbs, value)] });
       }
     };
     await Promise.all(Array.from({ length: writesAtOnce }, writer));
-    await this.#transact({ success: [remove(key)] });
     return missing;
   }
 
@@ -170,19 +176,18 @@ export class Archive {
     });
   }
 
-  async #write(election: ElectionName, success: IRequestOp[]): Promise<void> {
-    const { candidates } = keysOf(this.#prefix, election);
-    const { succeeded } = await this.#transact({ compare: [nothingIn(candidates)], success });
-    if (succeeded) return;
-    throw new Refused(`somebody campaigns in ${election}: stop every sidecar of it first`);
+  async #write(election: ElectionName, operations: readonly IRequestOp[]): Promise<void> {
+    const keys = keysOf(this.#prefix, election);
+    const compare = [nothingIn(keys.candidates)];
+    const transact: Transact = (request) => this.#cluster.transact('archive', request, 'patient');
+    const done = await carryOut(transact, keys, { operations, compare });
+    if (!done) throw campaigning(election);
   }
 
   async #transact(request: ITxnRequest): Promise<ITxnResponse> {
-    const { value } = await this.#cluster.request(
-      'archive',
-      (endpoint, limitMs) => endpoint.client().kv.txn(request, endpoint.within(limitMs)),
-      'patient',
-    );
-    return value;
+    return (await this.#cluster.transact('archive', request, 'patient')).value;
   }
 }
+
+const campaigning = (election: ElectionName): Refused =>
+  new Refused(`somebody campaigns in ${election}: stop every sidecar of it first`);

@@ -1,20 +1,29 @@
 // All endpoints as one: every request is idempotent, goes to the endpoint that answered last, and is hedged to the
 // next ones, so that a frozen or silent member costs a quarter of a second and not a lease. Keeps the login.
-import { classify, isStaleToken } from './faults.ts';
+import type { ITxnRequest, ITxnResponse } from 'etcd3';
+import { Discovery, type ResolveSrv } from './discovery.ts';
+import { classify, isRefusal, isStaleToken } from './faults.ts';
 import { Endpoint, type TlsMaterial } from './endpoint.ts';
-import { Denied, Unreachable } from '../errors.ts';
+import { versionWarning } from './versions.ts';
+import { World, type Header } from './world.ts';
+import type { Millis } from '../core/model.ts';
+import { Denied, EtcdWentBack, OtherCluster, Unreachable } from '../errors.ts';
 import type { Answer, Clock, RequestObserver } from '../ports.ts';
 import {
   authentication,
   discardClientAfterMs,
   hedgedRequest,
+  otherClusterAgainMs,
   patientBounds,
   requestBounds,
+  within,
   type Hedge,
   type RequestBounds,
+  type Weight,
 } from '../policies.ts';
 
 export interface ClusterOptions {
+  /** `scheme://host:port`, or `srv://domain` and `srv+https://domain`. */
   readonly endpoints: readonly string[];
   readonly tls: () => TlsMaterial;
   /** User and password, null where etcd asks for none; called for every login. */
@@ -22,65 +31,174 @@ export interface ClusterOptions {
   readonly ttlMs: number;
   readonly clock: Clock;
   readonly observer: RequestObserver;
+  /** Told once of an endpoint that is left out, or whose etcd has known faults. */
+  readonly warn?: (message: string) => void;
+  /** Of discovery.ts, for tests. */
+  readonly resolveSrv?: ResolveSrv;
+  readonly lookEveryMs?: number;
+}
+
+/** What keeps etcd, or some of its endpoints, from being used. */
+export interface EtcdCondition {
+  /** Why nothing of etcd is believed, null where it is. */
+  readonly wentBack: string | null;
+  /** Why an endpoint is left out: one reason each. */
+  readonly leftOut: readonly string[];
+}
+
+interface Headed {
+  readonly header: Header | null;
 }
 
 /** One request to one endpoint; must end within `limitMs`. */
-export type Request<Value> = (endpoint: Endpoint, limitMs: number) => Promise<Value>;
+export type Request<Value extends Headed> = (endpoint: Endpoint, limitMs: number) => Promise<Value>;
 
-/** Whether the lease depends on the answer, or only somebody who waits for it. */
-export type Urgency = 'lease' | 'patient';
+/**
+ * The lines that requests stand in, so that nothing waits for what matters less: renewals, which all else depends on;
+ * reads and ends of terms; standing in a queue, of which there are thousands after a start; and what only
+ * somebody who asked waits for.
+ */
+export type Lane = 'lease' | 'term' | 'queue' | 'patient';
 
 export class Cluster {
   /** Of requests on which the lease depends. */
   readonly bounds: RequestBounds;
   readonly #options: ClusterOptions;
-  readonly #endpoints: readonly Endpoint[];
-  readonly #hedges: Readonly<Record<Urgency, Hedge>>;
+  readonly #discovery: Discovery;
+  readonly #hedges: Readonly<Record<Lane, Hedge>>;
+  readonly #logins = new Map<Endpoint, Promise<void>>();
+  #endpoints: readonly Endpoint[] = [];
+  readonly #world = new World();
+  readonly #meetings = new Map<Endpoint, Promise<void>>();
+  /** Those that have answered as members of our cluster. */
+  readonly #proven = new Set<Endpoint>();
+  /** Those that answered as members of another, and from when on they are looked at again. */
+  readonly #others = new Map<Endpoint, { readonly why: string; readonly until: Millis }>();
+  readonly #warned = new Set<string>();
   #preferred = 0;
   #token: string | null = null;
-  #loggingIn: Promise<void> | null = null;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
     this.bounds = requestBounds(options.ttlMs);
-    this.#hedges = { lease: hedgedRequest(this.bounds), patient: hedgedRequest(patientBounds) };
-    const discardAfterMs = discardClientAfterMs(this.bounds);
-    const { tls, clock } = options;
-    const token = (): string | null => this.#token;
-    this.#endpoints = options.endpoints.map(
-      (url) => new Endpoint({ url, tls, clock, token, discardAfterMs }),
-    );
+    this.#hedges = {
+      lease: hedgedRequest(this.bounds),
+      term: hedgedRequest(this.bounds),
+      queue: hedgedRequest(this.bounds),
+      patient: hedgedRequest(patientBounds),
+    };
+    this.#discovery = new Discovery({
+      ...options,
+      configured: options.endpoints,
+      members: () => this.#members(),
+      found: (urls) => this.#use(urls),
+    });
+    this.#use(options.endpoints.filter((url) => !url.startsWith('srv')));
+    this.#discovery.start();
   }
 
-  /** Sends one idempotent request, wherever it is answered first. Rejects with a class of errors.ts. */
-  async request<Value>(
+  /** Other endpoints are configured: connections to those that stay are kept. */
+  configure(endpoints: readonly string[]): void {
+    this.#discovery.configure(endpoints);
+  }
+
+  /**
+   * Sends one idempotent request, wherever it is answered first. `linearizable` tells whether the revision of its answer
+   * is none of the past. Rejects with a class of errors.ts.
+   */
+  async request<Value extends Headed>(
     operation: string,
     request: Request<Value>,
-    urgency: Urgency = 'lease',
+    lane: Lane = 'term',
+    linearizable = false,
   ): Promise<Answer<Value>> {
     const { clock, observer } = this.#options;
     const startedAt = clock.now();
-    const { attemptMs } = urgency === 'lease' ? this.bounds : patientBounds;
+    const { attemptMs } = lane === 'patient' ? patientBounds : this.bounds;
     const attempt = async (endpoint: Endpoint): Promise<Answer<Value>> =>
-      this.#attempt(endpoint, (there) => request(there, attemptMs));
+      this.#attempt(endpoint, (there) => request(there, attemptMs), linearizable);
     try {
-      const hedge = this.#hedges[urgency];
-      const { value, target } = await hedge(this.inOrder(), attempt, worthTryingElsewhere);
-      this.#preferred = this.#endpoints.indexOf(target);
+      if (this.#endpoints.length === 0) await this.#discovery.lookUp();
+      if (this.#endpoints.length === 0) throw new Unreachable('no name server says where etcd is');
+      const targets = this.inOrder();
+      this.#refuseWhatCannotBe(operation, targets);
+      const hedge = this.#hedges[lane];
+      const { value, target } = await hedge(targets, attempt, (failure, endpoint) =>
+        this.#weigh(failure, endpoint),
+      );
+      // One that is not used any more may still have answered.
+      this.#preferred = Math.max(0, this.#endpoints.indexOf(target));
       observer.requested(operation, 'ok', clock.now() - startedAt);
       return value;
     } catch (failure) {
       observer.requested(operation, 'failed', clock.now() - startedAt);
-      throw classify(failure);
+      const error = classify(failure);
+      if (error instanceof Unreachable) this.#discovery.failed();
+      throw error;
     }
   }
 
-  /** The endpoints, the one that answered last first. */
+  /** Sends one transaction; `sent` says how often, to wherever. */
+  async transact(
+    operation: string,
+    request: ITxnRequest,
+    lane: Lane = 'term',
+  ): Promise<Answer<ITxnResponse> & { readonly sent: number }> {
+    let sent = 0;
+    const attempt: Request<ITxnResponse> = (endpoint, limitMs) => {
+      sent += 1;
+      return endpoint.client().kv.txn(request, endpoint.within(limitMs));
+    };
+    return { ...(await this.request(operation, attempt, lane, true)), sent };
+  }
+
+  /** The endpoints that are not of another cluster, the one that answered last first. */
   inOrder(): readonly Endpoint[] {
-    return [
+    const now = this.#options.clock.now();
+    const all = [
       ...this.#endpoints.slice(this.#preferred),
       ...this.#endpoints.slice(0, this.#preferred),
     ];
+    return all.filter((endpoint) => now >= (this.#others.get(endpoint)?.until ?? now));
+  }
+
+  /** Takes in the header of an answer, `floor` as in World. Throws where it is no answer of our etcd. */
+  judge(endpoint: Endpoint, header: Header | null, floor: bigint | null = null): void {
+    try {
+      this.#world.judge(endpoint.url, header, floor);
+      this.#proven.add(endpoint);
+      this.#others.delete(endpoint);
+    } catch (failure) {
+      if (failure instanceof OtherCluster) {
+        const until = this.#options.clock.now() + otherClusterAgainMs;
+        this.#others.set(endpoint, { why: failure.message, until });
+        this.#proven.delete(endpoint);
+        this.#warnOnce(
+          `${failure.message}: it is left out; name the endpoints of one cluster only`,
+        );
+      }
+      throw failure;
+    }
+  }
+
+  /** Looks at every endpoint once. Rejects with OtherCluster where two clusters answer. */
+  async meet(): Promise<void> {
+    const meetings = this.#endpoints.map((endpoint) =>
+      within(this.bounds.attemptMs, async () => {
+        await this.ensureToken(endpoint);
+        await this.#meet(endpoint);
+      }),
+    );
+    for (const outcome of await Promise.allSettled(meetings)) {
+      if (outcome.status === 'rejected' && outcome.reason instanceof OtherCluster) {
+        throw outcome.reason;
+      }
+    }
+  }
+
+  condition(): EtcdCondition {
+    const leftOut = [...this.#others.values()].map(({ why }) => why);
+    return { wentBack: this.#world.wentBack()?.message ?? null, leftOut };
   }
 
   /** Makes the next request begin elsewhere: this endpoint answers, but is found wanting. */
@@ -89,32 +207,78 @@ export class Cluster {
     this.#preferred = (this.#preferred + 1) % this.#endpoints.length;
   }
 
-  /** Logs in, where a user is configured and no token is at hand. */
+  /**
+   * Logs in, where a user is configured and no token is at hand: once at each endpoint, so that a hedge does not wait
+   * for a login at the endpoint that is silent.
+   */
   async ensureToken(endpoint: Endpoint): Promise<void> {
     if (this.#token !== null || this.#options.login() === null) return;
-    this.#loggingIn ??= this.#authenticate(endpoint).finally(() => {
-      this.#loggingIn = null;
-    });
-    await this.#loggingIn;
+    let login = this.#logins.get(endpoint);
+    if (login === undefined) {
+      login = this.#authenticate(endpoint).finally(() => this.#logins.delete(endpoint));
+      this.#logins.set(endpoint, login);
+    }
+    await login;
   }
 
   /** Certificates or the password have changed: every connection and the token are made anew. */
   reset(): void {
     this.#token = null;
+    this.#proven.clear();
+    this.#others.clear();
     for (const endpoint of this.#endpoints) endpoint.discard();
   }
 
   /** Ends all streams and connections; requests are rejected from now on. */
   close(): void {
+    this.#discovery.stop();
     for (const endpoint of this.#endpoints) endpoint.close();
   }
 
-  async #attempt<Value>(
+  /** Goes on with the connections to those that are used already, and ends those to others. */
+  #use(urls: readonly string[]): void {
+    const { tls, clock } = this.#options;
+    const before = this.#endpoints;
+    const [preferred] = this.inOrder();
+    const token = (): string | null => this.#token;
+    const discardAfterMs = discardClientAfterMs(this.bounds);
+    this.#endpoints = urls.map(
+      (url) =>
+        before.find((one) => one.url === url) ??
+        new Endpoint({ url, tls, clock, token, discardAfterMs }),
+    );
+    this.#preferred = Math.max(0, preferred === undefined ? 0 : this.#endpoints.indexOf(preferred));
+    for (const one of before) if (!this.#endpoints.includes(one)) one.close();
+  }
+
+  /** The client URLs of etcd's members, by whichever answers first in order. */
+  async #members(): Promise<readonly string[]> {
+    for (const endpoint of this.inOrder()) {
+      try {
+        const options = endpoint.within(patientBounds.attemptMs);
+        const { members } = await endpoint.client().cluster.memberList({}, options);
+        return members.flatMap(({ clientURLs }) => clientURLs);
+      } catch {
+        // The next one is asked.
+      }
+    }
+    throw new Unreachable('no member names the others');
+  }
+
+  async #attempt<Value extends Headed>(
     endpoint: Endpoint,
     request: (endpoint: Endpoint) => Promise<Value>,
+    linearizable: boolean,
   ): Promise<Answer<Value>> {
     try {
-      const answer = await this.#withToken(endpoint, request);
+      const answer = await this.#withToken(endpoint, async () => {
+        if (!this.#proven.has(endpoint)) await this.#meet(endpoint);
+        const floor = linearizable ? this.#world.newest : null;
+        const sentAt = this.#options.clock.now();
+        const value = await request(endpoint);
+        this.judge(endpoint, value.header, floor);
+        return { value, sentAt };
+      });
       endpoint.answered();
       return answer;
     } catch (failure) {
@@ -125,24 +289,68 @@ export class Cluster {
     }
   }
 
-  /** A token that has run out is replaced once; `sentAt` is taken just before the request that is answered. */
-  async #withToken<Value>(
-    endpoint: Endpoint,
-    request: (endpoint: Endpoint) => Promise<Value>,
-  ): Promise<Answer<Value>> {
-    const { clock } = this.#options;
+  /** A token that has run out is replaced once. */
+  async #withToken<Value>(endpoint: Endpoint, attempt: () => Promise<Value>): Promise<Value> {
     await this.ensureToken(endpoint);
     const used = this.#token;
     try {
-      const sentAt = clock.now();
-      return { value: await request(endpoint), sentAt };
+      return await attempt();
     } catch (failure) {
       if (used === null || !isStaleToken(classify(failure))) throw failure;
       if (this.#token === used) this.#token = null;
       await this.ensureToken(endpoint);
-      const sentAt = clock.now();
-      return { value: await request(endpoint), sentAt };
+      return attempt();
     }
+  }
+
+  /** Nothing is written to an etcd that has gone back; it is only looked at, until it is where it was. */
+  #refuseWhatCannotBe(operation: string, targets: readonly Endpoint[]): void {
+    const wentBack = this.#world.wentBack();
+    if (wentBack !== null && operation !== 'observe') throw wentBack;
+    if (targets.length > 0) return;
+    throw new OtherCluster([...this.#others.values()].map(({ why }) => why).join('; '));
+  }
+
+  /**
+   * Asks an endpoint who it is before anything else is asked of it: a write must not reach another cluster. An etcd that
+   * tells that to nobody but its administrators is known by its first answer.
+   */
+  async #meet(endpoint: Endpoint): Promise<void> {
+    let meeting = this.#meetings.get(endpoint);
+    if (meeting === undefined) {
+      const options = endpoint.within(this.bounds.attemptMs);
+      meeting = endpoint
+        .client()
+        .maintenance.status(options)
+        .then(({ header, version }) => {
+          this.judge(endpoint, header);
+          const warning = versionWarning(endpoint.url, version);
+          if (warning !== null) this.#warnOnce(warning);
+        })
+        .finally(() => this.#meetings.delete(endpoint));
+      this.#meetings.set(endpoint, meeting);
+    }
+    try {
+      await meeting;
+    } catch (failure) {
+      if (!isRefusal(classify(failure))) throw failure;
+    }
+  }
+
+  #warnOnce(message: string): void {
+    if (this.#warned.has(message)) return;
+    this.#warned.add(message);
+    this.#options.warn?.(message);
+  }
+
+  /** What refuses and has never answered may be no member of our cluster, or have other users. */
+  #weigh(failure: unknown, endpoint: Endpoint): Weight {
+    const error = classify(failure);
+    if (error instanceof Unreachable) return 'nothing';
+    if (error instanceof OtherCluster || error instanceof EtcdWentBack) return 'little';
+    if (this.#proven.has(endpoint)) return 'all';
+    this.avoid(endpoint);
+    return 'little';
   }
 
   async #authenticate(endpoint: Endpoint): Promise<void> {
@@ -157,6 +365,3 @@ export class Cluster {
     });
   }
 }
-
-const worthTryingElsewhere = (failure: unknown): boolean =>
-  classify(failure) instanceof Unreachable;

@@ -1,13 +1,13 @@
 // The Coordinator port on etcd: what an election needs, in etcd's terms, over the typed stubs of etcd3. It promises
 // that every call ends within a bound, carries a `sentAt` taken before it was sent, and fails with a class of
 // errors.ts. It decides nothing about leadership.
-import type { ITxnRequest, ITxnResponse } from 'etcd3';
 import type {
   Control,
   ElectionName,
   FencingToken,
   LeaseId,
   Member,
+  Revision,
   Snapshot,
   SwitchoverRequest,
   TermRecord,
@@ -17,26 +17,30 @@ import type {
   Answer,
   Coordinator,
   FencedStore,
+  GrantedLease,
   Joined,
+  LeaseTime,
   Release,
+  Released,
   TermBeginning,
   WatchNotice,
 } from '../ports.ts';
-import { Cluster, type ClusterOptions, type Request, type Urgency } from './cluster.ts';
-import { classify, isLeaseAlreadyGranted, isOutOfSpace } from './faults.ts';
-import { keysOf, leaseToDecimal, memberKey, type ElectionKeys } from './keys.ts';
+import { Cluster, type ClusterOptions, type EtcdCondition, type Lane } from './cluster.ts';
+import { asksTooMuch, classify, isLeaseAlreadyGranted, isRefusal } from './faults.ts';
+import { candidateKey, keysOf, leaseToDecimal, type ElectionKeys } from './keys.ts';
 import { renewOnce } from './renewal.ts';
 import { newLeaseId } from './lease-id.ts';
-import { encodeControl, encodeMember, encodeSwitchover } from './records.ts';
-import { put } from './requests.ts';
+import { encodeControl, encodeSwitchover } from './records.ts';
+import { put, remove } from './requests.ts';
 import { EtcdFencedStore } from './store.ts';
 import {
-  controlTransaction,
+  enrollTransaction,
   forgetTransaction,
   historyTransaction,
   joinTransaction,
   leaderTransaction,
   proclaimTransaction,
+  readEnrolled,
   readHistory,
   readJoined,
   readLeaderToken,
@@ -44,10 +48,15 @@ import {
   readSnapshot,
   readSurplusTerms,
   releaseTransaction,
+  simplerRelease,
   snapshotOperations,
   snapshotWidth,
+  type ReleaseForm,
 } from './transactions.ts';
+import { carryOut, type Transact, type Verb } from './verbs.ts';
 import { QueueWatch } from './watch.ts';
+
+export type { EtcdCondition } from './cluster.ts';
 
 export interface EtcdOptions extends ClusterOptions {
   /** The root of every key, such as `/electord`. */
@@ -56,6 +65,8 @@ export interface EtcdOptions extends ClusterOptions {
 
 /** etcd's default limit is 128 operations in a transaction. */
 const electionsPerRead = Math.floor(128 / snapshotWidth);
+/** Races over our own keys are lost to copies of our own requests: so many in a row are no accident. */
+const attemptsAtMost = 8;
 
 export class EtcdCoordinator implements Coordinator {
   readonly #cluster: Cluster;
@@ -68,14 +79,14 @@ export class EtcdCoordinator implements Coordinator {
     this.#cluster = new Cluster(options);
   }
 
-  async grant(lease: LeaseId, ttlMs: number, urgency: Urgency = 'lease'): Promise<Answer<number>> {
+  async grant(lease: LeaseId, ttlMs: number, lane: Lane = 'lease'): Promise<Answer<number>> {
     const asked = { ID: leaseToDecimal(lease), TTL: Math.round(ttlMs / 1000) };
     try {
       const { value, sentAt } = await this.#cluster.request(
         'grant',
         (endpoint, limitMs) =>
           endpoint.client().leaseClient.leaseGrant(asked, endpoint.within(limitMs)),
-        urgency,
+        lane,
       );
       return { value: Number(value.TTL) * 1000, sentAt };
     } catch (failure) {
@@ -86,19 +97,48 @@ export class EtcdCoordinator implements Coordinator {
   }
 
   async renew(lease: LeaseId): Promise<Answer<number>> {
-    const { value, sentAt } = await this.#cluster.request('renew', (endpoint, limitMs) =>
-      renewOnce(endpoint, lease, limitMs),
+    const { value, sentAt } = await this.#cluster.request(
+      'renew',
+      (endpoint, limitMs) => renewOnce(endpoint, lease, limitMs),
+      'lease',
     );
-    if (value <= 0) throw new LeaseLost(`lease ${lease} has expired or was revoked`);
-    return { value: value * 1000, sentAt };
+    const ttlMs = Number(value.TTL) * 1000;
+    if (ttlMs <= 0) throw new LeaseLost(`lease ${lease} has expired or was revoked`);
+    return { value: ttlMs, sentAt };
+  }
+
+  /**
+   * The member that answers is asked for a linearizable read at once: a former leader of etcd that was frozen would answer
+   * from the past, and cannot give one in the term of its answer.
+   */
+  async timeToLive(lease: LeaseId): Promise<Answer<LeaseTime | null>> {
+    const asked = { ID: leaseToDecimal(lease) };
+    const key = Buffer.from(`${this.#options.prefix}/`);
+    const { value, sentAt } = await this.#cluster.request(
+      'timeToLive',
+      async (endpoint, limitMs) => {
+        const { leaseClient, kv } = endpoint.client();
+        const within = endpoint.within(limitMs);
+        const answer = await leaseClient.leaseTimeToLive(asked, within);
+        const { header } = await kv.range({ key, count_only: true }, within);
+        const grantedMs = Number(answer.grantedTTL) * 1000;
+        const counts = grantedMs > 0 && answer.header.raft_term === header.raft_term;
+        const remainingMs = Math.max(0, Number(answer.TTL)) * 1000;
+        return { header, time: counts ? { remainingMs, grantedMs } : null };
+      },
+    );
+    return { value: value.time, sentAt };
   }
 
   async revoke(lease: LeaseId): Promise<void> {
     try {
-      await this.#cluster.request('revoke', (endpoint, limitMs) =>
-        endpoint
-          .client()
-          .leaseClient.leaseRevoke({ ID: leaseToDecimal(lease) }, endpoint.within(limitMs)),
+      await this.#cluster.request(
+        'revoke',
+        (endpoint, limitMs) =>
+          endpoint
+            .client()
+            .leaseClient.leaseRevoke({ ID: leaseToDecimal(lease) }, endpoint.within(limitMs)),
+        'lease',
       );
     } catch (failure) {
       if (!(failure instanceof LeaseLost)) throw failure;
@@ -107,42 +147,62 @@ export class EtcdCoordinator implements Coordinator {
 
   async join(
     election: ElectionName,
-    lease: LeaseId,
+    lease: GrantedLease,
     me: Omit<Member, 'leaseId' | 'healthy'>,
   ): Promise<Answer<Joined>> {
     const keys = this.#keysOf(election);
-    const { value, sentAt } = await this.#transact('join', joinTransaction(keys, lease, me));
-    return { value: readJoined(keys, lease, value), sentAt };
+    let left: Revision | null = null;
+    for (let count = 0; count < attemptsAtMost; count += 1) {
+      const request = joinTransaction(keys, lease, me, left);
+      const { value, sentAt } = await this.#cluster.transact('join', request, 'queue');
+      const joined = readJoined(keys, lease.leaseId, value);
+      const { own, snapshot, newestTerm } = joined;
+      if (own?.leaseId === lease.leaseId) {
+        return { value: { createRevision: own.createRevision, newestTerm, snapshot }, sentAt };
+      }
+      if (own !== null) break;
+      ({ left } = joined);
+    }
+    throw new Refused(`the key ${candidateKey(keys, lease.leaseId)} is not ours`);
   }
 
-  async observe(elections: readonly ElectionName[]): Promise<Answer<readonly Snapshot[]>> {
+  observe(elections: readonly ElectionName[]): readonly Promise<Answer<Snapshot>>[] {
     const groups: ElectionName[][] = [];
     for (let start = 0; start < elections.length; start += electionsPerRead) {
       groups.push(elections.slice(start, start + electionsPerRead));
     }
-    const answers = await Promise.all(groups.map((group) => this.#observeGroup(group)));
-    return {
-      value: answers.flatMap((answer) => answer.value),
-      sentAt: Math.min(...answers.map((answer) => answer.sentAt)),
-    };
+    return groups.flatMap((group) => this.#observeGroup(group));
   }
 
-  async release(request: Release): Promise<void> {
+  async release(request: Release): Promise<Answer<Released>> {
     const keys = this.#keysOf(request.election);
-    const send = (what: Release) => this.#transact('release', releaseTransaction(keys, what));
-    const { value } = await send(request).catch((failure: unknown) => {
-      if (!isOutOfSpace(failure)) throw failure;
-      // A full etcd has room for no record, but lets a key go: better an end that nobody explains than no successor.
-      return send({ ...request, handover: null, term: null });
-    });
-    if (!readReleased(value, request.createRevision)) {
-      throw new Refused('the queue changed while a successor was being named');
+    let form: ReleaseForm = { ...request, marked: true };
+    for (;;) {
+      try {
+        const { value, sentAt } = await this.#cluster.transact(
+          'release',
+          releaseTransaction(keys, form),
+        );
+        return { value: readReleased(keys, value), sentAt };
+      } catch (failure) {
+        const simpler = isRefusal(failure) ? simplerRelease(form, asksTooMuch(failure)) : null;
+        if (simpler === null) throw failure;
+        form = simpler;
+      }
     }
   }
 
   async enroll(election: ElectionName, member: Member): Promise<void> {
-    const key = memberKey(this.#keysOf(election), member.id);
-    await this.#transact('enroll', { success: [put(key, encodeMember(member), member.leaseId)] });
+    const keys = this.#keysOf(election);
+    let was: Revision | null = null;
+    for (let count = 0; count < attemptsAtMost; count += 1) {
+      const request = enrollTransaction(keys, member, was);
+      const { value } = await this.#cluster.transact('enroll', request, 'queue');
+      const found = readEnrolled(member, value);
+      if (found.enrolled) return;
+      ({ was } = found);
+    }
+    throw new Refused(`others keep writing the member record of ${member.id}`);
   }
 
   async proclaim(
@@ -152,22 +212,28 @@ export class EtcdCoordinator implements Coordinator {
     began: TermBeginning,
   ): Promise<void> {
     const keys = this.#keysOf(election);
-    const { value } = await this.#transact('proclaim', proclaimTransaction(keys, own, me, began));
+    const { value } = await this.#cluster.transact(
+      'proclaim',
+      proclaimTransaction(keys, own, me, began),
+    );
     if (!value.succeeded) throw new FencedOut(`term ${own.createRevision.toString()} is over`);
     const surplus = readSurplusTerms(keys, value);
-    if (surplus.length > 0) await this.#transact('proclaim', forgetTransaction(keys, surplus));
+    if (surplus.length > 0) await this.#cluster.transact('proclaim', forgetTransaction(surplus));
   }
 
   async pause(election: ElectionName, control: Control, forMs: number): Promise<void> {
-    await this.#putForAWhile(this.#keysOf(election).control, encodeControl(control), forMs);
+    await this.#putForAWhile(election, 'control', encodeControl(control), forMs);
   }
 
   async resume(election: ElectionName): Promise<void> {
-    await this.#transact(
-      'control',
-      controlTransaction(this.#keysOf(election).control, null),
-      'patient',
-    );
+    const verb = { operations: [remove(this.#keysOf(election).control)] };
+    try {
+      await this.#carryOut(election, verb);
+    } catch (failure) {
+      if (!isRefusal(failure)) throw failure;
+      // A full etcd takes deletions only; it takes no pause either that could be late.
+      await this.#carryOut(election, { ...verb, named: false });
+    }
   }
 
   async requestSwitchover(
@@ -175,18 +241,17 @@ export class EtcdCoordinator implements Coordinator {
     request: SwitchoverRequest,
     forMs: number,
   ): Promise<void> {
-    const { switchover } = this.#keysOf(election);
-    await this.#putForAWhile(switchover, encodeSwitchover(request), forMs);
+    await this.#putForAWhile(election, 'switchover', encodeSwitchover(request), forMs);
   }
 
   async history(election: ElectionName): Promise<readonly TermRecord[]> {
     const keys = this.#keysOf(election);
-    const { value } = await this.#transact('history', historyTransaction(keys), 'patient');
+    const { value } = await this.#cluster.transact('history', historyTransaction(keys), 'patient');
     return readHistory(keys, value);
   }
 
   async isCurrent(election: ElectionName, token: FencingToken): Promise<boolean> {
-    const { value } = await this.#transact(
+    const { value } = await this.#cluster.transact(
       'fence',
       leaderTransaction(this.#keysOf(election)),
       'patient',
@@ -200,7 +265,7 @@ export class EtcdCoordinator implements Coordinator {
     const watch = new QueueWatch({
       cluster: this.#cluster,
       watched,
-      observe: () => this.observe(elections),
+      observe: (names) => this.observe(names),
       listener,
       ttlMs,
       observer,
@@ -218,24 +283,36 @@ export class EtcdCoordinator implements Coordinator {
   /** State and journal, over the same connections. */
   fencedStore(): FencedStore {
     return new EtcdFencedStore({
-      transact: async (operation, request) => {
-        let sent = 0;
-        const attempt: Request<ITxnResponse> = (endpoint, limitMs) => {
-          sent += 1;
-          return endpoint.client().kv.txn(request, endpoint.within(limitMs));
-        };
-        const { value } = await this.#cluster.request(operation, attempt, 'patient');
-        return { value, sent };
-      },
+      transact: (operation, request) => this.#cluster.transact(operation, request, 'patient'),
       grant: (lease, ttlMs) => this.grant(lease, ttlMs, 'patient'),
       keysOf: (election) => this.#keysOf(election),
       now: () => this.#options.clock.now(),
     });
   }
 
+  /** Looks at every endpoint once, before anything is asked. Rejects with OtherCluster where they are of two clusters. */
+  async meet(): Promise<void> {
+    await this.#cluster.meet();
+  }
+
+  /** What keeps etcd, or some of its endpoints, from being used, beyond not answering. */
+  condition(): EtcdCondition {
+    return this.#cluster.condition();
+  }
+
   /** Certificates or the password were rotated: connections are made anew, the lease and the watch survive. */
   reset(): void {
     this.#cluster.reset();
+  }
+
+  /** Other endpoints are configured: lease and watch survive. */
+  configure(endpoints: readonly string[]): void {
+    this.#cluster.configure(endpoints);
+  }
+
+  /** The endpoints that requests go to now. */
+  endpoints(): readonly string[] {
+    return this.#cluster.inOrder().map(({ url }) => url);
   }
 
   close(): void {
@@ -244,32 +321,44 @@ export class EtcdCoordinator implements Coordinator {
     this.#cluster.close();
   }
 
-  async #observeGroup(group: readonly ElectionName[]): Promise<Answer<readonly Snapshot[]>> {
+  /** What etcd refuses for all of them is asked for each: one that cannot be read takes no other with it. */
+  #observeGroup(group: readonly ElectionName[]): readonly Promise<Answer<Snapshot>>[] {
     const keys = group.map((election) => this.#keysOf(election));
     const request = { success: keys.flatMap((each) => snapshotOperations(each)) };
-    const { value, sentAt } = await this.#transact('observe', request);
-    const snapshots = keys.map((each, index) => {
-      const reads = value.responses.slice(index * snapshotWidth, (index + 1) * snapshotWidth);
-      return readSnapshot(each, value.header.revision, reads);
+    const answer = this.#cluster.transact('observe', request);
+    return keys.map(async (each, index) => {
+      try {
+        const { value, sentAt } = await answer;
+        const reads = value.responses.slice(index * snapshotWidth, (index + 1) * snapshotWidth);
+        return { value: readSnapshot(each, value.header.revision, reads), sentAt };
+      } catch (failure) {
+        const [again] =
+          group.length > 1 && isRefusal(failure)
+            ? this.#observeGroup(group.slice(index, index + 1))
+            : [];
+        if (again === undefined) throw failure;
+        return again;
+      }
     });
-    return { value: snapshots, sentAt };
-  }
-
-  #transact(
-    operation: string,
-    request: ITxnRequest,
-    urgency: Urgency = 'lease',
-  ): Promise<Answer<ITxnResponse>> {
-    const attempt: Request<ITxnResponse> = (endpoint, limitMs) =>
-      endpoint.client().kv.txn(request, endpoint.within(limitMs));
-    return this.#cluster.request(operation, attempt, urgency);
   }
 
   /** On a lease of its own, so that the record ends by itself whatever becomes of those who wrote it. */
-  async #putForAWhile(key: string, value: Buffer, forMs: number): Promise<void> {
+  async #putForAWhile(
+    election: ElectionName,
+    name: 'control' | 'switchover',
+    value: Buffer,
+    forMs: number,
+  ): Promise<void> {
     const lease = newLeaseId();
     await this.grant(lease, forMs, 'patient');
-    await this.#transact('control', controlTransaction(key, value, lease), 'patient');
+    await this.#carryOut(election, {
+      operations: [put(this.#keysOf(election)[name], value, lease)],
+    });
+  }
+
+  async #carryOut(election: ElectionName, verb: Verb): Promise<void> {
+    const transact: Transact = (request) => this.#cluster.transact('control', request, 'patient');
+    await carryOut(transact, this.#keysOf(election), verb);
   }
 
   #keysOf(election: ElectionName): ElectionKeys {

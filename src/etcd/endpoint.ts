@@ -69,6 +69,8 @@ const channelOptions = {
   // Well below the five seconds between two pings, and long after any healthy answer. grpc-js judges this one itself: a
   // stall of two seconds that begins while a ping is under way, as it is for a millisecond in five seconds, reconnects.
   'grpc.keepalive_timeout_ms': 2000,
+  // What stands in a TXT record of the name is no business of ours: it could tell how to balance, retry and time out.
+  'grpc.service_config_disable_resolution': 1,
   // etcd is never behind the proxy that the environment of an app names for its own requests.
   'grpc.enable_http_proxy': 0,
 };

@@ -1,5 +1,6 @@
 // Turns what etcd3 and gRPC reject with into our families of errors, once, at the edge. Every code is classified: what
-// is not known for certain counts as unreachable, which is safe because every request may be sent again.
+// is not known for certain counts as unreachable, which is safe because every request may be sent again. Only etcd's own
+// words are a refusal: a load balancer, another gRPC server or a wrong port says nothing about our request.
 import { Compacted, Denied, ElectordError, LeaseLost, Refused, Unreachable } from '../errors.ts';
 
 /** By what etcd says; etcd3 drops the gRPC code of some of these, so the text has to do. */
@@ -10,14 +11,20 @@ const byMessage: readonly (readonly [
   [/requested lease not found/, LeaseLost],
   [/required revision has been compacted/, Compacted],
   [
-    /authentication failed|permission denied|user name is empty|auth(entication)? is not enabled/,
+    /etcdserver: (authentication failed|permission denied|user name is empty|auth(entication)? is not enabled)/,
     Denied,
   ],
-  [/invalid auth(entication)? token|auth: revision in header is old/, Denied],
-  [/database space exceeded|too large|too many operations|duplicate key|corrupt/, Refused],
+  [/etcdserver: (invalid auth(entication)? token|revision of auth store is old)/, Denied],
+  [
+    /database space exceeded|too large|larger than max|too many operations|duplicate key|corrupt/,
+    Refused,
+  ],
 ];
 
-/** By the name of the class that etcd3 gives to a gRPC code. */
+/** Every error that etcd itself returns says so. */
+const saidByEtcd = /etcdserver: /;
+
+/** By the name of the class that etcd3 gives to a gRPC code, where etcd said it. */
 const refusals = new Set([
   'GRPCInvalidArgumentError',
   'GRPCFailedPreconditionError',
@@ -38,6 +45,7 @@ export function classify(failure: unknown): ElectordError {
   const options = { cause: error };
   const known = byMessage.find(([pattern]) => pattern.test(error.message));
   if (known !== undefined) return new known[1](error.message, options);
+  if (!saidByEtcd.test(error.message)) return new Unreachable(error.message, options);
   const name = error.constructor.name;
   const code = 'code' in error ? error.code : undefined;
   if (denials.has(name) || denialCodes.has(code as number))
@@ -49,7 +57,7 @@ export function classify(failure: unknown): ElectordError {
 
 /** True for a token that has expired or was issued before etcd's users changed: a new login puts it right. */
 export const isStaleToken = (error: ElectordError): boolean =>
-  /invalid auth(entication)? token|auth: revision in header is old|user name is empty/.test(
+  /etcdserver: (invalid auth(entication)? token|revision of auth store is old|user name is empty)/.test(
     error.message,
   );
 
@@ -57,10 +65,16 @@ export const isStaleToken = (error: ElectordError): boolean =>
 export const isLeaseAlreadyGranted = (error: ElectordError): boolean =>
   /lease already exists/.test(error.message);
 
-/** True where etcd's quota is used up: it takes renewals and deletions, and nothing that is put. */
-export const isOutOfSpace = (failure: unknown): boolean =>
-  failure instanceof Refused && /database space exceeded/.test(failure.message);
-
 /** True where the answer is larger than gRPC takes: it is to be asked for in parts. */
 export const isTooLarge = (failure: unknown): boolean =>
-  failure instanceof ElectordError && /larger than max/.test(failure.message);
+  failure instanceof Refused && /larger than max/.test(failure.message);
+
+/** True where etcd refuses what is asked and not who asks: it may well do less, or other parts of it. */
+export const isRefusal = (failure: unknown): boolean =>
+  failure instanceof Refused ||
+  (failure instanceof Denied && /permission denied/.test(failure.message));
+
+/** True where a request has more operations or bytes than etcd takes at once. */
+export const asksTooMuch = (failure: unknown): boolean =>
+  failure instanceof Refused &&
+  /too many operations|too large|larger than max/.test(failure.message);

@@ -19,6 +19,10 @@ export interface ElectionKeys {
   readonly switchover: string;
   readonly handover: string;
   readonly terms: string;
+  /** Rewritten by everything that is done at somebody's request, and outside of what members watch. */
+  readonly verbs: string;
+  /** Where a lease has left the queue; outside of that too. */
+  readonly left: string;
 }
 
 export function keysOf(prefix: string, election: ElectionName): ElectionKeys {
@@ -30,10 +34,13 @@ export function keysOf(prefix: string, election: ElectionName): ElectionKeys {
     switchover: `${root}/control/switchover`,
     handover: `${root}/handover`,
     terms: `${root}/terms/`,
+    verbs: `${root}/verbs`,
+    left: `${root}/left/`,
   };
 }
 
 export const candidateKey = (keys: ElectionKeys, lease: LeaseId): string => keys.candidates + lease;
+export const leftKey = (keys: ElectionKeys, lease: LeaseId): string => keys.left + lease;
 export const memberKey = (keys: ElectionKeys, id: MemberId): string => keys.members + id;
 export const termKey = (keys: ElectionKeys, token: FencingToken): string =>
   keys.terms + token.toString();

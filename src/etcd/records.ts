@@ -16,8 +16,8 @@ import {
 import { encode, fieldsOf, numberOf, textOf, tokenIn, type Fields } from './fields.ts';
 import { leaseFromDecimal, memberFromKey, revisionFromDecimal, type ElectionKeys } from './keys.ts';
 
-const causeOf = (fields: Fields | null): Cause =>
-  causes.find((cause) => cause === textOf(fields, 'cause')) ?? 'unknown';
+const causeOf = (fields: Fields | null, name = 'cause'): Cause =>
+  causes.find((cause) => cause === textOf(fields, name)) ?? 'unknown';
 
 export function decodeCandidate(keys: ElectionKeys, kv: IKeyValue): Candidate {
   const fields = fieldsOf(kv.value);
@@ -30,6 +30,7 @@ export function decodeCandidate(keys: ElectionKeys, kv: IKeyValue): Candidate {
     address: textOf(fields, 'address'),
     url: textOf(fields, 'url'),
     priority: numberOf(fields, 'priority'),
+    ttlMs: numberOf(fields, 'ttlMs') || null,
     since: textOf(fields, 'since'),
     native: id !== null,
   };
@@ -37,10 +38,15 @@ export function decodeCandidate(keys: ElectionKeys, kv: IKeyValue): Candidate {
 
 type Self = Omit<Member, 'leaseId' | 'healthy'>;
 
-export const encodeCandidate = (
-  { id, address, url, priority }: Self,
-  since: string | null,
-): Buffer => encode({ id, address, url, priority, since });
+export const encodeCandidate = ({
+  id,
+  address,
+  url,
+  priority,
+  ttlMs,
+  since,
+}: Self & Pick<Candidate, 'ttlMs' | 'since'>): Buffer =>
+  encode({ id, address, url, priority, ttlMs, since });
 
 export function decodeMember(keys: ElectionKeys, kv: IKeyValue): Member {
   const fields = fieldsOf(kv.value);
@@ -127,5 +133,7 @@ export function decodeTerm(keys: ElectionKeys, kv: IKeyValue): TermRecord | null
     reason: textOf(fields, 'reason'),
     actor: textOf(fields, 'actor'),
     leaderlessMs: typeof leaderlessMs === 'number' ? leaderlessMs : null,
+    ttlMs: numberOf(fields, 'ttlMs') || null,
+    endBefore: textOf(fields, 'endBefore') === null ? null : causeOf(fields, 'endBefore'),
   };
 }

@@ -1,7 +1,7 @@
 // The parts that transactions are made of, as etcd3 takes them, and how their answers are found.
 import type { IKeyValue, IRangeRequest, IRequestOp, IResponseOp, ITxnRequest } from 'etcd3';
 import type { LeaseId, Revision } from '../core/model.ts';
-import { endOfPrefix, justBehind, leaseToDecimal } from './keys.ts';
+import { endOfPrefix, justBehind, leaseToDecimal, revisionFromDecimal } from './keys.ts';
 
 type Compare = NonNullable<ITxnRequest['compare']>[number];
 
@@ -60,6 +60,10 @@ export const unchanged = (key: string, was: Revision | null): Compare => ({
   result: 'Equal',
   mod_revision: (was ?? 0n).toString(),
 });
+
+/** What `unchanged` compares. */
+export const modOf = (kv: IKeyValue | null): Revision | null =>
+  kv === null ? null : revisionFromDecimal(kv.mod_revision);
 
 interface Answers {
   readonly responses: readonly IResponseOp[];

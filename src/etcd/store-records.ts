@@ -10,9 +10,18 @@ import type { ElectionKeys } from './keys.ts';
 
 const rootOf = ({ candidates }: ElectionKeys): string => candidates.slice(0, -'candidates/'.length);
 
+export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
 /** `#` is not allowed in the key of a caller: nobody can name the record beside another value. */
 export const stateKey = (keys: ElectionKeys, key: string): string => `${rootOf(keys)}state/${key}`;
 export const metaKey = (keys: ElectionKeys, key: string): string => `${stateKey(keys, key)}#meta`;
+
+/**
+ * Rewritten when a value is removed; never deleted itself. Each stands for a 256th of all names: writers of new values
+ * must not lose every race against somebody who removes others.
+ */
+export const removalsKey = (keys: ElectionKeys, key: string): string =>
+  `${rootOf(keys)}removals/${sha256(key).slice(0, 2)}`;
 
 export interface JournalKeys {
   readonly head: string;
@@ -26,8 +35,6 @@ export const journalKeys = (keys: ElectionKeys): JournalKeys => ({
 /** Nineteen digits: the order of the keys is the order of the numbers. */
 export const entryKey = (keys: ElectionKeys, seq: number): string =>
   journalKeys(keys).entries + String(seq).padStart(19, '0');
-
-export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 /** Where it is remembered that an idempotency key was used; hashed, since it may hold anything. */
 export const idempotencyRecordKey = (keys: ElectionKeys, idempotencyKey: string): string =>

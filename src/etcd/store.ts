@@ -26,7 +26,8 @@ import type {
 import { revisionFromDecimal, type ElectionKeys } from './keys.ts';
 import { newLeaseId } from './lease-id.ts';
 import { pageIn, pagesOf } from './paging.ts';
-import { found } from './requests.ts';
+import { isRefusal } from './faults.ts';
+import { found, modOf } from './requests.ts';
 import {
   decodeEntry,
   decodeHead,
@@ -40,21 +41,20 @@ import {
   appendTransaction,
   beforeAppending,
   inspectTransaction,
-  modOf,
+  isStillSo,
   pageTransaction,
+  readFound,
   readTransaction,
   removeTransaction,
   writeTransaction,
+  type Found,
   type Use,
 } from './store-transactions.ts';
+import type { Transact } from './verbs.ts';
 
 /** What the store needs of the connection to etcd. */
 export interface StoreAccess {
-  /** Sends a transaction, perhaps more than once; `sent` says how often, to wherever. */
-  readonly transact: (
-    operation: string,
-    request: ITxnRequest,
-  ) => Promise<{ readonly value: ITxnResponse; readonly sent: number }>;
+  readonly transact: (operation: string, request: ITxnRequest) => ReturnType<Transact>;
   readonly grant: (leaseId: LeaseId, ttlMs: number) => Promise<unknown>;
   readonly keysOf: (election: ElectionName) => ElectionKeys;
   readonly now: () => Millis;
@@ -67,6 +67,8 @@ const inLineAtMost = 1024;
 /** An idempotency key is remembered for a day at least: one lease serves those of an hour. */
 const rememberedMs = 25 * 3_600_000;
 const sameLeaseMs = 3_600_000;
+/** And no more keys than etcd deletes in a few milliseconds, for which it stands still, when that lease ends. */
+const keysPerLease = 500;
 /** A page ends with the entry that passes this. */
 const pageBytes = 8 * 1024 * 1024;
 
@@ -86,7 +88,7 @@ const tooManyRaces = (): Refused => new Refused('others kept changing what was t
 export class EtcdFencedStore implements FencedStore {
   readonly #access: StoreAccess;
   readonly #lines = new Map<string, { last: Promise<unknown>; length: number }>();
-  #memory: { readonly leaseId: LeaseId; readonly until: Millis } | null = null;
+  #memory: { readonly leaseId: LeaseId; readonly until: Millis; left: number } | null = null;
 
   constructor(access: StoreAccess) {
     this.#access = access;
@@ -159,7 +161,7 @@ export class EtcdFencedStore implements FencedStore {
   ): Promise<WriteOutcome | null> {
     const keys = this.#access.keysOf(writer.election);
     const was = await this.#inspect(writer, value.key);
-    if (!permits(precondition, was)) return { kind: 'conflict', revision: was };
+    if (!permits(precondition, was.value)) return { kind: 'conflict', revision: was.value };
     const request = writeTransaction(keys, writer, { ...value, was });
     const { value: answer, sent } = await this.#access.transact('state', request);
     if (answer.succeeded) {
@@ -171,7 +173,7 @@ export class EtcdFencedStore implements FencedStore {
     if (there !== null && decodeMeta(there, found(answer, 2)).write === value.write) {
       return { kind: 'written', revision: revisionFromDecimal(there.mod_revision) };
     }
-    return refused(writer, answer, { was, there, sent });
+    return refused(writer, answer, was, sent);
   }
 
   async #tryToRemove(
@@ -180,23 +182,33 @@ export class EtcdFencedStore implements FencedStore {
     precondition: Precondition,
   ): Promise<RemoveOutcome | null> {
     const was = await this.#inspect(writer, key);
-    if (!permits(precondition, was)) return { kind: 'conflict', revision: was };
-    if (was === null) return { kind: 'absent' };
-    const request = removeTransaction(this.#access.keysOf(writer.election), writer, key, was);
-    const { value: answer, sent } = await this.#access.transact('state', request);
+    if (!permits(precondition, was.value)) return { kind: 'conflict', revision: was.value };
+    if (was.value === null) return { kind: 'absent' };
+    const { value: answer, sent } = await this.#sendRemoval(writer, key, was);
     if (answer.succeeded) return { kind: 'removed' };
-    const there = found(answer, 1);
     // An earlier copy of this request has removed it, or somebody else has: it is gone either way.
-    if (sent > 1 && there === null) return { kind: 'removed' };
-    return refused(writer, answer, { was, there, sent });
+    if (sent > 1 && found(answer, 1) === null) return { kind: 'removed' };
+    return refused(writer, answer, was, sent);
+  }
+
+  async #sendRemoval(writer: Writer, key: string, was: Found): ReturnType<Transact> {
+    const keys = this.#access.keysOf(writer.election);
+    const send = (noted: boolean): ReturnType<Transact> =>
+      this.#access.transact('state', removeTransaction(keys, writer, { key, was, noted }));
+    try {
+      return await send(true);
+    } catch (failure) {
+      if (!isRefusal(failure)) throw failure;
+      return send(false);
+    }
   }
 
   /** What is under a key, for a term that leads. */
-  async #inspect(writer: Writer, key: string): Promise<Revision | null> {
+  async #inspect(writer: Writer, key: string): Promise<Found> {
     const request = inspectTransaction(this.#access.keysOf(writer.election), writer, key);
     const { value: answer } = await this.#access.transact('state', request);
     if (!answer.succeeded) throw over(writer);
-    return modOf(found(answer, 0));
+    return readFound(answer, 0);
   }
 
   async #tryToAppend(
@@ -235,11 +247,12 @@ export class EtcdFencedStore implements FencedStore {
   async #useOf(key: string | null): Promise<Use | null> {
     if (key === null) return null;
     const now = this.#access.now();
-    if (this.#memory === null || now >= this.#memory.until) {
+    if (this.#memory === null || now >= this.#memory.until || this.#memory.left <= 0) {
       const leaseId = newLeaseId();
       await this.#access.grant(leaseId, rememberedMs);
-      this.#memory = { leaseId, until: now + sameLeaseMs };
+      this.#memory = { leaseId, until: now + sameLeaseMs, left: keysPerLease };
     }
+    this.#memory.left -= 1;
     return { key, leaseId: this.#memory.leaseId };
   }
 
@@ -298,14 +311,10 @@ function stands({ token }: Writer, answer: ITxnResponse): boolean {
 
 /**
  * A write that was refused, and is not there now. If it was sent once, it was not made. If copies of it were sent, one
- * may have been made and written over since, unless the value is still the one from before.
+ * may have been made and written over or removed since, unless all is still as it was before.
  */
-function refused(
-  writer: Writer,
-  answer: ITxnResponse,
-  { was, there, sent }: { was: Revision | null; there: IKeyValue | null; sent: number },
-): null {
-  if (sent > 1 && modOf(there) !== was) throw unknownOutcome();
+function refused(writer: Writer, answer: ITxnResponse, was: Found, sent: number): null {
+  if (sent > 1 && !isStillSo(was, readFound(answer, 1))) throw unknownOutcome();
   if (!stands(writer, answer)) throw over(writer);
   return null;
 }

@@ -1,5 +1,5 @@
 // The transactions that an election is made of, as plain requests, and how their answers read. Every one may be sent
-// again after an ambiguous failure: guards compare create revisions, and the answer tells what is there now.
+// again after an ambiguous failure: guards compare revisions that never come back, and the answer tells what is there.
 import type { IRangeRequest, IRequestOp, IResponseOp, ITxnRequest, ITxnResponse } from 'etcd3';
 import {
   fencingToken,
@@ -11,9 +11,17 @@ import {
   type Snapshot,
   type TermRecord,
 } from '../core/model.ts';
-import type { Release, TermBeginning } from '../ports.ts';
-import { Refused } from '../errors.ts';
-import { candidateKey, revisionFromDecimal, termKey, type ElectionKeys } from './keys.ts';
+import type { GrantedLease, Release, Released, TermBeginning } from '../ports.ts';
+import { encode } from './fields.ts';
+import {
+  candidateKey,
+  leaseFromDecimal,
+  leftKey,
+  memberKey,
+  revisionFromDecimal,
+  termKey,
+  type ElectionKeys,
+} from './keys.ts';
 import {
   decodeCandidate,
   decodeControl,
@@ -24,15 +32,26 @@ import {
   decodeTermKey,
   encodeCandidate,
   encodeHandover,
+  encodeMember,
   encodeTerm,
 } from './records.ts';
-import { allFound, createdAt, found, put, read, readAll, remove } from './requests.ts';
+import {
+  allFound,
+  createdAt,
+  found,
+  modOf,
+  put,
+  read,
+  readAll,
+  remove,
+  unchanged,
+} from './requests.ts';
 
 type Self = Omit<Member, 'leaseId' | 'healthy'>;
 
 /** One read of everything that decides about an election; `snapshotWidth` operations wide. */
 export const snapshotOperations = (keys: ElectionKeys): IRequestOp[] => [
-  readAll(keys.candidates),
+  readAll(keys.candidates, { sort_order: 'Ascend', sort_target: 'Create' }),
   readAll(keys.members),
   read(keys.control),
   read(keys.switchover),
@@ -60,56 +79,136 @@ export function readSnapshot(
   };
 }
 
-/** Puts our key unless it is there, and reads the whole election as of that very revision either way. */
-export const joinTransaction = (keys: ElectionKeys, lease: LeaseId, me: Self): ITxnRequest => ({
-  compare: [createdAt(candidateKey(keys, lease), 0n)],
-  success: [
-    put(candidateKey(keys, lease), encodeCandidate(me, null), lease),
-    ...snapshotOperations(keys),
-  ],
-  failure: snapshotOperations(keys),
-});
+/**
+ * Puts our key unless it is there, or has left since `left` was read (null: never on this lease), and reads the whole
+ * election as of that very revision either way.
+ */
+export function joinTransaction(
+  keys: ElectionKeys,
+  { leaseId, ttlMs }: GrantedLease,
+  me: Self,
+  left: Revision | null,
+): ITxnRequest {
+  const key = candidateKey(keys, leaseId);
+  const value = encodeCandidate({ ...me, ttlMs, since: null });
+  const newest = newestTermsFirst(keys, { limit: 1 });
+  return {
+    compare: [createdAt(key, 0n), unchanged(leftKey(keys, leaseId), left)],
+    success: [put(key, value, leaseId), newest, ...snapshotOperations(keys)],
+    failure: [read(leftKey(keys, leaseId)), newest, ...snapshotOperations(keys)],
+  };
+}
 
-/** Where our key stands: from the key itself, because the header tells only when the answer was made. */
+/**
+ * Where our key stands: from the key itself, because the header tells only when the answer was made. `own` is null where
+ * it is not there: it left, at `left`.
+ */
 export function readJoined(
   keys: ElectionKeys,
   lease: LeaseId,
   answer: ITxnResponse,
-): { readonly createRevision: Revision; readonly snapshot: Snapshot } {
-  const reads = answer.succeeded ? answer.responses.slice(1) : answer.responses;
-  const snapshot = readSnapshot(keys, answer.header.revision, reads);
-  const own = snapshot.candidates.find((candidate) => candidate.key === lease);
-  if (own?.leaseId !== lease) throw new Refused(`the key ${candidateKey(keys, lease)} is not ours`);
-  return { createRevision: own.createRevision, snapshot };
+): {
+  readonly own: Candidate | null;
+  readonly left: Revision | null;
+  readonly newestTerm: TermRecord | null;
+  readonly snapshot: Snapshot;
+} {
+  const snapshot = readSnapshot(keys, answer.header.revision, answer.responses.slice(2));
+  const own = snapshot.candidates.find((candidate) => candidate.key === lease) ?? null;
+  const newest = found(answer, 1);
+  const newestTerm = newest && decodeTerm(keys, newest);
+  return { own, left: answer.succeeded ? null : modOf(found(answer, 0)), newestTerm, snapshot };
 }
 
-/** Deletes our key and those bypassed, and leaves the record of a clean end, all in one revision or not at all. */
-export function releaseTransaction(keys: ElectionKeys, request: Release): ITxnRequest {
+/** What is written of a release besides the end of the key. */
+export interface ReleaseForm extends Release {
+  /** Whether each key that goes leaves a mark, for as long as its lease lasts, that stops late copies of joining. */
+  readonly marked: boolean;
+}
+
+/**
+ * Deletes our key and those bypassed, and leaves the record of a clean end, all in one revision or not at all; reads the
+ * whole election as of then.
+ */
+export function releaseTransaction(keys: ElectionKeys, request: ReleaseForm): ITxnRequest {
   const own = candidateKey(keys, request.leaseId);
-  const bypassed = request.bypassed.map((candidate: Candidate) => ({
-    key: keys.candidates + candidate.key,
-    createRevision: candidate.createRevision,
-  }));
-  const { handover, term } = request;
+  const { leaseId, handover, term, succession, marked } = request;
+  const bypassed = succession?.bypassed ?? [];
+  const named = succession === null ? [] : [succession.successor, ...bypassed];
+  const keyOf = (candidate: Candidate): string => keys.candidates + candidate.key;
   const records = [
     ...(handover === null ? [] : [put(keys.handover, encodeHandover(handover))]),
     ...(term === null ? [] : [put(termKey(keys, term.token), encodeTerm(term))]),
+    ...(marked
+      ? [leaseId, ...bypassed.map((candidate) => candidate.leaseId)].map((lease) =>
+          put(leftKey(keys, lease), encode({}), lease),
+        )
+      : []),
   ];
   return {
     compare: [
       createdAt(own, request.createRevision),
-      ...bypassed.map(({ key, createRevision }) => createdAt(key, createRevision)),
+      ...named.map((candidate) => createdAt(keyOf(candidate), candidate.createRevision)),
     ],
-    success: [remove(own), ...bypassed.map(({ key }) => remove(key)), ...records],
-    failure: [read(own)],
+    success: [
+      remove(own),
+      ...bypassed.map((candidate) => remove(keyOf(candidate))),
+      ...records,
+      ...snapshotOperations(keys),
+    ],
+    failure: snapshotOperations(keys),
   };
 }
 
-/** True once our key of that create revision is certainly gone. */
-export function readReleased(answer: ITxnResponse, createRevision: Revision): boolean {
-  if (answer.succeeded) return true;
-  const kv = found(answer, 0);
-  return kv === null || revisionFromDecimal(kv.create_revision) !== createRevision;
+export function readReleased(keys: ElectionKeys, answer: ITxnResponse): Released {
+  const reads = answer.responses.slice(-snapshotWidth);
+  return {
+    deleted: answer.succeeded,
+    snapshot: readSnapshot(keys, answer.header.revision, reads),
+  };
+}
+
+/**
+ * What to ask for instead where etcd refuses a release: at last without the successor where those passed over are more
+ * than fit into a transaction (etcd counts the longest of its three lists, 128 by default), else with less and less
+ * written: a role may not write it, and a full etcd takes nothing but deletions. Null where nothing is left to leave out.
+ */
+export function simplerRelease(form: ReleaseForm, tooMuch: boolean): ReleaseForm | null {
+  const { term, handover, succession, marked } = form;
+  const unnamed = { ...form, succession: null, handover: handover && { ...handover, to: null } };
+  if (marked) return { ...form, marked: false };
+  if (succession !== null && tooMuch) return unnamed;
+  if (term !== null) return { ...form, term: null };
+  if (handover !== null) return { ...form, handover: null };
+  return succession === null ? null : unnamed;
+}
+
+/** Writes our member record if that is as it was read; else reads it. */
+export const enrollTransaction = (
+  keys: ElectionKeys,
+  member: Member,
+  was: Revision | null,
+): ITxnRequest => {
+  const key = memberKey(keys, member.id);
+  return {
+    compare: [unchanged(key, was)],
+    success: [put(key, encodeMember(member), member.leaseId)],
+    failure: [read(key)],
+  };
+};
+
+/** What became of our member record: whether it is there, and the revision that wrote what is. */
+export function readEnrolled(
+  member: Member,
+  answer: ITxnResponse,
+): { readonly enrolled: boolean; readonly was: Revision | null } {
+  if (answer.succeeded) return { enrolled: true, was: null };
+  const there = found(answer, 0);
+  const enrolled =
+    there !== null &&
+    there.value.equals(encodeMember(member)) &&
+    leaseFromDecimal(there.lease) === member.leaseId;
+  return { enrolled, was: modOf(there) };
 }
 
 const newestTermsFirst = (keys: ElectionKeys, more: IRangeRequest): IRequestOp =>
@@ -118,19 +217,21 @@ const newestTermsFirst = (keys: ElectionKeys, more: IRangeRequest): IRequestOp =
 /** Says in the leader's key since when it leads, and records the term; only while that term's key exists. */
 export function proclaimTransaction(
   keys: ElectionKeys,
-  own: { readonly leaseId: LeaseId; readonly createRevision: Revision },
+  own: GrantedLease & { readonly createRevision: Revision },
   me: Self,
-  { since, leaderlessMs }: TermBeginning,
+  { since, leaderlessMs, endBefore }: TermBeginning,
 ): ITxnRequest {
   const key = candidateKey(keys, own.leaseId);
   const token = fencingToken(own.createRevision);
   const { id: leader, address } = me;
   const notYet = { to: null, cause: null, reason: null, actor: null };
-  const term = { token, leader, address, from: since, leaderlessMs, ...notYet };
+  const { ttlMs } = own;
+  const began = { from: since, leaderlessMs, ttlMs, endBefore };
+  const term = { token, leader, address, ...began, ...notYet };
   return {
     compare: [createdAt(key, own.createRevision)],
     success: [
-      put(key, encodeCandidate(me, since), own.leaseId),
+      put(key, encodeCandidate({ ...me, ttlMs, since }), own.leaseId),
       put(termKey(keys, token), encodeTerm(term)),
       newestTermsFirst(keys, { keys_only: true }),
     ],
@@ -157,32 +258,30 @@ export const readLeaderToken = (answer: ITxnResponse): FencingToken | null => {
   return first === null ? null : fencingToken(revisionFromDecimal(first.create_revision));
 };
 
-/** A record that goes away with its lease, or (no value) is deleted now. */
-export const controlTransaction = (
-  key: string,
-  value: Buffer | null,
-  lease?: LeaseId,
-): ITxnRequest => ({
-  success: [value === null ? remove(key) : put(key, value, lease)],
-});
-
 /** How many terms are remembered. */
 export const termsKept = 100;
+
+/** A term that is remembered, and the revision that wrote its record last. */
+interface RememberedTerm {
+  readonly key: string;
+  readonly at: Revision | null;
+}
 
 /** The records beyond the newest hundred, as the answer to a proclamation shows them. */
 export const readSurplusTerms = (
   keys: ElectionKeys,
   answer: ITxnResponse,
-): readonly FencingToken[] =>
+): readonly RememberedTerm[] =>
   allFound(answer, 2)
     .slice(termsKept)
-    .map((kv) => decodeTermKey(keys, kv.key))
-    .filter((token) => token !== null);
+    .filter((kv) => decodeTermKey(keys, kv.key) !== null)
+    .map((kv) => ({ key: kv.key.toString('utf8'), at: modOf(kv) }));
 
-/** Forgets old terms. Deleting one that is gone already does nothing. */
-export const forgetTransaction = (
-  keys: ElectionKeys,
-  tokens: readonly FencingToken[],
-): ITxnRequest => ({
-  success: tokens.slice(0, termsKept).map((token) => remove(termKey(keys, token))),
-});
+/** Forgets old terms, all or none: what was forgotten or restored meanwhile is looked at in the next term. */
+export const forgetTransaction = (terms: readonly RememberedTerm[]): ITxnRequest => {
+  const some = terms.slice(0, termsKept);
+  return {
+    compare: some.map(({ key, at }) => unchanged(key, at)),
+    success: some.map(({ key }) => remove(key)),
+  };
+};

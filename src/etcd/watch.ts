@@ -1,23 +1,30 @@
 // A watch on the queues of elections that does not go quiet: a linearizable snapshot first, then every revision in
-// order; broken, cancelled, compacted or mute, it begins anew with a snapshot, at another endpoint. It is a hint that
-// makes hand-over fast; nothing is claimed on its word alone for longer than a confirmation lasts.
+// order; broken, cancelled, compacted or mute, it begins anew with a snapshot, at another endpoint. Elections that etcd
+// refuses to show are set aside, and disturb no other. It is a hint that makes hand-over fast; nothing is claimed on its
+// word alone for longer than a confirmation lasts.
 import type { IKeyValue, IWatchCreateRequest, IWatchResponse } from 'etcd3';
 import type { Change, ElectionName, Revision, Snapshot } from '../core/model.ts';
-import { Compacted, Unreachable } from '../errors.ts';
-import { watchProbe, watchReopening } from '../policies.ts';
+import { Compacted, OtherCluster, Unreachable } from '../errors.ts';
+import { refusedWatchReopening, watchProbe, watchReopening } from '../policies.ts';
 import type { Answer, Clock, RequestObserver, WatchNotice } from '../ports.ts';
 import { backoffMs, Loop } from '../process/loop.ts';
 import { judgeAfter } from '../process/time-out.ts';
 import type { Cluster } from './cluster.ts';
 import type { Endpoint } from './endpoint.ts';
-import { classify } from './faults.ts';
+import { classify, isRefusal } from './faults.ts';
 import { justBehind, revisionFromDecimal, type ElectionKeys } from './keys.ts';
 import { decodeCandidate, decodeControl, decodeHandover, decodeSwitchover } from './records.ts';
 
+interface Watched {
+  readonly election: ElectionName;
+  readonly keys: ElectionKeys;
+}
+
 export interface QueueWatchOptions {
   readonly cluster: Cluster;
-  readonly watched: readonly { readonly election: ElectionName; readonly keys: ElectionKeys }[];
-  readonly observe: () => Promise<Answer<readonly Snapshot[]>>;
+  readonly watched: readonly Watched[];
+  /** As in the port. */
+  readonly observe: (elections: readonly ElectionName[]) => readonly Promise<Answer<Snapshot>>[];
   readonly listener: (notice: WatchNotice) => void;
   readonly ttlMs: number;
   readonly observer: RequestObserver;
@@ -29,11 +36,19 @@ export interface QueueWatchOptions {
 export class QueueWatch {
   readonly #options: QueueWatchOptions;
   readonly #loop: Loop;
+  readonly #reopening: Readonly<Record<'firstMs' | 'longestMs', number>>;
+  readonly #asides: QueueWatch[] = [];
+  #watched: readonly Watched[];
   #failures = 0;
   #cancel: () => void = () => undefined;
 
-  constructor(options: QueueWatchOptions) {
+  constructor(
+    options: QueueWatchOptions,
+    reopening: Readonly<Record<'firstMs' | 'longestMs', number>> = watchReopening,
+  ) {
     this.#options = options;
+    this.#reopening = reopening;
+    this.#watched = options.watched;
     this.#loop = new Loop(options.clock);
   }
 
@@ -43,6 +58,7 @@ export class QueueWatch {
 
   stop(): void {
     this.#loop.stop();
+    for (const aside of this.#asides) aside.stop();
     this.#cancel();
   }
 
@@ -50,43 +66,85 @@ export class QueueWatch {
   async #round(): Promise<number> {
     this.#failures = (await this.#watchOnce()) ? 0 : this.#failures + 1;
     if (this.#failures === 0) return 0;
-    return backoffMs(watchReopening, this.#failures, this.#options.random);
+    return backoffMs(this.#reopening, this.#failures, this.#options.random);
   }
 
   /** Resolves when the watch was interrupted, or could not begin: whether it had begun. */
   async #watchOnce(): Promise<boolean> {
-    const { cluster, observe, watched, listener } = this.#options;
+    const { cluster, listener } = this.#options;
     const progress = { begun: false };
     let endpoint: Endpoint | undefined;
     try {
-      const { value, sentAt } = await observe();
+      const from = await this.#snapshots();
       if (!this.#loop.isRunning()) return false;
-      watched.forEach(({ election }, index) => {
-        const snapshot = value[index];
-        if (snapshot !== undefined) listener({ kind: 'snapshot', election, snapshot, sentAt });
-      });
       [endpoint] = cluster.inOrder();
       if (endpoint === undefined) return false;
-      return await this.#follow(endpoint, value, () => {
+      return await this.#follow(endpoint, from, () => {
         progress.begun = true;
       });
     } catch (failure) {
       if (!this.#loop.isRunning()) return false;
       const error = classify(failure);
-      if (endpoint !== undefined && error instanceof Unreachable) cluster.avoid(endpoint);
+      const elsewhere = error instanceof Unreachable || error instanceof OtherCluster;
+      if (endpoint !== undefined && elsewhere) cluster.avoid(endpoint);
       listener({ kind: 'interrupted', why: error.message });
       return progress.begun;
     }
   }
 
-  /** Follows from the snapshots on; settles only when the stream ends, and then by rejecting. */
-  async #follow(endpoint: Endpoint, from: readonly Snapshot[], begun: () => void): Promise<never> {
-    const { clock, observer, ttlMs, watched } = this.#options;
+  /**
+   * Reads every election and tells of each that was answered; resolves with their revisions. Rejects where one was not
+   * answered at all, or none may be read.
+   */
+  async #snapshots(): Promise<readonly Revision[]> {
+    const { observe, listener } = this.#options;
+    const watched = this.#watched;
+    const outcomes = await Promise.allSettled(observe(watched.map(({ election }) => election)));
+    if (!this.#loop.isRunning()) return [];
+    const from: Revision[] = [];
+    const readable: Watched[] = [];
+    const refused: Watched[] = [];
+    const failures: unknown[] = [];
+    watched.forEach((each, index) => {
+      const outcome = outcomes[index];
+      if (outcome?.status === 'fulfilled') {
+        const { value: snapshot, sentAt } = outcome.value;
+        listener({ kind: 'snapshot', election: each.election, snapshot, sentAt });
+        from.push(snapshot.revision);
+        readable.push(each);
+      } else {
+        failures.push(outcome?.reason);
+        if (isRefusal(outcome?.reason)) refused.push(each);
+      }
+    });
+    const [failure] = failures;
+    if (failures.length > refused.length || readable.length === 0) throw classify(failure);
+    if (refused.length > 0) {
+      this.#watched = readable;
+      this.#setAside(refused, failure);
+    }
+    return from;
+  }
+
+  /** A watch of their own tries them until they can be read, and then goes on with them. */
+  #setAside(refused: readonly Watched[], why: unknown): void {
+    this.#options.listener({ kind: 'interrupted', why: classify(why).message });
+    const aside = new QueueWatch({ ...this.#options, watched: refused }, refusedWatchReopening);
+    this.#asides.push(aside);
+    aside.start();
+  }
+
+  /** Follows from these revisions on; settles only when the stream ends, and then by rejecting. */
+  async #follow(endpoint: Endpoint, from: readonly Revision[], begun: () => void): Promise<never> {
+    const { clock, observer, ttlMs } = this.#options;
+    const watched = this.#watched;
     await this.#options.cluster.ensureToken(endpoint);
     const { stream, forget } = await endpoint.open(({ watchClient }) => watchClient.watch());
     if (!this.#loop.isRunning()) stream.cancel();
     const probe = watchProbe(ttlMs);
-    let heardSince = true;
+    let heardSince = false;
+    let created = 0;
+    let proxied = false;
     let cancelTimer: () => void = () => undefined;
     try {
       return await new Promise<never>((_, reject) => {
@@ -96,8 +154,14 @@ export class QueueWatch {
         });
         stream.on('data', (answer) => {
           heardSince = true;
+          if (answer.created) created += 1;
+          proxied ||= answer.created && answer.watch_id === numberOfProxies;
+          // A creation that is refused has no id; all of them are answered in the order asked.
+          const id = answer.created ? created : Number(answer.watch_id);
+          const index = proxied ? -1 : id - 1;
           try {
-            this.#onAnswer(answer);
+            this.#options.cluster.judge(endpoint, answer.header);
+            this.#onAnswer(answer, ownerOf(answer, watched, index), from);
             begun();
           } catch (failure) {
             reject(failure instanceof Error ? failure : new Error(String(failure)));
@@ -106,19 +170,24 @@ export class QueueWatch {
         this.#cancel = () => {
           reject(new Unreachable('stopped'));
         };
-        const ask = (): void => {
+        /** That the watches were created is the first thing to be heard. */
+        const listen = (): void => {
           heardSince = false;
-          stream.write({ progress_request: {} });
           cancelTimer = judgeAfter(probe.answerWithinMs, judge);
         };
         const judge = (): void => {
           if (!heardSince) reject(new Unreachable('the watch is mute'));
-          else cancelTimer = clock.at(clock.now() + probe.everyMs - probe.answerWithinMs, ask);
+          else if (!proxied)
+            cancelTimer = clock.at(clock.now() + probe.everyMs - probe.answerWithinMs, ask);
+        };
+        const ask = (): void => {
+          stream.write({ progress_request: {} });
+          listen();
         };
         watched.forEach(({ keys }, index) => {
-          stream.write({ create_request: creationOf(keys, index, from[index]?.revision) });
+          stream.write({ create_request: creationOf(keys, index, from[index]) });
         });
-        ask();
+        listen();
         observer.requested('watch', 'ok', 0);
       });
     } catch (failure) {
@@ -133,22 +202,52 @@ export class QueueWatch {
     }
   }
 
-  #onAnswer(answer: IWatchResponse): void {
+  #onAnswer(answer: IWatchResponse, watched: Watched | undefined, from: readonly Revision[]): void {
     if (!this.#loop.isRunning()) return;
     if (answer.canceled) {
       const { cancel_reason: reason, compact_revision: compacted } = answer;
       if (compacted !== '0') throw new Compacted(`the history was compacted up to ${compacted}`);
-      throw new Unreachable(reason === '' ? 'etcd cancelled the watch' : reason);
+      const error = classify(new Error(reason === '' ? 'etcd cancelled the watch' : reason));
+      // May be read and not watched: the others begin anew without it.
+      const others = this.#watched.filter((each) => each !== watched);
+      if (watched !== undefined && others.length > 0 && isRefusal(error)) {
+        this.#watched = others;
+        this.#setAside([watched], error);
+      }
+      throw error;
     }
-    const watched = this.#options.watched[Number(answer.watch_id) - 1];
     if (watched === undefined) return;
+    const seen = from[this.#watched.indexOf(watched)] ?? 0n;
     for (const change of changesOf(watched.keys, answer)) {
+      // It is in the snapshot.
+      if (change.revision <= seen) continue;
       this.#options.listener({ kind: 'change', election: watched.election, change });
     }
   }
 }
 
-/** Watches `candidates/…`, `control`, `control/…` and `handover`, which are neighbours, in one watch: one order of revisions. */
+/** `etcd grpc-proxy` numbers watches itself, from 0 on; etcd takes ours, from 1 on. It knows no progress request. */
+const numberOfProxies = '0';
+
+/** The election that an answer is about: the one at `index`, else the one that its keys belong to. */
+function ownerOf(
+  { events }: IWatchResponse,
+  watched: readonly Watched[],
+  index: number,
+): Watched | undefined {
+  const [event] = events;
+  if (event === undefined) return watched[index];
+  const key = event.kv.key.toString('utf8');
+  const has = ({ keys }: Watched): boolean => key >= keys.candidates && key <= keys.handover;
+  const likely = watched[index];
+  return likely !== undefined && has(likely) ? likely : watched.find(has);
+}
+
+/**
+ * Watches `candidates/…`, `control`, `control/…` and `handover`, which are neighbours, in one watch: one order of
+ * revisions. It begins at the revision of the snapshot, whose events are dropped: while nothing is written, etcd answers
+ * no progress request of a watch that begins at a revision to come (since 3.5.22, 3.4.38 and 3.6.2).
+ */
 const creationOf = (
   keys: ElectionKeys,
   index: number,
@@ -156,7 +255,7 @@ const creationOf = (
 ): IWatchCreateRequest => ({
   key: Buffer.from(keys.candidates),
   range_end: justBehind(keys.handover),
-  start_revision: ((revision ?? 0n) + 1n).toString(),
+  start_revision: (revision ?? 0n).toString(),
   watch_id: index + 1,
 });
 

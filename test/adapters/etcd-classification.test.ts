@@ -1,5 +1,6 @@
 // Every failure of etcd and gRPC becomes one of our families: as a table of what they say, and a few that a real etcd
 // is made to say, so that the table is about words that exist.
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as etcd3 from 'etcd3';
 import { LeaseLost, type ElectordError } from '../../src/errors.ts';
@@ -10,9 +11,18 @@ import { keysOf, leaseToDecimal } from '../../src/etcd/keys.ts';
 import { QueueWatch } from '../../src/etcd/watch.ts';
 import { revision } from '../../src/core/model.ts';
 import type { WatchNotice } from '../../src/ports.ts';
+import { etcdBinaries } from '../harness/binaries.ts';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
 import { eventually } from '../harness/wait.ts';
-import { anyLease, connectTo, me, optionsFor, orders } from './etcd-connection.ts';
+import {
+  anyLease,
+  connectTo,
+  granted,
+  me,
+  observed,
+  optionsFor,
+  orders,
+} from './etcd-connection.ts';
 
 /** A gRPC error as streams reject with it: a code and `<code> <NAME>: <details>`. */
 const grpc = (code: number, name: string, details: string): Error =>
@@ -34,18 +44,25 @@ const table: readonly (readonly [family: string, code: number, name: string, det
     'etcdserver: authentication failed, invalid user ID or password',
   ],
   ['etcd_denied', 3, 'INVALID_ARGUMENT', 'etcdserver: user name is empty'],
+  ['etcd_denied', 3, 'INVALID_ARGUMENT', 'etcdserver: revision of auth store is old'],
   ['etcd_unreachable', 4, 'DEADLINE_EXCEEDED', 'Deadline exceeded after 0.5s'],
   ['lease_lost', 5, 'NOT_FOUND', 'etcdserver: requested lease not found'],
   ['etcd_refused', 6, 'ALREADY_EXISTS', 'etcdserver: member ID already exist'],
   ['etcd_denied', 7, 'PERMISSION_DENIED', 'etcdserver: permission denied'],
   ['etcd_refused', 8, 'RESOURCE_EXHAUSTED', 'etcdserver: mvcc: database space exceeded'],
   ['etcd_unreachable', 8, 'RESOURCE_EXHAUSTED', 'etcdserver: too many requests'],
+  ['etcd_refused', 8, 'RESOURCE_EXHAUSTED', 'grpc: received message larger than max (3 vs. 2)'],
   ['etcd_denied', 9, 'FAILED_PRECONDITION', 'etcdserver: authentication is not enabled'],
   ['etcd_refused', 9, 'FAILED_PRECONDITION', 'etcdserver: lease already exists'],
   ['etcd_unreachable', 10, 'ABORTED', 'The operation was aborted'],
   ['etcd_compacted', 11, 'OUT_OF_RANGE', 'etcdserver: mvcc: required revision has been compacted'],
   ['etcd_refused', 11, 'OUT_OF_RANGE', 'etcdserver: mvcc: required revision is a future revision'],
-  ['etcd_refused', 12, 'UNIMPLEMENTED', 'unknown method'],
+  ['etcd_refused', 12, 'UNIMPLEMENTED', 'etcdserver: not capable'],
+  ['etcd_unreachable', 12, 'UNIMPLEMENTED', 'unknown service etcdserverpb.KV'],
+  ['etcd_unreachable', 7, 'PERMISSION_DENIED', 'RBAC: access denied'],
+  ['etcd_unreachable', 7, 'PERMISSION_DENIED', 'Received HTTP status code 403'],
+  ['etcd_unreachable', 12, 'UNIMPLEMENTED', 'Received HTTP status code 404'],
+  ['etcd_unreachable', 16, 'UNAUTHENTICATED', 'Received HTTP status code 401'],
   ['etcd_unreachable', 13, 'INTERNAL', 'Received RST_STREAM with code 2'],
   ['etcd_unreachable', 14, 'UNAVAILABLE', 'etcdserver: request timed out'],
   ['etcd_unreachable', 14, 'UNAVAILABLE', 'etcdserver: no leader'],
@@ -62,6 +79,16 @@ describe('the table', () => {
       const error = classify(original);
       expect(error.code, make === grpc ? 'from a stream' : 'from a call').toBe(family);
       expect(error.cause).toBe(original);
+    }
+  });
+
+  test('what etcd is said to say, every etcd can say', async () => {
+    const texts = table
+      .map(([, , , details]) => details)
+      .filter((text) => /^etcdserver:/.test(text));
+    for (const { etcd } of Object.values(await etcdBinaries())) {
+      const program = await readFile(etcd);
+      expect(texts.filter((text) => !program.includes(text))).toEqual([]);
     }
   });
 
@@ -82,7 +109,7 @@ describe('the table', () => {
   test.each([
     ['etcdserver: invalid auth token', true],
     ['etcdserver: invalid authentication token', true],
-    ['etcdserver: auth: revision in header is old', true],
+    ['etcdserver: revision of auth store is old', true],
     ['etcdserver: user name is empty', true],
     ['etcdserver: permission denied', false],
   ])('%s: a stale token is %s', (details, stale) => {
@@ -116,7 +143,7 @@ describe('a real etcd', () => {
     const coordinator = connect();
     const lease = anyLease();
     expect((await failureOf(coordinator.renew(lease))).code).toBe('lease_lost');
-    expect((await failureOf(coordinator.join(orders, lease, me))).code).toBe('lease_lost');
+    expect((await failureOf(coordinator.join(orders, granted(lease), me))).code).toBe('lease_lost');
     const enrolled = coordinator.enroll(orders, { ...me, leaseId: lease, healthy: true });
     expect((await failureOf(enrolled)).code).toBe('lease_lost');
     await coordinator.revoke(lease);
@@ -140,9 +167,9 @@ describe('a real etcd', () => {
     const coordinator = connect();
     const lease = anyLease();
     await coordinator.grant(lease, 60_000);
-    const { value } = await coordinator.join(orders, lease, me);
-    const own = { leaseId: lease, createRevision: revision(value.createRevision - 1n) };
-    const began = { since: new Date().toISOString(), leaderlessMs: null };
+    const { value } = await coordinator.join(orders, granted(lease), me);
+    const own = { ...granted(lease), createRevision: revision(value.createRevision - 1n) };
+    const began = { since: new Date().toISOString(), leaderlessMs: null, endBefore: null };
     expect((await failureOf(coordinator.proclaim(orders, own, me, began))).code).toBe('fenced_out');
     await coordinator.revoke(lease);
   });
@@ -161,7 +188,7 @@ describe('a real etcd', () => {
         () =>
           coordinator
             .grant(lease, 2000)
-            .then(() => coordinator.join(orders, lease, me))
+            .then(() => coordinator.join(orders, granted(lease), me))
             .then(() => null, classify),
         { withinMs: 20_000, what: 'a refusal' },
       );
@@ -174,22 +201,22 @@ describe('a real etcd', () => {
   test('a watch whose history is compacted is interrupted as such, and begins anew', async () => {
     const coordinator = connect();
     for (const value of ['1', '2', '3']) await cluster.etcdctl(['put', 'other', value]);
-    const fresh = await coordinator.observe([orders]);
-    const now = fresh.value[0]!;
+    const fresh = await observed(coordinator);
+    const now = fresh.value;
     await cluster.etcdctl(['compact', now.revision.toString()]);
     const options = optionsFor(cluster.endpoints);
     const requests = new Cluster(options);
     const notices: WatchNotice[] = [];
-    let observed = 0;
+    let reads = 0;
     const watch = new QueueWatch({
       cluster: requests,
       watched: [{ election: orders, keys: keysOf(options.prefix, orders) }],
       // The first snapshot is so old that the history behind it is gone by the time the watch asks for it.
       observe: () => {
-        observed += 1;
+        reads += 1;
         const stale = { ...now, revision: revision(1n) };
-        return observed === 1
-          ? Promise.resolve({ value: [stale], sentAt: fresh.sentAt })
+        return reads === 1
+          ? [Promise.resolve({ value: stale, sentAt: fresh.sentAt })]
           : coordinator.observe([orders]);
       },
       listener: (notice) => notices.push(notice),

@@ -2,9 +2,18 @@
 // these tests do with it over and over. It has no behaviour of its own.
 import { randomBytes } from 'node:crypto';
 import { SystemClock } from '../../src/process/clock.ts';
-import { electionName, leaseId, memberId, type LeaseId } from '../../src/core/model.ts';
+import {
+  electionName,
+  leaseId,
+  memberId,
+  type LeaseId,
+  type Snapshot,
+} from '../../src/core/model.ts';
+import { isServing } from '../../src/dev/etcd-process.ts';
 import { EtcdCoordinator, type EtcdOptions } from '../../src/etcd/coordinator.ts';
-import type { WatchNotice } from '../../src/ports.ts';
+import type { Answer, Coordinator, GrantedLease, WatchNotice } from '../../src/ports.ts';
+import type { EtcdNode } from '../harness/etcd.ts';
+import { eventually } from '../harness/wait.ts';
 
 export const clock = new SystemClock();
 export const orders = electionName('orders');
@@ -60,6 +69,21 @@ export function connectTo(
   };
 }
 
+/** Freezes a member; resolves once it answers nothing, because a signal takes a moment. */
+export async function freeze(node: EtcdNode): Promise<void> {
+  node.freeze();
+  await eventually(async () => !(await isServing(node.clientUrl)), {
+    withinMs: 20_000,
+    what: `${node.name} frozen`,
+  });
+}
+
+/** A lease as what hangs on it wants to know it. */
+export const granted = (lease: LeaseId, ttlMs = 60_000): GrantedLease => ({
+  leaseId: lease,
+  ttlMs,
+});
+
 /** A lease id that nobody else uses. */
 export const anyLease = (): LeaseId =>
   leaseId((randomBytes(8).readBigUInt64BE() >> 1n || 1n).toString(16));
@@ -80,3 +104,10 @@ export const idsIn = (notices: readonly WatchNotice[]): readonly string[] =>
     if (notice.kind === 'snapshot') return notice.snapshot.candidates.map(({ id }) => id);
     return notice.kind === 'change' ? notice.change.candidates.map(({ id }) => id) : [];
   });
+
+/** The state of the election `orders`. */
+export async function observed(coordinator: Coordinator): Promise<Answer<Snapshot>> {
+  const [answer] = await Promise.all(coordinator.observe([orders]));
+  if (answer === undefined) throw new Error('not answered');
+  return answer;
+}

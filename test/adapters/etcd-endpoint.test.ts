@@ -1,8 +1,11 @@
 // The states of a connection to an endpoint: made with its first use, thrown away when it only fails or is told to be,
-// gone for good once closed; and what is open on it, or only being opened, goes with it. Nothing is sent anywhere.
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+// gone for good once closed; and what is open on it, or only being opened, goes with it. Nothing is sent to any etcd.
+import { promises as dns } from 'node:dns';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Endpoint } from '../../src/etcd/endpoint.ts';
 import { Unreachable } from '../../src/errors.ts';
+import { reservePort } from '../harness/ports.ts';
+import { connectTo, observed } from './etcd-connection.ts';
 import { FakeClock } from './sdk-stand-in.ts';
 
 const discardAfterMs = 1000;
@@ -60,6 +63,20 @@ describe('a connection', () => {
     expect(() => endpoint.client()).toThrow(Unreachable);
     await expect(endpoint.open(() => Promise.resolve(new Stream()))).rejects.toThrow(Unreachable);
   });
+});
+
+test('a name is looked up by its addresses alone: no TXT record tells how to call', async () => {
+  const addresses = vi.spyOn(dns, 'lookup');
+  const texts = vi.spyOn(dns, 'resolveTxt');
+  const { coordinator } = connectTo([`http://localhost:${await reservePort()}`], { ttlMs: 2000 });
+  try {
+    await expect(observed(coordinator)).rejects.toThrow(Unreachable);
+    expect(addresses).toHaveBeenCalled();
+    expect(texts).not.toHaveBeenCalled();
+  } finally {
+    coordinator.close();
+    vi.restoreAllMocks();
+  }
 });
 
 describe('a stream', () => {

@@ -12,8 +12,10 @@ import {
   anyLease,
   clock,
   connectTo,
+  granted,
   idsIn,
   me,
+  observed,
   orders,
   watchOrders,
   type Connection,
@@ -103,7 +105,7 @@ describe('a frozen member of three', () => {
     await eventually(() => notices.length > 0, { withinMs: 20_000, what: 'the first snapshot' });
     node.freeze();
     const frozenAt = clock.now();
-    await coordinator.join(orders, lease, me);
+    await coordinator.join(orders, granted(lease), me);
     await eventually(() => idsIn(notices).includes(me.id), { withinMs: 20_000, what: 'our key' });
     // Asked for its progress every 2 s, and mute a second later: below one TTL of 10 s.
     expect(clock.now() - frozenAt).toBeLessThan(10_000);
@@ -136,20 +138,27 @@ describe('a black hole', () => {
     const { coordinator } = connect([relay.url]);
     const lease = anyLease();
     await coordinator.grant(lease, 60_000);
-    const { value } = await coordinator.join(orders, lease, me);
+    const { value } = await coordinator.join(orders, granted(lease), me);
     relay.cut();
-    const own = { leaseId: lease, createRevision: value.createRevision };
+    const own = { ...granted(lease), createRevision: value.createRevision };
     const calls = [
       coordinator.grant(anyLease(), 2000),
       coordinator.renew(lease),
       coordinator.revoke(lease),
-      coordinator.join(orders, lease, me),
-      coordinator.observe([orders]),
-      coordinator.release({ election: orders, ...own, handover: null, term: null, bypassed: [] }),
+      coordinator.join(orders, granted(lease), me),
+      observed(coordinator),
+      coordinator.release({
+        election: orders,
+        ...own,
+        handover: null,
+        term: null,
+        succession: null,
+      }),
       coordinator.enroll(orders, { ...me, leaseId: lease, healthy: true }),
       coordinator.proclaim(orders, own, me, {
         since: new Date().toISOString(),
         leaderlessMs: null,
+        endBefore: null,
       }),
     ];
     const askedAt = clock.now();
@@ -210,7 +219,7 @@ describe('the watch', () => {
       await eventually(() => notices.length > 0, { withinMs: 20_000, what: 'the first snapshot' });
       relay.cutOneWay(direction);
       const cutAt = clock.now();
-      await connect(cluster.endpoints).coordinator.join(orders, lease, me);
+      await connect(cluster.endpoints).coordinator.join(orders, granted(lease), me);
       await eventually(() => notices.some(({ kind }) => kind === 'interrupted'), {
         withinMs: 20_000,
         what: 'the interruption',
@@ -238,11 +247,11 @@ describe('the watch', () => {
       [staying, 'staying'],
     ] as const) {
       await direct.coordinator.grant(lease, 60_000);
-      await direct.coordinator.join(orders, lease, { ...me, id: memberId(id) });
+      await direct.coordinator.join(orders, granted(lease), { ...me, id: memberId(id) });
     }
     await direct.coordinator.revoke(gone);
-    const { value } = await direct.coordinator.observe([orders]);
-    await cluster.etcdctl(['compact', '--physical', value[0]!.revision.toString()]);
+    const { value } = await observed(direct.coordinator);
+    await cluster.etcdctl(['compact', '--physical', value.revision.toString()]);
     // A cut that nobody has noticed yet loses nothing: TCP delivers what was on its way.
     await eventually(() => notices.some(({ kind }) => kind === 'interrupted'), {
       withinMs: 20_000,
@@ -252,7 +261,7 @@ describe('the watch', () => {
     const last = await eventually(
       () =>
         notices.findLast(
-          (notice) => notice.kind === 'snapshot' && notice.snapshot.revision >= value[0]!.revision,
+          (notice) => notice.kind === 'snapshot' && notice.snapshot.revision >= value.revision,
         ),
       { withinMs: 20_000, what: 'a snapshot of after the compaction' },
     );
@@ -273,7 +282,7 @@ describe('the watch', () => {
     const direct = connect(cluster.endpoints);
     const lease = anyLease();
     await direct.coordinator.grant(lease, 60_000);
-    await direct.coordinator.join(orders, lease, me);
+    await direct.coordinator.join(orders, granted(lease), me);
     await eventually(() => idsIn(notices).includes(me.id), { withinMs: 20_000, what: 'our key' });
     expect(notices.filter(({ kind }) => kind === 'snapshot').length).toBeGreaterThan(1);
   });
@@ -302,7 +311,7 @@ describe('closing', () => {
     for (const { coordinator } of connections) {
       const lease = anyLease();
       await coordinator.grant(lease, 2000);
-      await coordinator.join(orders, lease, me);
+      await coordinator.join(orders, granted(lease), me);
       const { notices } = watchOrders(coordinator);
       await eventually(() => notices.length > 0, { withinMs: 20_000, what: 'the first snapshot' });
       await coordinator.renew(lease);

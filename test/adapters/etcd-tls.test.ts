@@ -9,8 +9,10 @@ import { eventually } from '../harness/wait.ts';
 import {
   anyLease,
   connectTo,
+  granted,
   idsIn,
   me,
+  observed,
   orders,
   watchOrders,
   type Connection,
@@ -45,7 +47,7 @@ async function elects({ coordinator }: Connection): Promise<void> {
   await coordinator.grant(lease, 2000);
   const { notices, cancel } = watchOrders(coordinator);
   await eventually(() => notices.length > 0, { withinMs: 20_000, what: 'the first snapshot' });
-  await coordinator.join(orders, lease, me);
+  await coordinator.join(orders, granted(lease), me);
   await eventually(() => idsIn(notices).includes(me.id), { withinMs: 20_000, what: 'our key' });
   await coordinator.revoke(lease);
   cancel();
@@ -57,8 +59,8 @@ test('our authority is trusted, another one and the system are not', async () =>
   await elects(connect(cluster, () => material(authority.cert)));
   for (const ca of [foreignAuthority.cert, null]) {
     const { coordinator } = connect(cluster, () => material(ca));
-    await expect(coordinator.observe([orders])).rejects.toBeInstanceOf(Unreachable);
-    await expect(coordinator.observe([orders])).rejects.toThrow(
+    await expect(observed(coordinator)).rejects.toBeInstanceOf(Unreachable);
+    await expect(observed(coordinator)).rejects.toThrow(
       /certificate|self.signed|issuer|unable to/i,
     );
   }
@@ -72,7 +74,7 @@ test.each([undefined, '3.4'] as const)(
     await elects(connect(cluster, () => material(authority.cert, client)));
     for (const pair of [foreignClient, undefined]) {
       const { coordinator } = connect(cluster, () => material(authority.cert, pair));
-      await expect(coordinator.observe([orders])).rejects.toBeInstanceOf(Unreachable);
+      await expect(observed(coordinator)).rejects.toBeInstanceOf(Unreachable);
     }
   },
 );
@@ -104,7 +106,7 @@ test('rotated certificates are taken up by reset(); the lease and the watch surv
     what: 'a renewal of the same lease with the new certificate',
   });
   expect(value).toBe(60_000);
-  await coordinator.join(orders, lease, me);
+  await coordinator.join(orders, granted(lease), me);
   await eventually(() => idsIn(notices).includes(me.id), { withinMs: 20_000, what: 'our key' });
   cancel();
 });

@@ -13,12 +13,15 @@ import {
   type Snapshot,
   type TermRecord,
 } from '../../src/core/model.ts';
-import { FencedOut, LeaseLost, Refused } from '../../src/errors.ts';
-import type { Joined, Release } from '../../src/ports.ts';
+import { FencedOut, LeaseLost } from '../../src/errors.ts';
+import type { Joined, Release, Released } from '../../src/ports.ts';
+import { lateCopies } from './late-copies.ts';
 import { freshElection, watching, type Subject } from './subject.ts';
 
 /** The least that etcd grants. */
 const leastTtlMs = 2000;
+/** What our key says of the TTL of its lease. */
+const joinedTtlMs = 12_000;
 /** etcd looks for leases that have run out twice a second; the rest is for a busy machine. */
 const expiryLateByMs = 2500;
 /** How many terms are remembered. */
@@ -48,6 +51,7 @@ export function coordinatorContract(name: string, make: () => Promise<Subject>):
     terms(() => subject, actor);
     records(() => subject, actor);
     watches(() => subject, actor);
+    lateCopies(() => subject);
   });
 }
 
@@ -68,19 +72,22 @@ class Actor {
 
   async join(election: ElectionName, lease: LeaseId, id = 'a'): Promise<Joined> {
     const { run, coordinator } = this.#subject;
-    return (await run(coordinator.join(election, lease, self(id)))).value;
+    const held = { leaseId: lease, ttlMs: joinedTtlMs };
+    return (await run(coordinator.join(election, held, self(id)))).value;
   }
 
   async snapshot(election: ElectionName): Promise<Snapshot> {
     const { run, coordinator } = this.#subject;
-    return (await run(coordinator.observe([election]))).value[0]!;
+    const [answer] = await run(Promise.all(coordinator.observe([election])));
+    return answer!.value;
   }
 
-  release(
+  async release(
     request: Pick<Release, 'election' | 'leaseId' | 'createRevision'> & Partial<Release>,
-  ): Promise<void> {
+  ): Promise<Released> {
     const { run, coordinator } = this.#subject;
-    return run(coordinator.release({ handover: null, term: null, bypassed: [], ...request }));
+    const simple = { handover: null, term: null, succession: null };
+    return (await run(coordinator.release({ ...simple, ...request }))).value;
   }
 
   proclaim(
@@ -88,8 +95,12 @@ class Actor {
     own: { leaseId: LeaseId; createRevision: Joined['createRevision'] },
   ): Promise<void> {
     const { run, coordinator } = this.#subject;
-    const began = { since: '2026-11-20T21:00:00.000Z', leaderlessMs: 5 };
-    return run(coordinator.proclaim(election, own, self('a'), began));
+    const began = {
+      since: '2026-11-20T21:00:00.000Z',
+      leaderlessMs: 5,
+      endBefore: 'taken_away',
+    } as const;
+    return run(coordinator.proclaim(election, { ...own, ttlMs: joinedTtlMs }, self('a'), began));
   }
 }
 
@@ -100,6 +111,12 @@ const ids = ({ candidates }: Snapshot): string[] =>
   [...candidates]
     .sort((a, b) => (a.createRevision < b.createRevision ? -1 : 1))
     .map(({ id }) => id);
+
+const candidate = ({ candidates }: Snapshot, id: string): Candidate => {
+  const found = candidates.find((each) => each.id === id);
+  if (found === undefined) throw new Error(`${id} is no candidate`);
+  return found;
+};
 
 const handoverOf = (joined: Joined, to: string | null): Handover => ({
   from: memberId('a'),
@@ -120,6 +137,8 @@ const termOf = (joined: Joined): TermRecord => ({
   reason: 'maintenance',
   actor: 'somebody',
   leaderlessMs: null,
+  ttlMs: joinedTtlMs,
+  endBefore: 'lease_expired',
 });
 
 function leases(of: Of, acting: Acting): void {
@@ -186,6 +205,34 @@ function leases(of: Of, acting: Acting): void {
     expect((await run(coordinator.renew(renewed))).value).toBe(leastTtlMs);
   });
 
+  it('says how long a lease will last, rounded down, and what was granted', async () => {
+    const { coordinator, run, until, now } = of();
+    const leaseId = await acting().lease(5000);
+    const renewed = await run(coordinator.renew(leaseId));
+    const fresh = await run(coordinator.timeToLive(leaseId));
+    const elapsedMs = now() - renewed.sentAt;
+    // Less than a second is taken off.
+    expect(fresh.value!.grantedMs).toBe(5000);
+    expect(fresh.value!.remainingMs % 1000).toBe(0);
+    expect(fresh.value!.remainingMs).toBeGreaterThan(4000 - elapsedMs);
+    expect(fresh.value!.remainingMs).toBeLessThanOrEqual(5000);
+    expect(fresh.sentAt).toBeGreaterThanOrEqual(renewed.sentAt);
+    await until(() => now() > renewed.sentAt + elapsedMs + 50, 'time to pass');
+    const later = await run(coordinator.timeToLive(leaseId));
+    // Never more than is left: it had been renewed when the answer to that came.
+    const leftMs = renewed.sentAt + elapsedMs + 5000 - later.sentAt;
+    expect(later.value!.remainingMs).toBeLessThan(leftMs);
+  });
+
+  it('says nothing of the time that a lease has that is gone', async () => {
+    const { coordinator, run, newLease } = of();
+    expect((await run(coordinator.timeToLive(newLease()))).value).toBeNull();
+    const leaseId = await acting().lease();
+    expect((await run(coordinator.timeToLive(leaseId))).value).not.toBeNull();
+    await run(coordinator.revoke(leaseId));
+    expect((await run(coordinator.timeToLive(leaseId))).value).toBeNull();
+  });
+
   it('revokes a lease with its keys in every election', async () => {
     const { coordinator, run } = of();
     const actor = acting();
@@ -217,6 +264,7 @@ function joining(of: Of, acting: Acting): void {
       address: 'http://b:8080',
       url: null,
       priority: 7,
+      ttlMs: joinedTtlMs,
       since: null,
       native: true,
     });
@@ -250,13 +298,43 @@ function joining(of: Of, acting: Acting): void {
     await actor.join(elections[3]!, lease, 'a');
     const { createRevision } = await actor.join(elections[27]!, lease, 'b');
     const before = now();
-    const { value, sentAt } = await run(coordinator.observe(elections));
-    expect(sentAt).toBeGreaterThanOrEqual(before);
-    expect(value).toHaveLength(30);
-    expect(value.map((snapshot) => ids(snapshot).join())).toEqual(
+    const answers = await run(Promise.all(coordinator.observe(elections)));
+    expect(answers.map(({ value }) => ids(value).join())).toEqual(
       elections.map((_, index) => (index === 3 ? 'a' : index === 27 ? 'b' : '')),
     );
-    for (const { revision } of value) expect(revision).toBeGreaterThanOrEqual(createRevision);
+    for (const { value, sentAt } of answers) {
+      expect(sentAt).toBeGreaterThanOrEqual(before);
+      expect(value.revision).toBeGreaterThanOrEqual(createRevision);
+    }
+  });
+
+  it('joins with the record of the newest term', async () => {
+    const [election, actor] = [freshElection(), acting()];
+    expect((await actor.join(election, await actor.lease())).newestTerm).toBeNull();
+    const terms: Joined[] = [];
+    for (let count = 0; count < 3; count += 1) {
+      const leaseId = await actor.lease();
+      const joined = await actor.join(election, leaseId);
+      await actor.proclaim(election, { leaseId, createRevision: joined.createRevision });
+      terms.push(joined);
+    }
+    const { newestTerm } = await actor.join(election, await actor.lease(), 'b');
+    expect(newestTerm).toEqual({
+      ...termOf(terms.at(-1)!),
+      ...{ address: 'http://a:8080', to: null, cause: null, reason: null, actor: null },
+      ...{ leaderlessMs: 5, endBefore: 'taken_away' },
+    });
+  });
+
+  it('joins with the record of a term that ended cleanly', async () => {
+    const [election, actor] = [freshElection(), acting()];
+    const leaseId = await actor.lease();
+    const joined = await actor.join(election, leaseId);
+    const { createRevision } = joined;
+    const term = termOf(joined);
+    await actor.release({ election, leaseId, createRevision, term });
+    const { newestTerm } = await actor.join(election, await actor.lease(), 'b');
+    expect(newestTerm).toEqual(term);
   });
 }
 
@@ -269,8 +347,9 @@ function releasing(of: Of, acting: Acting): void {
     await actor.join(election, leaseId);
     const { createRevision } = earlier;
     const handover = handoverOf(earlier, null);
-    await actor.release({ election, leaseId, createRevision, handover });
+    const released = await actor.release({ election, leaseId, createRevision, handover });
     const after = await actor.snapshot(election);
+    expect(released).toEqual({ deleted: false, snapshot: after });
     expect(ids(after)).toEqual(['a']);
     expect(after.handover).toBeNull();
   });
@@ -279,9 +358,12 @@ function releasing(of: Of, acting: Acting): void {
     const [election, actor] = [freshElection(), acting()];
     const leaseId = await actor.lease();
     const { createRevision } = await actor.join(election, leaseId);
-    await actor.release({ election, leaseId, createRevision });
-    await expect(actor.release({ election, leaseId, createRevision })).resolves.toBeUndefined();
-    expect(ids(await actor.snapshot(election))).toEqual([]);
+    const once = await actor.release({ election, leaseId, createRevision });
+    const twice = await actor.release({ election, leaseId, createRevision });
+    expect([once.deleted, twice.deleted]).toEqual([true, false]);
+    expect(twice.snapshot).toEqual(await actor.snapshot(election));
+    expect(ids(once.snapshot)).toEqual([]);
+    expect(ids(twice.snapshot)).toEqual([]);
   });
 
   it('deletes our key and those bypassed and leaves its records, all in one revision', async () => {
@@ -291,39 +373,53 @@ function releasing(of: Of, acting: Acting): void {
     const joined = await actor.join(election, leaseId, 'a');
     const bypassedLease = await actor.lease();
     const { snapshot } = await actor.join(election, bypassedLease, 'b');
-    await actor.join(election, await actor.lease(), 'c');
+    const { snapshot: all } = await actor.join(election, await actor.lease(), 'c');
     const watch = await watching(of(), election);
     const bypassed = snapshot.candidates.filter(({ id }) => id === 'b');
+    const succession = { successor: candidate(all, 'c'), bypassed };
     const handover = handoverOf(joined, 'c');
     const { createRevision } = joined;
     const term = termOf(joined);
-    await actor.release({ election, leaseId, createRevision, handover, term, bypassed });
+    const request = { election, leaseId, createRevision, handover, term, succession };
+    const released = await actor.release(request);
     await until(() => watch.changes().length > 0, 'the change that released');
     const [change] = watch.changes();
     watch.cancel();
     expect([...change!.removedCandidates].sort()).toEqual([leaseId, bypassedLease].sort());
     expect(change!.handover).toEqual(handover);
     const after = await actor.snapshot(election);
+    expect(released).toEqual({ deleted: true, snapshot: after });
+    expect(after.revision).toBe(change!.revision);
     expect(ids(after)).toEqual(['c']);
     expect(after.handover).toEqual(handover);
     expect(await run(coordinator.history(election))).toEqual([term]);
   });
 
-  it('refuses, and does nothing, where somebody to be bypassed has gone', async () => {
+  it.each([
+    ['was to be passed over', 'b'],
+    ['was named', 'c'],
+  ])('does nothing, and says so, where somebody who %s has gone', async (_, who) => {
     const { deleteCandidate } = of();
     const [election, actor] = [freshElection(), acting()];
     const leaseId = await actor.lease();
     const joined = await actor.join(election, leaseId, 'a');
-    const other = await actor.lease();
-    const { snapshot } = await actor.join(election, other, 'b');
-    await deleteCandidate(election, other);
-    const bypassed: Candidate[] = snapshot.candidates.filter(({ id }) => id === 'b');
+    await actor.join(election, await actor.lease(), 'b');
+    const { snapshot } = await actor.join(election, await actor.lease(), 'c');
+    const [b, c] = [candidate(snapshot, 'b'), candidate(snapshot, 'c')];
+    await deleteCandidate(election, who === 'b' ? b.leaseId : c.leaseId);
+    const succession = { successor: c, bypassed: [b] };
     const { createRevision } = joined;
     const handover = handoverOf(joined, 'c');
-    const refused = actor.release({ election, leaseId, createRevision, handover, bypassed });
-    await expect(refused).rejects.toBeInstanceOf(Refused);
+    const released = await actor.release({
+      election,
+      leaseId,
+      createRevision,
+      handover,
+      succession,
+    });
     const after = await actor.snapshot(election);
-    expect(ids(after)).toEqual(['a']);
+    expect(released).toEqual({ deleted: false, snapshot: after });
+    expect(ids(after)).toEqual(['a', who === 'b' ? 'c' : 'b']);
     expect(after.handover).toBeNull();
   });
 }
@@ -350,6 +446,8 @@ function terms(of: Of, acting: Acting): void {
         address: 'http://a:8080',
         from: '2026-11-20T21:00:00.000Z',
         leaderlessMs: 5,
+        ttlMs: joinedTtlMs,
+        endBefore: 'taken_away',
         ...nothing,
       },
     ]);

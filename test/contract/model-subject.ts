@@ -5,10 +5,19 @@ import { Network } from '../sim/network.ts';
 import { Process } from '../sim/process.ts';
 import { Random } from '../sim/random.ts';
 import { Scheduler } from '../sim/scheduler.ts';
+import { ElectordError } from '../../src/errors.ts';
 import { SimCoordinator, toldNothing } from '../sim/sim-coordinator.ts';
-import type { Subject } from './subject.ts';
+import type { Copy, Subject } from './subject.ts';
 
-const fine = { leastMs: 0.5, mostMs: 2, lossChance: 0, spikeChance: 0, spikeMs: 0 };
+const fine = {
+  leastMs: 0.5,
+  mostMs: 2,
+  lossChance: 0,
+  spikeChance: 0,
+  spikeMs: 0,
+  copyChance: 0,
+  copyMs: 0,
+};
 const withinMs = 15_000;
 /** Virtual time passes in steps of this. */
 const stepMs = 1;
@@ -16,7 +25,7 @@ const stepMs = 1;
 export function modelSubject(seed: number): Subject {
   const random = new Random(seed, 'contract');
   const scheduler = new Scheduler();
-  const etcd = new ModelEtcd(scheduler, random);
+  const etcd = new ModelEtcd(scheduler, random, 2000);
   const network = new Network(scheduler, etcd, fine, 1);
   const process = new Process(scheduler, random, { rate: 1, timerLateByMs: 1 }, () => undefined);
   const coordinator = new SimCoordinator({
@@ -30,6 +39,20 @@ export function modelSubject(seed: number): Subject {
     leaseLost: () => undefined,
     trace: null,
   });
+  const sent: Copy[] = [];
+  const request = coordinator.request.bind(coordinator);
+  coordinator.request = (operation, execute, ended) => {
+    const again = (): Promise<void> => {
+      try {
+        execute(0);
+      } catch (failure) {
+        if (!(failure instanceof ElectordError)) throw failure;
+      }
+      return Promise.resolve();
+    };
+    sent.push({ operation, again });
+    return request(operation, execute, ended);
+  };
   const until = async (check: () => boolean, what: string): Promise<void> => {
     const deadline = scheduler.now + withinMs;
     while (!check() && scheduler.now < deadline) {
@@ -50,6 +73,7 @@ export function modelSubject(seed: number): Subject {
   };
   return {
     coordinator,
+    sent,
     now: () => process.now(),
     newLease: () => leaseId((1 + random.below(0xfffffff)).toString(16)),
     run,

@@ -3,8 +3,17 @@
 import { electionName, type ElectionName, type LeaseId } from '../../src/core/model.ts';
 import type { Coordinator, WatchNotice } from '../../src/ports.ts';
 
+/** A request as it was sent, which can be delivered once more, as it was, to whatever etcd has become. */
+export interface Copy {
+  readonly operation: string;
+  /** Resolves when it has been carried out or refused; the answer goes to nobody. */
+  readonly again: () => Promise<void>;
+}
+
 export interface Subject {
   readonly coordinator: Coordinator;
+  /** Every request of the coordinator so far, reads too. */
+  readonly sent: readonly Copy[];
   /** The coordinator's monotonic clock, in milliseconds. */
   readonly now: () => number;
   readonly newLease: () => LeaseId;
