@@ -1,28 +1,32 @@
 // The composition root, the only file that knows everybody: builds the parts from a configuration, wires them, starts
 // them and stops them in order. It decides nothing.
+import { lstatSync } from 'node:fs';
 import { AppSide, type RunOptions } from './app-side/app-side.ts';
 import { SystemClock } from './process/clock.ts';
 import { hostInUrl, isLocalOnly, isWildcard } from './config/addresses.ts';
 import { describe, withBoundPort, type Configuration } from './config/configuration.ts';
+import { CredentialsWatch } from './config/credentials-watch.ts';
+import { formatFaults } from './config/faults.ts';
 import { certificateWarnings, type Credentials } from './config/files.ts';
 import { settings } from './config/settings.ts';
 import { AssertionFailure } from './core/assert.ts';
-import { electionName, memberId } from './core/model.ts';
+import { electionName, memberId, type Cause } from './core/model.ts';
 import { Elector } from './elector/elector.ts';
 import { etcdAccess } from './etcd/access.ts';
-import { EtcdCoordinator } from './etcd/coordinator.ts';
+import { EtcdCoordinator, type EtcdCondition } from './etcd/coordinator.ts';
 import { newLeaseId } from './etcd/lease-id.ts';
 import { createApplication } from './http/application.ts';
 import { capacityOf, openFilesAllowed, type Capacity } from './http/capacity.ts';
 import { createEvents } from './http/events.ts';
 import { sharedHistory } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
-import { listen, type Listening, type ServerTls } from './http/listen.ts';
+import { CannotListen, listen, type Listening, type ServerTls } from './http/listen.ts';
 import { LoopDelay } from './process/loop-delay.ts';
-import type { Clock, Coordinator, RequestObserver } from './ports.ts';
+import type { Clock, Coordinator } from './ports.ts';
 import { PeerWatch } from './peers/watch.ts';
+import { patiently } from './process/patience.ts';
 import { notifyServiceManager } from './process/service-manager.ts';
-import { createLog, type Log } from './telemetry/log.ts';
+import { createLog, flushed, type Log } from './telemetry/log.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { logNotices } from './telemetry/notices.ts';
 import { createTraces } from './telemetry/traces.ts';
@@ -33,8 +37,10 @@ export interface Sidecar {
   readonly log: Log;
   /** Steps down, resigns, revokes the lease, drains HTTP; resolves when all that is done. */
   stop(): Promise<void>;
-  /** One bounded attempt to revoke the lease, for an end that cannot wait; never rejects. */
-  abandon(): Promise<void>;
+  /** The end that cannot wait: no claim outlasts this call; resolves when all is given back, or cannot be. Never rejects. */
+  halt(cause: Cause): Promise<void>;
+  /** Resolves once the last lines of the log are written or lost; in bounded time, and never rejects. */
+  flushed(): Promise<void>;
   /** Takes up rotated certificates, passwords and tokens, and the log level. */
   reload(configuration: Configuration, credentials: Credentials): void;
   /** Sends a signal to the child of `run`, to its whole group where `all`; false where none runs. */
@@ -46,6 +52,8 @@ export interface Sidecar {
 export interface SidecarOptions {
   readonly configuration: Configuration;
   readonly credentials: Credentials;
+  /** What the settings are to be warned of; logged at start. */
+  readonly warnings: readonly string[];
   /** An internal assertion failed: nothing is claimed any more, and the process should end with 70. */
   readonly onFatal: (failure: unknown) => void;
   /** What `run` adds: a child beside every term, and the log on the standard error; null for `serve`. */
@@ -58,7 +66,14 @@ const linesAfterMs = 5;
 /** The standard output belongs to the child of `run`. */
 const standardError = 2;
 
-/** Starts a sidecar. Rejects with CannotListen where a listener's address is not to be had. */
+/** Node waits for its own children only: what they leave behind becomes ours as process 1, and stays as a zombie. */
+const noInit =
+  'electord is process 1 and runs commands: nobody collects the orphans that they leave; start the container with an init (docker run --init, init: true, shareProcessNamespace: true)';
+
+/**
+ * Starts a sidecar. Rejects with CannotListen where a listener's address is not to be had, with NotYet where it may be
+ * later, and with OtherCluster where the endpoints of etcd belong to two clusters.
+ */
 export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const { configuration, onFatal, run = null } = options;
   let { credentials } = options;
@@ -66,7 +81,13 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const log = createLog({ level, format, ...(run === null ? {} : { destination: standardError }) });
   const clock = new SystemClock();
   const metrics = createMetrics({ id: memberId(configuration.id), version, clock });
-  const coordinator = coordinate(configuration, () => credentials, clock, metrics.requests);
+  const coordinator = new EtcdCoordinator({
+    ...etcdAccess(configuration, () => credentials),
+    clock,
+    observer: metrics.requests,
+    warn: (message) => log.warn(message),
+  });
+  const etcd = (): EtcdCondition => coordinator.condition();
   const traces = createTraces({ id: memberId(configuration.id), version });
   const traced = traces?.traced(coordinator) ?? coordinator;
   const beside = new AppSide({
@@ -93,7 +114,13 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   );
   const certificates = (): Credentials['certificates'] => credentials.certificates;
   const peers = new PeerWatch({ elections: elector, clock, wallNow });
-  metrics.observe({ elections: elector, app, eventClients: () => events.count(), certificates });
+  metrics.observe({
+    elections: elector,
+    app,
+    etcd,
+    eventClients: () => events.count(),
+    certificates,
+  });
   traces?.observe(elector);
   logNotices(log, elector, clock, (write) => setTimeout(write, linesAfterMs));
   const loopDelay = new LoopDelay(clock);
@@ -106,13 +133,14 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     metrics: () => metrics.render(),
     version,
     describe: () => describe(effective),
-    health: { loopDelayMs: () => loopDelay.worstMs(), app },
+    health: { loopDelayMs: () => loopDelay.worstMs(), app, etcd },
     events,
     peers,
     history: sharedHistory((election) => traced.history(election), { elections: elector, clock }),
     reportError: (error) => {
-      log.error({ err: error }, 'an answer could not be given');
+      // The claims end before anything is logged.
       if (error instanceof AssertionFailure) onFatal(error);
+      log.error({ err: error }, 'an answer could not be given');
     },
   };
   const local: LocalInputs = {
@@ -123,22 +151,57 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     graceMs: configuration.graceMs,
     maxHoldMs: configuration.maxHoldMs,
   };
-  const listeners = await openListeners(configuration, capacity, inputs, local, tlsOf(credentials));
+  await coordinator.meet();
+  const listeners = await patiently(
+    () => openListeners(configuration, capacity, inputs, local, tlsOf(credentials)),
+    {
+      passes: mayPass(configuration),
+      onWait: (failure, patientForMs) =>
+        log.warn({ err: failure, patientForMs }, 'an address is not to be had yet: trying again'),
+    },
+  ).finally(() => flushed(log));
   const port = boundPort(listeners);
   if (port !== null) effective = withBoundPort(configuration, port);
   log.info({ version, settings: describe(effective) }, 'electord starts');
-  for (const warning of certificateWarnings(credentials, Date.now())) log.warn(warning);
+  if (process.pid === 1 && beside.runsCommands()) log.warn(noInit);
+  const warnings = [...options.warnings, ...certificateWarnings(credentials, Date.now())];
+  for (const warning of warnings) log.warn(warning);
   const manager = notifyServiceManager({
     environment: process.env,
     elections: elector,
     warn: (message) => log.warn(message),
   });
+  const takeUp = (readAnew: Credentials): void => {
+    credentials = readAnew;
+    coordinator.reset();
+    try {
+      const tls = tlsOf(readAnew);
+      if (tls !== null) for (const listener of listeners) listener.renew(tls);
+    } catch (error) {
+      log.error({ err: error }, 'the new certificate of the listeners cannot be used');
+    }
+    for (const warning of certificateWarnings(credentials, Date.now())) log.warn(warning);
+    log.info({ logLevel: log.level }, 'certificates, passwords and tokens were read anew');
+  };
+  let sources = configuration;
+  const watch = new CredentialsWatch({
+    clock,
+    sources: () => sources,
+    current: () => credentials,
+    onRenewed: takeUp,
+    onUnusable: (faults) =>
+      log.error(
+        `what was renewed is not used, what was read before stays:\n${formatFaults(faults)}`,
+      ),
+  });
   beside.start(elector);
   elector.start(effective.url);
+  watch.start();
   return {
     log,
     stop: async () => {
       const stopped = elector.stop();
+      watch.stop();
       manager?.stopping();
       await stopped;
       await beside.stop();
@@ -150,41 +213,20 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
       await traces?.finish();
       // The last lines are on their way.
       await new Promise((resolve) => setTimeout(resolve, linesAfterMs));
+      await flushed(log);
     },
-    abandon: async () => {
-      const lease = elector.lease();
-      await beside.kill();
-      if (lease !== null) await coordinator.revoke(lease.leaseId).catch(() => undefined);
-    },
+    halt: (cause) => elector.halt(cause),
+    flushed: () => flushed(log),
     reload: (reloaded, readAnew) => {
-      credentials = readAnew;
+      sources = reloaded;
       log.level = reloaded.logLevel;
-      coordinator.reset();
-      try {
-        const tls = tlsOf(readAnew);
-        if (tls !== null) for (const listener of listeners) listener.renew(tls);
-      } catch (error) {
-        log.error({ err: error }, 'the new certificate of the listeners cannot be used');
-      }
-      for (const warning of certificateWarnings(credentials, Date.now())) log.warn(warning);
-      log.info(
-        { logLevel: reloaded.logLevel },
-        'certificates, passwords and tokens were read anew',
-      );
+      coordinator.configure(reloaded.etcd);
+      takeUp(readAnew);
       manager?.reloaded();
     },
     signalChild: (name, all) => beside.app?.signalChild(name, all) ?? false,
     childExitCode: () => beside.app?.childExitCode() ?? null,
   };
-}
-
-function coordinate(
-  configuration: Configuration,
-  credentials: () => Credentials,
-  clock: Clock,
-  observer: RequestObserver,
-): EtcdCoordinator {
-  return new EtcdCoordinator({ ...etcdAccess(configuration, credentials), clock, observer });
 }
 
 function elect(
@@ -216,6 +258,24 @@ function tlsOf({ tlsCert, tlsKey, tlsClientCa }: Credentials): ServerTls | null 
   if (tlsCert === null || tlsKey === null) return null;
   return { certificate: tlsCert, key: tlsKey.reveal(), clientCa: tlsClientCa };
 }
+
+/** Held by another process, or not there, or no file or memory left: all that may be otherwise in a while. */
+const passingCodes: readonly unknown[] = [
+  ...['EADDRINUSE', 'EADDRNOTAVAIL', 'EAI_AGAIN', 'ENOTFOUND', 'ENOENT'],
+  ...['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'],
+];
+
+/** Whether a failure to listen may pass: another process answers on a unix socket, or a code that says so. */
+const mayPass =
+  ({ localListen }: Configuration) =>
+  (failure: unknown): boolean => {
+    if (!(failure instanceof CannotListen)) return false;
+    const { cause } = failure;
+    if (cause instanceof Error) return 'code' in cause && passingCodes.includes(cause.code);
+    const there =
+      localListen.kind === 'unix' ? lstatSync(localListen.path, { throwIfNoEntry: false }) : null;
+    return there?.isSocket() === true;
+  };
 
 /** Opens the public and the local listener, or neither. */
 async function openListeners(

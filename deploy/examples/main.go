@@ -1,6 +1,7 @@
 // Work that only the leader does, in Go, with nothing but the standard library.
 //
 //	go run main.go         ELECTORD_LOCAL_URL says where the sidecar is; default http://127.0.0.1:4041
+//	                       ELECTORD_TOKEN is the bearer token, where the sidecar has one
 package main
 
 import (
@@ -23,8 +24,15 @@ var client = http.Client{Timeout: time.Second}
 func ask(sidecar string) (term, bool) {
 	// Counted from BEFORE asking: the answer may have been long on its way. time.Now carries the monotonic clock, and
 	// only that is compared.
+	question, err := http.NewRequest(http.MethodGet, sidecar+"/leader?hold=1s", nil)
+	if err != nil {
+		return term{}, false
+	}
+	if token := os.Getenv("ELECTORD_TOKEN"); token != "" {
+		question.Header.Set("Authorization", "Bearer "+token)
+	}
 	asked := time.Now()
-	answer, err := client.Get(sidecar + "/leader")
+	answer, err := client.Do(question)
 	if err != nil {
 		return term{}, false
 	}
@@ -32,12 +40,13 @@ func ask(sidecar string) (term, bool) {
 	var leader struct {
 		IsLeader     bool   `json:"isLeader"`
 		FencingToken string `json:"fencingToken"`
-		ValidForMs   int64  `json:"validForMs"`
+		HeldForMs    int64  `json:"heldForMs"`
 	}
 	if json.NewDecoder(answer.Body).Decode(&leader) != nil || !leader.IsLeader {
 		return term{}, false
 	}
-	return term{leader.FencingToken, asked.Add(time.Duration(leader.ValidForMs) * time.Millisecond)}, true
+	// Nothing that is planned lets another lead before the hold is over.
+	return term{leader.FencingToken, asked.Add(time.Duration(leader.HeldForMs) * time.Millisecond)}, true
 }
 
 // work must stop when ctx ends. Pass the token on to whatever you write to, which refuses a lower one than it has seen.

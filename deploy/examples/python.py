@@ -1,6 +1,7 @@
 """Work that only the leader does, in Python, with nothing but the standard library.
 
 python3 python.py          ELECTORD_LOCAL_URL says where the sidecar is; default http://127.0.0.1:4041
+                           ELECTORD_TOKEN is the bearer token, where the sidecar has one
 """
 
 import json
@@ -10,20 +11,25 @@ import urllib.error
 import urllib.request
 
 SIDECAR = os.environ.get("ELECTORD_LOCAL_URL", "http://127.0.0.1:4041")
+TOKEN = os.environ.get("ELECTORD_TOKEN")
 
 
 def ask():
     """The term of this instance as (fencing token, deadline), or None where it does not lead."""
     # Counted from BEFORE asking: the answer may have been long on its way. Never the wall clock.
     asked = time.monotonic()
+    question = urllib.request.Request(f"{SIDECAR}/leader?hold=1s")
+    if TOKEN:
+        question.add_header("Authorization", f"Bearer {TOKEN}")
     try:
-        with urllib.request.urlopen(f"{SIDECAR}/leader", timeout=1) as answer:
+        with urllib.request.urlopen(question, timeout=1) as answer:
             leader = json.load(answer)
     except (urllib.error.URLError, OSError, ValueError):
         return None  # 503: another leads. No answer: nobody knows, so we do not.
     if not leader["isLeader"]:
         return None
-    return leader["fencingToken"], asked + leader["validForMs"] / 1000
+    # Nothing that is planned lets another lead before the hold is over.
+    return leader["fencingToken"], asked + leader.get("heldForMs", 0) / 1000
 
 
 def work(fencing_token):

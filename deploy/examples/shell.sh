@@ -10,7 +10,7 @@ set -eu
 
 while :; do
   electord wait --for leader > /dev/null
-  # Each piece of work asks anew, counts from before it asked, and passes the fencing token on: see curl.sh.
+  # Each piece of work asks for a hold of its own, is over within it, and passes the fencing token on: see curl.sh.
   while sh "$(dirname "$0")/curl.sh" sh -c "$WORK \$ELECTORD_FENCING_TOKEN"; do
     sleep 0.2
   done

@@ -10,6 +10,7 @@ import { GuardedApp } from './guarded-app.ts';
 import { Guardian } from './guardian.ts';
 import type { Hook, ObserveHook } from './hooks.ts';
 import type { AppCheck } from './probe.ts';
+import type { StopRequest } from './process-group.ts';
 
 /** The settings that matter here. */
 export interface AppSideSettings {
@@ -29,6 +30,8 @@ export interface AppSideSettings {
 export interface RunOptions {
   /** The command and its arguments, at least one word. */
   readonly command: readonly string[];
+  /** How it is asked to end. */
+  readonly stopRequest: StopRequest;
   /** Told in the moment a term ends, before the child has stopped. */
   readonly onEnded: (cause: Cause) => void;
 }
@@ -78,6 +81,11 @@ export class AppSide {
     if (this.#options.run === null) this.#checker?.start();
   }
 
+  /** Whether commands are ever run, whose orphans somebody has to collect. */
+  runsCommands(): boolean {
+    return this.#guardian !== null;
+  }
+
   health(): AppHealth {
     return this.#checker?.health() ?? uncheckedApp;
   }
@@ -89,15 +97,10 @@ export class AppSide {
     this.#guardian?.close();
   }
 
-  /** Kills everything that acts for a term; resolves when it is gone. */
-  async kill(): Promise<void> {
-    await this.app?.kill();
-  }
-
   #surroundings(): Surroundings {
     const { settings, secretVariables, localUrl } = this.#options;
     const id = settings.id as MemberId;
-    return { id, inherited: process.env, secretVariables, localUrl };
+    return { id, ownEnvironment: process.env, secretVariables, localUrl };
   }
 
   #check(check: AppCheck): AppChecker {
@@ -123,7 +126,10 @@ export class AppSide {
     const { settings, run, clock, log, observeHook } = this.#options;
     const { onElected, onStepDown, hookTimeoutMs } = settings;
     const guardian = this.#guardian;
-    const child = run === null || guardian === null ? null : { command: run.command, guardian };
+    const child =
+      run === null || guardian === null
+        ? null
+        : { command: run.command, stopRequest: run.stopRequest, guardian };
     return new GuardedApp({
       plan: { onElected, onStepDown, hookTimeoutMs, child },
       tools: { clock, log, guardian, surroundings: this.#surroundings(), observeHook },

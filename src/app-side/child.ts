@@ -1,7 +1,7 @@
 // The child of `electord run`: one command in a process group of its own, on our terminal. How it ends is told as a
 // shell would tell it.
 import { constants } from 'node:os';
-import { ProcessGroup, type Exit, type GroupOptions } from './process-group.ts';
+import { endOf, ProcessGroup, type Exit, type GroupOptions } from './process-group.ts';
 
 /** Starts the child; it has our standard input, output and error. */
 export const startChild = (options: Omit<GroupOptions, 'tied' | 'stdio'>): ProcessGroup =>
@@ -17,7 +17,4 @@ export function exitCodeOf({ code, signal }: Exit): number {
 }
 
 /** For people. */
-export function howItEnded({ code, signal }: Exit): string {
-  if (signal !== null) return `the child died of ${signal}`;
-  return code === null ? 'the child could not be started' : `the child exited with code ${code}`;
-}
+export const howItEnded = (exit: Exit): string => `the child ${endOf(exit)}`;

@@ -14,7 +14,7 @@ export const stopLeadMsFor = (ttlMs: number, somethingStops: boolean): number =>
 const mostDyingMs = 1000;
 
 /** When to kill what must be gone at `mustStopBy`: a quarter of the time left before that, at most a second. */
-export const killAt = (mustStopBy: Millis, now: Millis): Millis =>
+export const lastKillAt = (mustStopBy: Millis, now: Millis): Millis =>
   mustStopBy - Math.min(mostDyingMs, Math.max(0, mustStopBy - now) / 4);
 
 /** Between SIGTERM and SIGKILL to a hook that is over its time. */
@@ -35,11 +35,11 @@ export const freeLimits = (now: Millis, timeoutMs: number): HookLimits => ({
 
 /** The limits of a hook that must be gone at `mustStopBy` as well. */
 export function boundLimits(now: Millis, timeoutMs: number, mustStopBy: Millis): HookLimits {
-  const last = killAt(mustStopBy, now);
+  const last = lastKillAt(mustStopBy, now);
   const endAt = Math.min(now + timeoutMs, last);
   return { endAt, killAt: Math.min(endAt + hookObeysWithinMs, (last + mustStopBy) / 2) };
 }
 
 /** When to kill an on-elected hook whose term ends: the step-down hook waits for that. */
 export const supersededAt = (now: Millis, mustStopBy: Millis): Millis =>
-  Math.min(now + hookObeysWithinMs, killAt(mustStopBy, now));
+  Math.min(now + hookObeysWithinMs, lastKillAt(mustStopBy, now));

@@ -5,14 +5,14 @@ import type { Cause, ElectionName, FencingToken, MemberId } from '../core/model.
 export interface Surroundings {
   readonly id: MemberId;
   /** Our own environment. */
-  readonly inherited: NodeJS.ProcessEnv;
+  readonly ownEnvironment: NodeJS.ProcessEnv;
   /** The variables that hold a secret of ours and are not handed on. */
   readonly secretVariables: readonly string[];
   /** Where our local listener is: a URL, or `unix:/path`. */
   readonly localUrl: () => string;
 }
 
-export interface Happening {
+export interface Occasion {
   readonly event: 'elected' | 'step-down';
   readonly election: ElectionName;
   readonly token: FencingToken;
@@ -22,8 +22,11 @@ export interface Happening {
 }
 
 /** The environment of every command: ours without our secrets. */
-export function cleanEnvironment({ inherited, secretVariables }: Surroundings): NodeJS.ProcessEnv {
-  const kept = Object.entries(inherited).filter(([name]) => !secretVariables.includes(name));
+export function cleanEnvironment({
+  ownEnvironment,
+  secretVariables,
+}: Surroundings): NodeJS.ProcessEnv {
+  const kept = Object.entries(ownEnvironment).filter(([name]) => !secretVariables.includes(name));
   return Object.fromEntries(kept);
 }
 
@@ -43,7 +46,7 @@ export const childEnvironment = (
 /** The environment of a hook. */
 export function hookEnvironment(
   surroundings: Surroundings,
-  { event, election, token, cause, mustStop }: Happening,
+  { event, election, token, cause, mustStop }: Occasion,
 ): NodeJS.ProcessEnv {
   return {
     ...childEnvironment(surroundings, election, token),
@@ -61,7 +64,7 @@ export function hookEnvironment(
 /** The body of a hook's POST. */
 export function hookBody(
   { id, localUrl }: Surroundings,
-  { event, election, token, cause, mustStop }: Happening,
+  { event, election, token, cause, mustStop }: Occasion,
 ): string {
   return JSON.stringify({
     event,

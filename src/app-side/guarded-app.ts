@@ -95,11 +95,7 @@ export class GuardedApp implements App {
 
   /** Kills everything now; resolves when all of it is gone. */
   async kill(): Promise<void> {
-    const left = [...this.#terms.values()].map(async (term) => {
-      term.cutOff();
-      await term.child()?.gone;
-    });
-    await Promise.all(left);
+    await Promise.all([...this.#terms.values()].map((term) => term.kill()));
   }
 
   #termOf(election: ElectionName, token: FencingToken): TermBeside | null {
@@ -110,9 +106,9 @@ export class GuardedApp implements App {
   #childExited(election: ElectionName, exit: Exit): void {
     this.#childExit = exit;
     const reason = howItEnded(exit);
-    this.#options.tools.log.info({ election, reason }, reason);
-    const request = { cause: 'app_exited', to: null, reason, actor: null, notForMs: 0 } as const;
+    const request = { cause: 'app_exited', reason, actor: null, notForMs: 0 } as const;
     this.#elections?.stepDown(election, request);
+    this.#options.tools.log.info({ election, reason }, reason);
   }
 
   #tellLease(guardian: Guardian): void {

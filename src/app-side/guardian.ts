@@ -1,12 +1,12 @@
 // Our side of the guardian: starts it, tells it which process groups are ours, and starts another where it was killed.
 // Promises that what it watches is dead soon after we are, however we die; not that a process which left its group
 // (by `setsid`) is found.
-import { spawn, type ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
 import type { AppLog } from './app-log.ts';
 import { commands, guard } from './guard.ts';
+import { startProcess } from './start-process.ts';
 
 /** Between two attempts to have a guardian, where it cannot be started or does not stay. */
 const restartAfterMs = 250;
@@ -21,7 +21,7 @@ export class Guardian {
   readonly #clock: Clock;
   readonly #log: AppLog;
   readonly #groups = new Map<number, Watched>();
-  #process: ChildProcess | null = null;
+  #pid: number | null = null;
   #input: Writable | null = null;
   #leaseEndsAt: Millis | null = null;
   #closed = false;
@@ -35,7 +35,7 @@ export class Guardian {
 
   /** The process id of the guardian; null while there is none. */
   pid(): number | null {
-    return this.#process?.pid ?? null;
+    return this.#pid;
   }
 
   /**
@@ -66,33 +66,36 @@ export class Guardian {
 
   #start(): void {
     if (this.#closed) return;
-    const child = spawn(
+    const started = startProcess(
       process.execPath,
       ['--max-old-space-size=16', '--max-semi-space-size=1', '-e', `(${guard.toString()})()`],
       // In a session of its own, out of reach of the terminal and of signals to our group.
       { detached: true, stdio: ['pipe', 'ignore', 'ignore'], env: guardianEnvironment() },
     );
-    this.#process = child;
+    if (started.kind === 'failed') {
+      void started.why.then((why) => this.#lost(`it could not be started (${why})`));
+      return;
+    }
+    const { child, pid } = started;
+    this.#pid = pid;
     this.#input = child.stdin;
-    let lost = false;
-    const onLost = (why: string): void => {
-      if (lost || this.#closed) return;
-      lost = true;
-      this.#process = null;
-      this.#input = null;
-      this.#log.warn(
-        { why },
-        'the guardian of the processes beside electord is gone: starting another',
-      );
-      setTimeout(() => this.#start(), restartAfterMs).unref();
-    };
-    child.once('exit', (code, signal) => onLost(signal ?? `exit code ${code ?? 'unknown'}`));
-    child.once('error', (error) => onLost(error.message));
+    child.once('exit', (code, signal) => this.#lost(signal ?? `exit code ${code ?? 'unknown'}`));
     // Its end is noticed by 'exit'.
-    child.stdin.on('error', () => undefined);
+    child.stdin?.on('error', () => undefined);
     child.unref();
     for (const group of this.#groups.keys()) this.#tell(group);
     this.#tellLease();
+  }
+
+  #lost(why: string): void {
+    if (this.#closed) return;
+    this.#pid = null;
+    this.#input = null;
+    this.#log.warn(
+      { why },
+      'the guardian of the processes beside electord is gone: starting another',
+    );
+    setTimeout(() => this.#start(), restartAfterMs).unref();
   }
 
   #tell(group: number): void {

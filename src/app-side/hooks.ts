@@ -2,13 +2,14 @@
 // or because its term has no time left. Whatever happens to it is logged and counted, and nothing else follows.
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
+import { backoffMs, Loop } from '../process/loop.ts';
 import { judgeAt } from '../process/time-out.ts';
 import type { AppLog } from './app-log.ts';
 import type { HookLimits } from './deadlines.ts';
-import { hookBody, hookEnvironment, type Happening, type Surroundings } from './environment.ts';
+import { hookBody, hookEnvironment, type Occasion, type Surroundings } from './environment.ts';
 import type { Guardian } from './guardian.ts';
-import { call, failureOf } from './http-call.ts';
-import { ProcessGroup } from './process-group.ts';
+import { call, failureOf, type Call } from './http-call.ts';
+import { endOf, ProcessGroup } from './process-group.ts';
 
 /** What to run, or to POST to, as the setting has it. */
 export type Hook =
@@ -33,7 +34,7 @@ export interface HookTools {
 /** How one run is to be. */
 export interface HookRunOptions {
   readonly hook: Hook;
-  readonly happening: Happening;
+  readonly occasion: Occasion;
   readonly limits: HookLimits;
   /** Whether it must be dead when the lease runs out. */
   readonly tied: boolean;
@@ -75,8 +76,9 @@ export function runHook(tools: HookTools, options: HookRunOptions): HookRun {
   const finished = work.outcome.then((failure) => {
     cancel();
     const result = late ? 'timeout' : failure === null ? 'ok' : 'failed';
-    const why = late ? 'it took too long' : cut ? 'the term had no time left for it' : failure;
-    report(tools, options.happening, { result, why, tail: work.tail() }, clock.now() - startedAt);
+    const tooLate = `it took too long${failure === null ? '' : `, and ${failure}`}`;
+    const why = late ? tooLate : cut ? 'the term had no time left for it' : failure;
+    report(tools, options.occasion, { result, why, tail: work.tail() }, clock.now() - startedAt);
   });
   const gone = Promise.all([finished, work.gone]).then(() => undefined);
   const end = (killAt: Millis): void => {
@@ -90,25 +92,23 @@ export function runHook(tools: HookTools, options: HookRunOptions): HookRun {
   return { finished, gone, end, kill };
 }
 
-function startWork(tools: HookTools, { hook, happening, tied }: HookRunOptions): Work {
-  if (hook.kind === 'http') return post(hook.url, hookBody(tools.surroundings, happening));
+function startWork(tools: HookTools, { hook, occasion, tied }: HookRunOptions): Work {
   const { guardian, clock, surroundings } = tools;
+  if (hook.kind === 'http') {
+    const until = clock.now() + patienceMs[occasion.event];
+    return post(clock, until, hook.url, hookBody(surroundings, occasion));
+  }
   if (guardian === null) throw new Error('an exec hook needs a guardian');
   const group = new ProcessGroup({
     command: ['/bin/sh', '-c', hook.command],
-    environment: hookEnvironment(surroundings, happening),
+    environment: hookEnvironment(surroundings, occasion),
     tied,
     stdio: 'tail',
     guardian,
     clock,
   });
   return {
-    outcome: group.exited.then(({ code, signal }) => {
-      if (code === 0) return null;
-      return signal === null
-        ? `it ended with exit code ${code ?? 'unknown'}`
-        : `it died of ${signal}`;
-    }),
+    outcome: group.exited.then((exit) => (exit.code === 0 ? null : `it ${endOf(exit)}`)),
     gone: group.gone,
     end: (killAt) => group.end(killAt),
     kill: () => group.kill(),
@@ -116,19 +116,62 @@ function startWork(tools: HookTools, { hook, happening, tied }: HookRunOptions):
   };
 }
 
-function post(url: string, body: string): Work {
-  const { status, abort } = call(url, body);
-  const outcome = status.then(
-    (code) => (code >= 200 && code < 300 ? null : `it answered ${code}`),
-    (error: unknown) => `it could not be reached: ${failureOf(error)}`,
+const tryAgain = { firstMs: 250, longestMs: 500 };
+
+/**
+ * How long to try again. On election nobody waits for the hook, and it has all its time. A step-down does wait: it gives a
+ * receiver the seconds in which it starts anew (the last try is up to half a second later), and does not hold
+ * leadership for one that has gone.
+ */
+const patienceMs = { elected: Number.POSITIVE_INFINITY, 'step-down': 2500 } as const;
+
+/** What a proxy answers for a receiver that is away. */
+const awayStatuses = [502, 503, 504];
+
+/** One POST: a sentence on how it failed, null where it did not, and whether another one may succeed. */
+const answerTo = ({ status }: Call): Promise<{ failure: string | null; away: boolean }> =>
+  status.then(
+    (code) => {
+      const failure = code >= 200 && code < 300 ? null : `it answered ${code}`;
+      return { failure, away: awayStatuses.includes(code) };
+    },
+    (error: unknown) => ({
+      failure: `it could not be reached: ${failureOf(error)}`,
+      away: true,
+    }),
   );
-  const gone = outcome.then(() => undefined);
-  return { outcome, gone, end: abort, kill: abort, tail: () => '' };
+
+/**
+ * Sends `body` again and again while the receiver is away, until then or until it is told to end. So the receiver may get it twice:
+ * event, election and fencing token say that it is the same.
+ */
+function post(clock: Clock, until: Millis, url: string, body: string): Work {
+  const loop = new Loop(clock);
+  let failures = 0;
+  let last: string | null = 'it did not answer';
+  let abort: () => void = () => undefined;
+  const tries = loop.run(async () => {
+    const sent = call(url, body);
+    abort = sent.abort;
+    const { failure, away } = await answerTo(sent);
+    // What we cut off ourselves says nothing about the receiver.
+    if (!loop.isRunning()) return 0;
+    last = failure;
+    if (!away || clock.now() >= until) loop.stop();
+    failures += 1;
+    return backoffMs(tryAgain, failures, Math.random);
+  });
+  const end = (): void => {
+    loop.stop();
+    abort();
+  };
+  const gone = tries.then(() => undefined);
+  return { outcome: tries.then(() => last), gone, end, kill: end, tail: () => '' };
 }
 
 function report(
   { log, observeHook }: HookTools,
-  { event, election, token }: Happening,
+  { event, election, token }: Occasion,
   { result, why, tail }: { result: HookResult; why: string | null; tail: string },
   tookMs: number,
 ): void {

@@ -2,6 +2,9 @@
 // followed, certificates are verified, and no connection is kept.
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import { isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { dial } from './dial.ts';
 
 export interface Call {
   /** The status. Rejects with an Error whose `code` says why there is none. */
@@ -15,14 +18,31 @@ const drainMs = 1000;
 
 /** Sends `body` as JSON by POST, or asks by GET where it is null. There is no time limit but `abort`. */
 export function call(url: string, body: string | null): Call {
-  const send = url.startsWith('https:') ? requestHttps : requestHttp;
+  const { protocol, hostname, port } = new URL(url);
+  const secure = protocol === 'https:';
+  const host = hostname.replace(/^\[|\]$/g, '');
+  const defaultPort = secure ? 443 : 80;
+  const send = secure ? requestHttps : requestHttp;
   const headers = {
     'User-Agent': 'electord',
     ...(body === null
       ? {}
       : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) }),
   };
-  const request = send(url, { method: body === null ? 'GET' : 'POST', headers, agent: false });
+  let hangUp: () => void = () => undefined;
+  const request = send(url, {
+    method: body === null ? 'GET' : 'POST',
+    headers,
+    defaultPort,
+    createConnection: (_options, created) => {
+      hangUp = dial(host, Number(port) || defaultPort, (failure, socket) => {
+        if (socket !== null) created(null, secure ? secured(socket, host) : socket);
+        // Its type wants a socket beside the failure; Node looks at one or the other.
+        else (created as (failure: Error | null) => void)(failure);
+      });
+      return undefined;
+    },
+  });
   const status = new Promise<number>((resolve, reject) => {
     request.on('error', reject);
     request.on('response', (response) => {
@@ -34,8 +54,20 @@ export function call(url: string, body: string | null): Call {
     });
   });
   request.end(body ?? undefined);
-  return { status, abort: () => request.destroy(new Error('aborted')) };
+  const abort = (): void => {
+    hangUp();
+    request.destroy(new Error('aborted'));
+  };
+  return { status, abort };
 }
+
+const secured = (socket: Socket, host: string): Socket =>
+  connectTls({
+    socket,
+    host,
+    ALPNProtocols: ['http/1.1'],
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+  });
 
 /** Why a call failed, without the address, which may hold a secret. */
 export function failureOf(error: unknown): string {

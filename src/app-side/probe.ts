@@ -1,12 +1,12 @@
 // One look at the app: an HTTP answer of 200 to 399, a TCP connection, or a command that exits with 0. What it says
 // about a failure holds no address and no output, since both may hold secrets.
-import { connect } from 'node:net';
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
 import { judgeAt } from '../process/time-out.ts';
+import { dial } from './dial.ts';
 import type { Guardian } from './guardian.ts';
 import { call, failureOf } from './http-call.ts';
-import { ProcessGroup } from './process-group.ts';
+import { endOf, ProcessGroup } from './process-group.ts';
 
 /** How to find out whether the app is well, as the setting has it. */
 export type AppCheck =
@@ -87,16 +87,15 @@ function askHttp(url: string): Look {
 }
 
 function connectTcp(host: string, port: number): Look {
-  const socket = connect({ host, port });
+  let abort: () => void = () => undefined;
   const verdict = new Promise<Verdict>((resolve) => {
-    socket.once('connect', () => resolve(passed('accepts connections')));
-    socket.once('error', (error) => resolve(failed(`no connection: ${failureOf(error)}`)));
-    socket.once('close', () => resolve(failed('no connection')));
+    abort = dial(host, port, (failure, socket) => {
+      socket?.on('error', () => undefined).destroy();
+      if (failure === null) resolve(passed('accepts connections'));
+      else resolve(failed(`no connection: ${failureOf(failure)}`));
+    });
   });
-  const gone = verdict.then(() => {
-    socket.on('error', () => undefined).destroy();
-  });
-  return { verdict, gone, abort: () => socket.destroy() };
+  return { verdict, gone: verdict.then(() => undefined), abort };
 }
 
 function execute(command: string, { guardian, clock, environment }: ProbeTools): Look {
@@ -109,11 +108,10 @@ function execute(command: string, { guardian, clock, environment }: ProbeTools):
     guardian,
     clock,
   });
-  const verdict = group.exited.then(({ code, signal }) => {
+  const verdict = group.exited.then((exit) => {
     // What it left running is no check any more.
     group.kill();
-    if (code === 0) return passed('the command succeeded');
-    return failed(signal === null ? `exit code ${code ?? 'unknown'}` : `died of ${signal}`);
+    return exit.code === 0 ? passed('the command succeeded') : failed(`the command ${endOf(exit)}`);
   });
   return { verdict, gone: group.gone, abort: () => group.kill() };
 }

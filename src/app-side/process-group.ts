@@ -1,19 +1,36 @@
 // A command in a process group of its own, which is signalled and waited for as a whole, forks included. It begins
 // only when the guardian knows of it, so that nothing of it survives us. Processes that leave the group (`setsid`)
 // are out of sight.
-import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import type { StdioOptions } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
 import { Loop } from '../process/loop.ts';
 import type { Guardian } from './guardian.ts';
+import { startProcess, type StartedProcess } from './start-process.ts';
 
-/** How the group's first process ended; both null where it could not be started. */
+/** How the group's first process ended; `code` and `signal` are null where it could not be started. */
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
+  /** Why it could not be started, an error code such as EMFILE; else null. */
+  readonly notStarted: string | null;
 }
+
+/** For people: how it ended, as a clause that follows "it". */
+export function endOf({ code, signal, notStarted }: Exit): string {
+  if (notStarted !== null) return `could not be started (${notStarted})`;
+  return signal === null ? `ended with exit code ${code ?? 'unknown'}` : `died of ${signal}`;
+}
+
+/** How a group is asked to end: by which signal, and whether all of it is asked at once or its first process alone. */
+export interface StopRequest {
+  readonly signal: NodeJS.Signals;
+  readonly scope: 'process' | 'group';
+}
+
+const everybodyTerm: StopRequest = { signal: 'SIGTERM', scope: 'group' };
 
 export interface GroupOptions {
   readonly command: readonly string[];
@@ -21,6 +38,8 @@ export interface GroupOptions {
   /** Whether the group acts for a term, and is to be dead when the lease runs out. */
   readonly tied: boolean;
   readonly stdio: 'inherit' | 'ignore' | 'tail';
+  /** SIGTERM to all where nothing is said. */
+  readonly stopRequest?: StopRequest;
   readonly guardian: Guardian;
   readonly clock: Clock;
 }
@@ -29,7 +48,33 @@ export interface GroupOptions {
  * The shell waits for a word on the third descriptor, or for its end, which is ours; then it becomes the command,
  * keeping the process id that was told to the guardian. A command that is not there is the shell's 127, or 126.
  */
-const gate = 'read -r go <&3 || exit 126; exec 3<&-; exec "$@"';
+const gate = 'read -r go <&3 || exit 126; exec 3<&-; exec';
+
+/** What every shell hands on; others, such as `spring.profiles.active`, some drop. */
+const plainName = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/**
+ * The gate with the environment that the command is to have. What a shell may drop goes through it under names that it
+ * keeps, and `env` puts it back: not as arguments of the shell, which everybody on the machine could read while it waits.
+ */
+function gated(environment: NodeJS.ProcessEnv): {
+  readonly script: string;
+  readonly environment: NodeJS.ProcessEnv;
+} {
+  const variables = Object.entries(environment);
+  const odd = variables.filter(([name]) => !plainName.test(name));
+  if (odd.length === 0) return { script: `${gate} "$@"`, environment };
+  const carried = odd.map(
+    ([name, value = ''], index) => [`ELECTORD_CARRIED_${index}`, `${name}=${value}`] as const,
+  );
+  const unset = carried.map(([name]) => `-u ${name}`).join(' ');
+  const put = carried.map(([name]) => `"$${name}"`).join(' ');
+  const kept = variables.filter(([name]) => plainName.test(name));
+  return {
+    script: `${gate} env ${unset} -- ${put} "$@"`,
+    environment: Object.fromEntries([...kept, ...carried]),
+  };
+}
 
 /** Soon enough not to be felt in a hand-over. */
 const lookEveryMs = 5;
@@ -46,7 +91,9 @@ export class ProcessGroup {
   /** Resolves when nobody of the group is left; never rejects. */
   readonly gone: Promise<void>;
   readonly #options: GroupOptions;
-  readonly #child: ChildProcess;
+  readonly #process: StartedProcess;
+  /** What it writes, where it was started with `tail`. */
+  readonly #outputs: readonly Readable[];
   readonly #looking: Loop;
   #exit: Exit | null = null;
   #over = false;
@@ -62,24 +109,30 @@ export class ProcessGroup {
     const { command, environment, stdio, tied, guardian } = options;
     const kind = stdio === 'tail' ? 'pipe' : stdio;
     const channels: StdioOptions = [stdio === 'tail' ? 'ignore' : kind, kind, kind, 'pipe'];
-    this.#child = spawn('/bin/sh', ['-c', gate, 'electord', ...command], {
-      env: environment,
+    const { script, environment: env } = gated(environment);
+    const started = startProcess('/bin/sh', ['-c', script, 'electord', ...command], {
+      env,
       stdio: channels,
       // A new session, and so a new group. Without a controlling terminal, it can still read from ours.
       detached: true,
     });
+    this.#process = started;
+    this.#outputs =
+      started.kind === 'runs'
+        ? [started.child.stdout, started.child.stderr].filter((one) => one !== null)
+        : [];
     this.exited = this.#untilExited();
     this.gone = this.exited.then(() => this.#untilGone());
     this.#keepTail();
-    const start = this.#child.stdio[3] as Duplex | null | undefined;
+    if (started.kind === 'failed') return;
+    const start = started.child.stdio[3] as Duplex | null | undefined;
     // The group may be killed before it was let in.
     start?.on('error', () => undefined);
-    const { pid } = this.#child;
-    if (pid !== undefined) guardian.watch(pid, tied, () => start?.end('go\n'));
+    guardian.watch(started.pid, tied, () => start?.end('go\n'));
   }
 
   get pid(): number | null {
-    return this.#child.pid ?? null;
+    return this.#process.kind === 'runs' ? this.#process.pid : null;
   }
 
   /** How the first process ended; null while it runs. */
@@ -94,13 +147,13 @@ export class ProcessGroup {
 
   /** Sends a signal to the first process. */
   signal(name: NodeJS.Signals): void {
-    if (this.#exit === null) this.#child.kill(name);
+    if (this.#exit === null && this.#process.kind === 'runs') this.#process.child.kill(name);
   }
 
   /** Sends a signal to every process of the group. */
   signalAll(name: NodeJS.Signals): void {
-    const { pid } = this.#child;
-    if (pid === undefined || this.#over) return;
+    const { pid } = this;
+    if (pid === null || this.#over) return;
     try {
       process.kill(-pid, name);
     } catch {
@@ -108,10 +161,10 @@ export class ProcessGroup {
     }
   }
 
-  /** SIGTERM to all, and SIGKILL at `killAt`; stopped processes are continued so that they can obey. */
+  /** Asks it to end, and kills all at `killAt`; stopped processes are continued so that they can obey. */
   end(killAt: Millis): void {
     this.#beginEnding();
-    this.signalAll('SIGTERM');
+    this.#ask(this.#options.stopRequest ?? everybodyTerm);
     this.signalAll('SIGCONT');
     this.#cancelKill();
     if (!this.#over) this.#cancelKill = this.#options.clock.at(killAt, () => this.kill());
@@ -123,6 +176,16 @@ export class ProcessGroup {
     this.signalAll('SIGKILL');
   }
 
+  /** Where the first process alone is asked, the others are once it has ended: they may be its own to end. */
+  #ask({ signal, scope }: StopRequest): void {
+    if (scope === 'group' || this.#exit !== null) {
+      this.signalAll(signal);
+      return;
+    }
+    this.signal(signal);
+    void this.exited.then(() => this.signalAll(signal));
+  }
+
   #beginEnding(): void {
     this.#ending = true;
     this.#looks = 0;
@@ -130,33 +193,35 @@ export class ProcessGroup {
   }
 
   #untilExited(): Promise<Exit> {
-    return new Promise((resolve) => {
-      const ended = (code: number | null, signal: NodeJS.Signals | null): void => {
-        this.#exit ??= { code, signal };
-        resolve(this.#exit);
-      };
-      this.#child.once('exit', ended);
-      this.#child.once('error', () => ended(null, null));
-    });
+    const started = this.#process;
+    const ended =
+      started.kind === 'failed'
+        ? started.why.then((notStarted): Exit => ({ code: null, signal: null, notStarted }))
+        : new Promise<Exit>((resolve) => {
+            started.child.once('exit', (code, signal) =>
+              resolve({ code, signal, notStarted: null }),
+            );
+          });
+    return ended.then((exit) => (this.#exit = exit));
   }
 
   async #untilGone(): Promise<void> {
-    const { pid } = this.#child;
+    const { pid } = this;
     await this.#looking.run(() => {
       const scan = this.#looks % looksPerScan === firstScanAt;
-      if (pid === undefined || !isAlive(pid, scan)) this.#looking.stop();
+      if (pid === null || !isAlive(pid, scan)) this.#looking.stop();
       this.#looks += 1;
       return this.#ending ? lookEveryMs : lookAtLeftoversEveryMs;
     });
     this.#over = true;
     this.#cancelKill();
-    if (pid !== undefined) this.#options.guardian.forget(pid);
-    for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.destroy();
+    if (pid !== null) this.#options.guardian.forget(pid);
+    for (const output of this.#outputs) output.destroy();
   }
 
   #keepTail(): void {
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream?.setEncoding('utf8').on('data', (text: string) => {
+    for (const output of this.#outputs) {
+      output.setEncoding('utf8').on('data', (text: string) => {
         this.#tail = (this.#tail + text).slice(-tailCharacters);
       });
     }
@@ -176,17 +241,31 @@ function isAlive(group: number, scan: boolean): boolean {
   return !scan || process.platform !== 'linux' || livesInProc(group);
 }
 
+/** What says nothing of a process: we had no file, or no memory, to read of it with. */
+const ownWants: readonly unknown[] = ['EMFILE', 'ENFILE', 'ENOMEM'];
+
+/** In doubt somebody lives: what could not be read, for a want of ours, says nothing. */
 function livesInProc(group: number): boolean {
-  const ids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return ids.some((id) => {
-    try {
-      const stat = readFileSync(`/proc/${id}/stat`, 'utf8');
-      // After the name, which may hold anything: state, parent, group, and as the 18th the count of threads.
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      const dead = (fields[0] === 'Z' || fields[0] === 'X') && Number(fields[17]) <= 1;
-      return Number(fields[2]) === group && !dead;
-    } catch {
-      return false;
-    }
-  });
+  try {
+    const ids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+    return ids.some((id) => livesInGroup(id, group));
+  } catch {
+    return true;
+  }
+}
+
+/** Whether this process is of the group and alive. Throws where a want of ours keeps that from being read. */
+function livesInGroup(id: string, group: number): boolean {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${id}/stat`, 'utf8');
+  } catch (error) {
+    if (ownWants.includes((error as NodeJS.ErrnoException).code)) throw error;
+    // It has ended, or is none that we may look at.
+    return false;
+  }
+  // After the name, which may hold anything: state, parent, group, and as the 18th the count of threads.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const dead = (fields[0] === 'Z' || fields[0] === 'X') && Number(fields[17]) <= 1;
+  return Number(fields[2]) === group && !dead;
 }

@@ -3,11 +3,11 @@
 // with another hook of the election; and that after `cutOff` nothing acts for the term.
 import type { Cause, ElectionName, FencingToken, Millis } from '../core/model.ts';
 import { startChild } from './child.ts';
-import { boundLimits, freeLimits, killAt, supersededAt } from './deadlines.ts';
-import { childEnvironment, type Happening } from './environment.ts';
+import { boundLimits, freeLimits, lastKillAt, supersededAt } from './deadlines.ts';
+import { childEnvironment, type Occasion } from './environment.ts';
 import type { Guardian } from './guardian.ts';
 import { runHook, type Hook, type HookRun, type HookTools } from './hooks.ts';
-import type { Exit, ProcessGroup } from './process-group.ts';
+import type { Exit, ProcessGroup, StopRequest } from './process-group.ts';
 
 /** What is to stand beside every term. */
 export interface Plan {
@@ -15,7 +15,11 @@ export interface Plan {
   readonly onStepDown: Hook | null;
   readonly hookTimeoutMs: number;
   /** The command of `run`, and the guardian that it needs. */
-  readonly child: { readonly command: readonly string[]; readonly guardian: Guardian } | null;
+  readonly child: {
+    readonly command: readonly string[];
+    readonly stopRequest: StopRequest;
+    readonly guardian: Guardian;
+  } | null;
 }
 
 export interface TermOptions {
@@ -64,7 +68,7 @@ export class TermBeside {
     this.#ending = true;
     this.#noTimeLeft ||= mustStopBy <= now;
     // Asked at once; what is in the way of the step-down hook is given less time.
-    this.#child?.end(killAt(mustStopBy, now));
+    this.#child?.end(lastKillAt(mustStopBy, now));
     this.#elected?.end(supersededAt(now, mustStopBy));
     const stepDown = this.#begun
       .then(() => this.#elected?.gone)
@@ -87,6 +91,12 @@ export class TermBeside {
     this.#stepDown?.kill();
   }
 
+  /** As `cutOff`; resolves when nothing that acts for the term is left. */
+  async kill(): Promise<void> {
+    this.cutOff();
+    await Promise.all([this.#child?.gone, this.#elected?.gone, this.#stepDown?.gone]);
+  }
+
   async #begin(): Promise<void> {
     const { previous, plan, tools, election, token } = this.#options;
     await previous;
@@ -95,13 +105,12 @@ export class TermBeside {
     if (this.#ending) return;
     if (plan.onElected !== null) {
       const limits = freeLimits(tools.clock.now(), plan.hookTimeoutMs);
-      const happening = this.#happening('elected', 'elected', null);
-      this.#elected = runHook(tools, { hook: plan.onElected, happening, limits, tied: true });
+      const occasion = this.#occasion('elected', 'elected', null);
+      this.#elected = runHook(tools, { hook: plan.onElected, occasion, limits, tied: true });
     }
     if (plan.child === null) return;
-    const { command, guardian } = plan.child;
     const environment = childEnvironment(tools.surroundings, election, token);
-    this.#child = startChild({ command, environment, guardian, clock: tools.clock });
+    this.#child = startChild({ ...plan.child, environment, clock: tools.clock });
     this.#options.onChildStarted();
     void this.#child.exited.then((exit) => {
       if (!this.#ending) this.#options.onChildExited(exit);
@@ -120,8 +129,8 @@ export class TermBeside {
     const endAt = afterTheFact ? now : limits.endAt;
     const by = tools.clock.wallTimeOf(endAt);
     const inMs = Math.max(0, Math.floor(endAt - now));
-    const happening = this.#happening('step-down', cause, { by, inMs });
-    const run = runHook(tools, { hook: plan.onStepDown, happening, limits, tied: !afterTheFact });
+    const occasion = this.#occasion('step-down', cause, { by, inMs });
+    const run = runHook(tools, { hook: plan.onStepDown, occasion, limits, tied: !afterTheFact });
     if (!afterTheFact) this.#stepDown = run;
     await run.finished;
     // What it left running would act for a term that is over.
@@ -129,7 +138,7 @@ export class TermBeside {
     await run.gone;
   }
 
-  #happening(event: Happening['event'], cause: Cause, mustStop: Happening['mustStop']): Happening {
+  #occasion(event: Occasion['event'], cause: Cause, mustStop: Occasion['mustStop']): Occasion {
     const { election, token } = this.#options;
     return { event, election, token, cause, mustStop };
   }

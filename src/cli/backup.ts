@@ -4,12 +4,13 @@ import { createWriteStream } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
+import type { Configuration } from '../config/configuration.ts';
 import { electionName } from '../core/model.ts';
 import type { Archive } from '../etcd/access.ts';
 import { BackupWriter } from './backup-file.ts';
 import { exitCodes } from './exit-codes.ts';
 import { ElectordError } from '../errors.ts';
-import { complain, failedCode } from './operator.ts';
+import { complain, failedCode, printed } from './operator.ts';
 import { withArchive } from './with-archive.ts';
 import type { Flags } from './load.ts';
 
@@ -20,18 +21,19 @@ export interface BackupFlags {
 /** Resolves with the exit code. */
 export function backup(flags: Flags & BackupFlags): Promise<number> {
   const { output, ...settings } = flags;
-  // First of all listeners: for other commands a reader that has gone has read enough, for a backup it has not.
-  process.stdout.on('error', (failure) => {
+  // For other commands a reader that has gone has read enough, for a backup it has not.
+  const unwritten = (failure: Error): void => {
     complain(notWritten('the standard output', failure).message);
     process.exit(failedCode);
-  });
-  return withArchive(settings, async (archive, { elections, prefix }) => {
+  };
+  const save = async (archive: Archive, { elections, prefix }: Configuration): Promise<number> => {
     const write = (to: Writable): Promise<number> => writeBackup(archive, elections, prefix, to);
     const keys = output === undefined ? await write(process.stdout) : await toFile(output, write);
     const names = elections.join(', ');
     complain(`${String(keys)} keys of ${names} are in ${output ?? 'the standard output'}`);
     return exitCodes.clean;
-  });
+  };
+  return printed(() => withArchive(settings, save), unwritten);
 }
 
 /** Under another name until it is whole: what stood there before is not lost to half a backup. */

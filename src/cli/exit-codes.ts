@@ -4,6 +4,8 @@ export const exitCodes = {
   clean: 0,
   /** Unusable arguments. */
   usage: 64,
+  /** An address is not to be had, and may be soon: to start again is of use. */
+  unavailable: 69,
   /** An internal assertion failed. */
   internal: 70,
   /** Leadership was lost (`run`), or `wait` ran out of time. */

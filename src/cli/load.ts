@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { loadConfiguration, type LoadResult } from '../config/configuration.ts';
+import { networkOf } from '../config/network.ts';
 
 /** What commander gives for the settings' flags. */
 export type Flags = Parameters<typeof loadConfiguration>[0]['flags'];
@@ -13,10 +14,5 @@ export const load = (flags: Flags): LoadResult =>
     environment: process.env,
     readFile: (path) => readFileSync(path, 'utf8'),
     hostName: hostname(),
-    firstAddress: firstAddress(),
+    ...networkOf(networkInterfaces()),
   });
-
-function firstAddress(): string | null {
-  const addresses = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  return addresses.find(({ internal }) => !internal)?.address ?? null;
-}

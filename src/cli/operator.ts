@@ -92,10 +92,31 @@ function exitCodeOf(failure: ElectordError): number {
   return usage ? exitCodes.usage : failedCode;
 }
 
+/** The standard output cannot be written: to a reader that has gone, as in `history | head`, it need not be. */
+function endUnwritten(failure: NodeJS.ErrnoException): void {
+  if (failure.code === 'EPIPE') process.exit(exitCodes.clean);
+  complain(`the standard output cannot be written: ${failure.message}`);
+  process.exit(failedCode);
+}
+
+/** Runs what prints: its exit code counts once all is written. `onUnwritten` ends the process. */
+export async function printed(
+  run: () => number | Promise<number>,
+  onUnwritten: (failure: NodeJS.ErrnoException) => void = endUnwritten,
+): Promise<number> {
+  process.stdout.on('error', onUnwritten);
+  const exitCode = await run();
+  await new Promise<void>((resolve) => {
+    process.stdout.write('', (failure) => {
+      if (failure instanceof Error) onUnwritten(failure);
+      resolve();
+    });
+  });
+  return exitCode;
+}
+
 /** Runs a command; a failure that is no bug becomes a sentence and an exit code. */
 export async function guarded(flags: CommonFlags, run: () => Promise<number>): Promise<number> {
-  // `electord history | head`: whoever reads has read enough.
-  process.stdout.on('error', () => process.exit(exitCodes.clean));
   try {
     return await run();
   } catch (failure) {

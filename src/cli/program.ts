@@ -8,7 +8,14 @@ import type { BackupFlags } from './backup.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Flags } from './load.ts';
 import { addOperatorCommands } from './operator-commands.ts';
+import { printed } from './operator.ts';
 import type { RestoreFlags } from './restore.ts';
+import type { RunFlags } from './run.ts';
+
+/** What programs take for "finish, and go": it is their own choice. */
+const stopSignals = ['TERM', 'INT', 'QUIT', 'HUP', 'USR1', 'USR2', 'WINCH'].map(
+  (name) => `SIG${name}`,
+);
 
 type Action = () => Promise<number>;
 
@@ -21,7 +28,8 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     await program.parseAsync(argv, { from: 'user' });
   } catch (failure) {
     if (!(failure instanceof CommanderError)) throw failure;
-    return failure.exitCode === 0 ? exitCodes.clean : exitCodes.usage;
+    const { exitCode } = failure;
+    return printed(() => (exitCode === 0 ? exitCodes.clean : exitCodes.usage));
   }
   const [action] = actions;
   return action === undefined ? exitCodes.usage : action();
@@ -47,11 +55,21 @@ function build(choose: (action: Action) => void): Command {
     .description('run a command while this instance leads, and end with it')
     .argument('<command...>', 'the command and its arguments, best after --')
     .passThroughOptions()
-    .action((command: string[], flags: Flags) =>
+    .addOption(
+      new Option('--stop-signal <SIGNAL>', 'what asks the command to end')
+        .choices(stopSignals)
+        .default('SIGTERM'),
+    )
+    .addOption(
+      new Option('--signal-scope <SCOPE>', 'whether its whole group is asked, or it alone')
+        .choices(['process', 'group'])
+        .default('group'),
+    )
+    .action((command: string[], flags: Flags & RunFlags) =>
       choose(async () => (await import('./run.ts')).run(flags, command)),
     );
   addSettings(running);
-  addOperatorCommands(program, choose);
+  addOperatorCommands(program, (action) => choose(() => printed(action)));
   addArchiveCommands(program, choose);
   program
     .command('dev')

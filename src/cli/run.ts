@@ -2,11 +2,12 @@
 // one child, then the end: with the child's own exit code, or with 75 where leadership was lost to something else.
 // The child shares our terminal, so the log goes to the standard error.
 import { startSidecar, type Sidecar } from '../app.ts';
-import { formatFaults } from '../config/faults.ts';
 import type { Cause } from '../core/model.ts';
 import { exitCodes } from './exit-codes.ts';
-import { load, type Flags } from './load.ts';
-import { abandonWithinMs, reload, signalCodes, within } from './serve.ts';
+import type { Flags } from './load.ts';
+import { endAtOnce, fall, stopSignals } from './hasty-end.ts';
+import { reload } from './serve.ts';
+import { notStarted, settingsOf } from './start.ts';
 
 /** Handed on to the child, which may do with them what it likes; the whole group where a terminal would do that. */
 const forwarded: readonly { readonly name: NodeJS.Signals; readonly all: boolean }[] = [
@@ -16,15 +17,21 @@ const forwarded: readonly { readonly name: NodeJS.Signals; readonly all: boolean
   { name: 'SIGWINCH', all: true },
 ];
 
+/** How the child is asked to end. */
+export interface RunFlags {
+  readonly stopSignal: NodeJS.Signals;
+  readonly signalScope: 'process' | 'group';
+}
+
 /** Runs `command`, at least one word, while this instance leads. Resolves with the exit code; the caller ends the process with it. */
-export async function run(flags: Flags, command: readonly string[]): Promise<number> {
-  const loaded = load(flags);
-  if (!loaded.ok) {
-    process.stderr.write(formatFaults(loaded.faults));
-    return exitCodes.configuration;
-  }
-  const { configuration, credentials } = loaded;
-  const { elections } = configuration;
+export async function run(
+  { stopSignal, signalScope, ...flags }: Flags & RunFlags,
+  command: readonly string[],
+): Promise<number> {
+  const stopRequest = { signal: stopSignal, scope: signalScope };
+  const settings = settingsOf(flags);
+  if (settings === null) return exitCodes.configuration;
+  const { elections } = settings.configuration;
   if (elections.length > 1) {
     const problem = `names ${elections.length} elections; run stands in exactly one`;
     process.stderr.write(`--election ${problem}\n`);
@@ -32,19 +39,11 @@ export async function run(flags: Flags, command: readonly string[]): Promise<num
   }
   return new Promise((resolve) => {
     const running = new Running(flags, resolve);
-    const options = {
-      configuration,
-      credentials,
-      onFatal: (failure: unknown) => running.fail(failure),
-    };
+    const onFatal = (failure: unknown): void => running.fail(failure);
     const onEnded = (cause: Cause): void => running.ended(cause);
-    startSidecar({ ...options, run: { command, onEnded } }).then(
+    startSidecar({ ...settings, onFatal, run: { command, stopRequest, onEnded } }).then(
       (sidecar) => running.started(sidecar),
-      (failure: unknown) => {
-        const message = failure instanceof Error ? failure.message : String(failure);
-        process.stderr.write(`electord: ${message}\n`);
-        resolve(exitCodes.configuration);
-      },
+      (failure: unknown) => resolve(notStarted(failure)),
     );
   });
 }
@@ -66,9 +65,7 @@ class Running {
     const fail = (failure: unknown): void => this.fail(failure);
     process.on('uncaughtException', fail);
     process.on('unhandledRejection', fail);
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.on(signal, () => this.#signal(signal));
-    }
+    for (const signal of stopSignals) process.on(signal, () => this.#signal(signal));
     for (const { name, all } of forwarded) process.on(name, () => this.#forward(name, all));
     // Stopped by the terminal we would lose the lease and, with it, the child.
     process.on('SIGTSTP', () => {
@@ -90,13 +87,7 @@ class Running {
   fail(failure: unknown): void {
     if (this.#failed) return;
     this.#failed = true;
-    if (this.#sidecar === null) {
-      const report = failure instanceof Error ? (failure.stack ?? failure.message) : failure;
-      process.stderr.write(`electord: ${String(report)}\n`);
-    } else {
-      this.#sidecar.log.fatal({ err: failure }, 'giving up: an internal assertion failed');
-    }
-    this.#abandon(exitCodes.internal);
+    void fall(this.#sidecar, failure).then(this.#exit);
   }
 
   #signal(signal: NodeJS.Signals): void {
@@ -104,8 +95,7 @@ class Running {
     if (sidecar === null) {
       this.#exit(exitCodes.clean);
     } else if (this.#signalled) {
-      sidecar.log.warn({ signal }, 'asked to stop again: ending at once');
-      this.#abandon(signalCodes[signal] ?? 1);
+      void endAtOnce(sidecar, signal).then(this.#exit);
     } else {
       this.#signalled = true;
       this.#stop();
@@ -132,10 +122,5 @@ class Running {
     if (this.#cause === null) return exitCodes.clean;
     const own = this.#cause === 'app_exited' || this.#cause === 'stopping';
     return own ? (this.#sidecar?.childExitCode() ?? exitCodes.clean) : exitCodes.lost;
-  }
-
-  /** The child is killed first: nobody else is to lead while it lives. */
-  #abandon(code: number): void {
-    void within(abandonWithinMs, this.#sidecar?.abandon()).then(() => this.#exit(code));
   }
 }

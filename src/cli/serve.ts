@@ -2,29 +2,27 @@
 import { startSidecar, type Sidecar } from '../app.ts';
 import { formatFaults } from '../config/faults.ts';
 import { exitCodes } from './exit-codes.ts';
+import { endAtOnce, fall, stopSignals } from './hasty-end.ts';
 import { load, type Flags } from './load.ts';
+import { notStarted, settingsOf, warningsOf } from './start.ts';
 
-/** How long an end that cannot wait spends on revoking the lease. */
-export const abandonWithinMs = 1000;
+/**
+ * Node would open its inspector for the first, to whoever may connect, and end without a hand-over for the second. What
+ * rotates logs or asks for a dump by them means another program.
+ */
+const ignored = ['SIGUSR1', 'SIGUSR2'] as const;
 
 /** Runs until it is told to stop. Resolves with the exit code; the caller ends the process with it. */
 export async function serve(flags: Flags): Promise<number> {
-  const loaded = load(flags);
-  if (!loaded.ok) {
-    process.stderr.write(formatFaults(loaded.faults));
-    return exitCodes.configuration;
-  }
+  const settings = settingsOf(flags);
+  if (settings === null) return exitCodes.configuration;
   return new Promise((resolve) => {
     let sidecar: Sidecar | null = null;
     let ending = false;
     const fail = (failure: unknown): void => {
       if (ending) return;
       ending = true;
-      const report =
-        failure instanceof Error ? (failure.stack ?? failure.message) : String(failure);
-      if (sidecar === null) process.stderr.write(`electord: ${report}\n`);
-      else sidecar.log.fatal({ err: failure }, 'giving up: an internal assertion failed');
-      void within(abandonWithinMs, sidecar?.abandon()).then(() => resolve(exitCodes.internal));
+      void fall(sidecar, failure).then(resolve);
     };
     process.on('uncaughtException', fail);
     process.on('unhandledRejection', fail);
@@ -34,10 +32,7 @@ export async function serve(flags: Flags): Promise<number> {
       if (sidecar === null) {
         resolve(exitCodes.clean);
       } else if (stopping) {
-        sidecar.log.warn({ signal }, 'asked to stop again: ending at once');
-        void within(abandonWithinMs, sidecar.abandon()).then(() =>
-          resolve(signalCodes[signal] ?? 1),
-        );
+        void endAtOnce(sidecar, signal).then(resolve);
       } else {
         stopping = true;
         // The claim ends before a line is written: nothing comes before the hand-over.
@@ -46,42 +41,28 @@ export async function serve(flags: Flags): Promise<number> {
         void stopped.then(() => resolve(exitCodes.clean), fail);
       }
     };
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
+    for (const signal of stopSignals) process.on(signal, stop);
+    for (const signal of ignored) {
+      process.on(signal, () => sidecar?.log.warn({ signal }, `${signal} is ignored`));
+    }
     process.on('SIGHUP', () => {
       if (sidecar !== null) reload(sidecar, flags);
     });
 
-    const { configuration, credentials } = loaded;
-    startSidecar({ configuration, credentials, onFatal: fail }).then(
+    startSidecar({ ...settings, onFatal: fail }).then(
       (started) => {
         sidecar = started;
       },
-      (failure: unknown) => {
-        process.stderr.write(
-          `electord: ${failure instanceof Error ? failure.message : String(failure)}\n`,
-        );
-        resolve(exitCodes.configuration);
-      },
+      (failure: unknown) => resolve(notStarted(failure)),
     );
   });
 }
 
-/** As a shell reports a death by signal. */
-export const signalCodes: Partial<Record<NodeJS.Signals, number>> = { SIGINT: 130, SIGTERM: 143 };
-
 /** A configuration that has become unusable changes nothing: the sidecar goes on with what it has. */
 export function reload(sidecar: Sidecar, flags: Flags): void {
   const loaded = load(flags);
-  if (loaded.ok) sidecar.reload(loaded.configuration, loaded.credentials);
-  else sidecar.log.error(`nothing was reloaded:\n${formatFaults(loaded.faults)}`);
+  if (loaded.ok) {
+    sidecar.reload(loaded.configuration, loaded.credentials);
+    for (const warning of warningsOf(loaded.unknown)) sidecar.log.warn(warning);
+  } else sidecar.log.error(`nothing was reloaded:\n${formatFaults(loaded.faults)}`);
 }
-
-/** Waits for the attempt, but not longer. */
-export const within = (limitMs: number, attempt: Promise<void> | undefined): Promise<void> =>
-  Promise.race([
-    attempt ?? Promise.resolve(),
-    new Promise<void>((resolve) => {
-      setTimeout(resolve, limitMs);
-    }),
-  ]);

@@ -87,6 +87,15 @@ function roleText({ id, role, obstacle, steppingDown, stopping }: StatusAnswer):
   return cell([`${id} is ${role}`, ...notes].join(', '), emphasisOf(role));
 }
 
+/** `waits 3.2 s more, because the lease of orders-0 was taken away`. */
+function waitingText({ forMs, for: whom, because }: NonNullable<StatusAnswer['waiting']>): Cell {
+  const why =
+    because === 'taken_away'
+      ? `because the lease of ${whom ?? 'the last leader'} was taken away`
+      : `as --takeover-delay says, after ${whom ?? 'whoever may have led before'}`;
+  return cell(`is next; waits ${elapsed(forMs)} more, ${why}`, 'bad');
+}
+
 function pictureOf(own: StatusAnswer, { members }: MembersAnswer): readonly Line[] {
   const { contactAgeMs } = own.etcd;
   const facts: (readonly Cell[])[] = [
@@ -102,6 +111,7 @@ function pictureOf(own: StatusAnswer, { members }: MembersAnswer): readonly Line
         : cell(`asked ${elapsed(contactAgeMs)} ago`, contactAgeMs < own.ttlMs ? undefined : 'bad'),
     ],
   ];
+  if (own.waiting !== null) facts.push([cell('waiting', 'dim'), waitingText(own.waiting)]);
   if (own.control !== null) facts.push([cell('paused', 'dim'), pausedText(own.control)]);
   const rows = members.map((member): readonly Cell[] => [
     member.place === null ? '-' : String(member.place),

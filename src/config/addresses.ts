@@ -2,7 +2,7 @@
 // the hooks. Refuses user and password in an address, because flags stand in the process list. Resolves
 // nothing and connects to nothing.
 
-import { isIP, isIPv6 } from 'node:net';
+import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { Refusal } from './refusal.ts';
 
 /** A TCP address to listen on or connect to; an IPv6 host stands without brackets. */
@@ -34,13 +34,16 @@ const defaultEtcdPort = 2379;
 const longestUnixPath = 103; // sockaddr_un holds 104 bytes on macOS, 108 on Linux, with a final NUL.
 const longestCommand = 4096;
 
-/** `host:port`, with an IPv6 host in brackets. */
+/**
+ * `host:port`, with an IPv6 host in brackets. An IPv4 one may have them too: a template that is filled with whatever
+ * address a machine has, as Kubernetes does with a pod's, has to write them for both.
+ */
 export function parseTcpAddress(text: string, lowestPort: 0 | 1): TcpAddress | Refusal {
   if (isIPv6(text)) return new Refusal('lacks a port, or an IPv6 address lacks its brackets');
   const match = /^(?:\[([^[\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
   if (!match) return new Refusal('is not host:port (an IPv6 host in brackets, as [::1]:4040)');
   const host = match[1] ?? match[2] ?? '';
-  const good = match[1] === undefined ? isHostName(host) : isIPv6(host);
+  const good = match[1] === undefined ? isHostName(host) : isIP(host) !== 0;
   if (!good) return new Refusal('has no usable host; write a name, an IPv4 address or [IPv6]');
   const port = Number(match[3]);
   if (port < lowestPort || port > 65_535) {
@@ -62,7 +65,10 @@ export function parseLocalAddress(text: string): TcpAddress | UnixAddress | Refu
   return { kind: 'unix', path };
 }
 
-/** A comma list of etcd endpoints; each comes back as `scheme://host:port`, port 2379 where none stands. */
+/**
+ * A comma list of etcd endpoints; each comes back as `scheme://host:port`, port 2379 where none stands, or as
+ * `srv://domain` or `srv+https://domain`, whose SRV records name endpoints.
+ */
 export function parseEndpoints(text: string): readonly string[] | Refusal {
   const endpoints: string[] = [];
   for (const part of text.split(',')) {
@@ -71,7 +77,7 @@ export function parseEndpoints(text: string): readonly string[] | Refusal {
     if (endpoints.includes(endpoint)) return new Refusal('names the same endpoint twice');
     endpoints.push(endpoint);
   }
-  const schemes = new Set(endpoints.map((endpoint) => endpoint.split('://')[0]));
+  const schemes = new Set(endpoints.map((endpoint) => /^(https|srv\+https):/.test(endpoint)));
   if (schemes.size > 1) return new Refusal('mixes http:// and https://');
   return endpoints;
 }
@@ -82,6 +88,11 @@ function parseEndpoint(text: string): string | Refusal {
     return new Refusal(
       'has user or password in it; use --etcd-username and --etcd-password-file instead',
     );
+  }
+  const [, named, domain = ''] = /^(srv(?:\+https)?):\/\/(.*?)\/?$/i.exec(text) ?? [];
+  if (named !== undefined) {
+    if (isIP(domain) !== 0 || !isHostName(domain)) return new Refusal('has no domain after srv://');
+    return `${named.toLowerCase()}://${domain.toLowerCase()}`;
   }
   const match = /^(https?):\/\/([^/?#]*)(.*)$/i.exec(text);
   if (!match) return new Refusal('has an endpoint that does not begin with http:// or https://');
@@ -95,8 +106,9 @@ function parseEndpoint(text: string): string | Refusal {
   return `${scheme.toLowerCase()}://${hostInUrl(address.host)}:${address.port}`;
 }
 
-/** Where the app is: `host:port` or a URL of any scheme, given back as it stands. */
-export function parseAdvertise(text: string): string | Refusal {
+/** Where the app is: `host:port` or a URL of any scheme, given back as it stands but for brackets around IPv4. */
+export function parseAdvertise(given: string): string | Refusal {
+  const text = withoutIpv4Brackets(given);
   if (text.includes('://')) {
     const url = parseUrl(text);
     return url instanceof Refusal ? url : text;
@@ -107,7 +119,8 @@ export function parseAdvertise(text: string): string | Refusal {
 }
 
 /** Where this sidecar is: an http(s) URL without query; a slash at the end is dropped. */
-export function parseOwnUrl(text: string): string | Refusal {
+export function parseOwnUrl(given: string): string | Refusal {
+  const text = withoutIpv4Brackets(given);
   const url = parseHttpUrl(text);
   if (url instanceof Refusal) return url;
   if (/[?#]/.test(text)) return new Refusal('has a query or a fragment');
@@ -147,9 +160,12 @@ export function isLocalOnly(address: TcpAddress | UnixAddress): boolean {
 /** Whether two listeners would ask for the same socket. Port 0 never collides. */
 export function collide(one: TcpAddress, other: TcpAddress | UnixAddress): boolean {
   if (other.kind === 'unix' || one.port === 0 || one.port !== other.port) return false;
-  const [first, second] = [one.host, other.host].map(comparable) as [string, string];
-  if (first === second || first === '::' || second === '::') return true;
-  return (first === '0.0.0.0' && !isIPv6(second)) || (second === '0.0.0.0' && !isIPv6(first));
+  return hostsOf(one.host).some((first) =>
+    hostsOf(other.host).some((second) => {
+      if (first === second || first === '::' || second === '::') return true;
+      return (first === '0.0.0.0' && !isIPv6(second)) || (second === '0.0.0.0' && !isIPv6(first));
+    }),
+  );
 }
 
 /** A host as it stands in a URL: IPv6 in brackets. */
@@ -162,13 +178,27 @@ export function isWildcard(host: string): boolean {
   return isIPv6(host) ? comparable(host) === '::' : host === '0.0.0.0';
 }
 
+/** The addresses that a listener on this host takes: `localhost` is this machine in both families. */
+export function hostsOf(host: string): readonly string[] {
+  return host === 'localhost' ? ['127.0.0.1', '::1'] : [comparable(host)];
+}
+
+/**
+ * Where others reach this machine, out of its addresses: the first that a listener on `host` takes, IPv4 before IPv6,
+ * because a machine that has only one of them mostly has IPv4. Null where there is none.
+ */
+export function reachableAddress(host: string, addresses: readonly string[]): string | null {
+  const first = addresses.find((address) => isIPv4(address));
+  if (first !== undefined || host === '0.0.0.0') return first ?? null;
+  return addresses.find((address) => isIPv6(address)) ?? null;
+}
+
 /** Whether the text holds white space or a control character. */
 export function hasControlOrSpace(text: string): boolean {
   return /[\p{C}\p{Z}]/u.test(text);
 }
 
 function comparable(host: string): string {
-  if (host === 'localhost') return '127.0.0.1';
   if (!isIPv6(host) || host.includes('%')) return host;
   return new URL(`http://[${host}]/`).hostname.slice(1, -1); // The URL class shortens IPv6.
 }
@@ -179,7 +209,12 @@ function isHostName(host: string): boolean {
   return /^(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$/.test(host);
 }
 
-function parseHttpUrl(text: string): URL | Refusal {
+function withoutIpv4Brackets(text: string): string {
+  return text.replace(/^((?:[a-z][a-z\d+.-]*:\/\/)?)\[(\d+(?:\.\d+){3})\]/i, '$1$2');
+}
+
+function parseHttpUrl(given: string): URL | Refusal {
+  const text = withoutIpv4Brackets(given);
   if (!/^https?:\/\//i.test(text)) return new Refusal('does not begin as it must');
   return parseUrl(text);
 }

@@ -35,9 +35,11 @@ export interface Configuration extends CredentialSources {
   /** What to ask of etcd; whole seconds. What it grants counts. */
   readonly ttlMs: number;
   readonly marginMs: number;
-  /** One ttlMs where takeoverDelayIsAuto; then the TTL that etcd granted is what counts. */
-  readonly takeoverDelayMs: number;
-  readonly takeoverDelayIsAuto: boolean;
+  /**
+   * `auto`: as long as the predecessor's lease may have lasted, as etcd granted it; `evidence`: the same, but not at all
+   * where it is seen to have run out.
+   */
+  readonly takeoverDelayMs: number | 'auto' | 'evidence';
   /** -1000 to 1000; negative never leads. */
   readonly priority: number;
   readonly listen: TcpAddress;
@@ -65,13 +67,20 @@ export interface ConfigurationInput {
   /** Gives a file's content as UTF-8 text or throws, as node's readFileSync. */
   readonly readFile: (path: string) => string;
   readonly hostName: string;
-  /** The host's first address that is not loopback; null where it has none. */
-  readonly firstAddress: string | null;
+  /** The host's addresses at which others reach it, in its own order. */
+  readonly addresses: readonly string[];
+  /** Whether the host can listen on IPv6 at all. */
+  readonly hasIpv6: boolean;
 }
 
-/** What loadConfiguration gives back. */
+/** What loadConfiguration gives back; `unknown` are names that are ignored, for a warning. */
 export type LoadResult =
-  | { readonly ok: true; readonly configuration: Configuration; readonly credentials: Credentials }
+  | {
+      readonly ok: true;
+      readonly configuration: Configuration;
+      readonly credentials: Credentials;
+      readonly unknown: readonly Fault[];
+    }
   | { readonly ok: false; readonly faults: readonly Fault[] };
 
 /**
@@ -80,15 +89,16 @@ export type LoadResult =
  * @returns the configuration, or every fault found in it and in the files it names
  */
 export function loadConfiguration(input: ConfigurationInput): LoadResult {
-  const { given, faults } = gather(input);
+  const { given, faults, unknown } = gather(input);
   const { values, effective, faults: bad } = evaluate(given, input);
   faults.push(...bad, ...contradictions(values, effective));
   const files = readFiles(credentialSources(values, effective), input.readFile);
   if (!files.ok) faults.push(...files.faults);
   // A setting without a value was noted as a fault, so without faults all values are there.
-  if (faults.length > 0 || !files.ok) return { ok: false, faults };
+  // Beside faults the unknown names are told too: one of them may be what a fault is the lack of.
+  if (faults.length > 0 || !files.ok) return { ok: false, faults: [...faults, ...unknown] };
   const configuration = assemble(values as Values, effective);
-  return { ok: true, configuration, credentials: deepFreeze(files.credentials) };
+  return { ok: true, configuration, credentials: deepFreeze(files.credentials), unknown };
 }
 
 /** The effective settings with their sources, without secrets: for `/status` and the log at start. */
@@ -115,6 +125,7 @@ export function withBoundPort(configuration: Configuration, port: number): Confi
 interface Gathered {
   readonly given: ReadonlyMap<SettingKey, Given>;
   readonly faults: Fault[];
+  readonly unknown: readonly Fault[];
 }
 
 function gather({ flags, environment, readFile }: ConfigurationInput): Gathered {
@@ -127,14 +138,14 @@ function gather({ flags, environment, readFile }: ConfigurationInput): Gathered 
   }
   const faults = all.flatMap((one) => one.faults);
   for (const secret of ['etcdPassword', 'token'] as const) faults.push(...onlyOne(given, secret));
-  return { given, faults };
+  return { given, faults, unknown: all.flatMap((one) => one.unknown) };
 }
 
 function collectPath(path: Given, readFile: (path: string) => string): Collected {
-  if (path.text === null) return { given: new Map(), faults: [] };
+  if (path.text === null) return { given: new Map(), faults: [], unknown: [] };
   const text = readText(readFile, path.text);
   if (text instanceof Refusal) {
-    return { given: new Map(), faults: [faultOf('config', path, text.problem)] };
+    return { given: new Map(), faults: [faultOf('config', path, text.problem)], unknown: [] };
   }
   return collectFile(text, path);
 }
@@ -166,9 +177,9 @@ function evaluate(given: ReadonlyMap<SettingKey, Given>, host: ConfigurationInpu
   const effective: Partial<Record<SettingKey, Effective>> = {};
   const faults: Fault[] = [];
   for (const { key, required } of settings) {
-    const { hostName, firstAddress } = host;
+    const { hostName, addresses, hasIpv6 } = host;
     // The schemas gave these values, so they are of the types that Known says.
-    const known = { ...values, hostName, firstAddress } as Known;
+    const known = { ...values, hostName, addresses, hasIpv6 } as Known;
     const { text, source } = given.get(key) ?? { text: standardOf(key, known), source: 'default' };
     const seen = { text: typeof text === 'string' ? shown(key, text) : null, source };
     effective[key] = seen;
@@ -212,7 +223,6 @@ function credentialSources(
 }
 
 function assemble(values: Values, effective: CredentialSources['effective']): Configuration {
-  const takeoverDelayIsAuto = values.takeoverDelay === 'auto';
   return deepFreeze({
     ...credentialSources(values, effective),
     elections: values.election,
@@ -224,8 +234,7 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     prefix: values.prefix,
     ttlMs: values.ttl,
     marginMs: values.margin,
-    takeoverDelayMs: values.takeoverDelay === 'auto' ? values.ttl : values.takeoverDelay,
-    takeoverDelayIsAuto,
+    takeoverDelayMs: values.takeoverDelay,
     priority: values.priority,
     listen: values.listen,
     localListen: values.localListen,

@@ -125,9 +125,10 @@ class Reader {
   /** A file with one certificate or more, the first of which comes back parsed. */
   certificate(key: SettingKey, path: string | null) {
     return this.#checked(key, path, (pem) => {
+      const begun = pem.match(/-----BEGIN CERTIFICATE-----/g) ?? [];
       const blocks = pem.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? [];
       const certificates = blocks.map(parseCertificate).filter((one) => one !== null);
-      if (certificates.length < blocks.length) return new Refusal('holds a broken PEM certificate');
+      if (certificates.length < begun.length) return new Refusal('holds a broken PEM certificate');
       const [first] = certificates;
       if (!first) return new Refusal('holds no PEM certificate');
       this.certificates.push(...certificates.map((one) => periodOf(settingOf(key).name, one)));

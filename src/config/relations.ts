@@ -69,7 +69,7 @@ function listeners({ listen, localListen, tokenFile, token }: Readable): Contrad
 function etcdAccess(values: Readable): Contradiction[] {
   const found = [...pair(values, 'etcdCert', 'etcdKey')];
   const { etcd, etcdUsername, etcdPasswordFile, etcdPassword } = values;
-  if (etcd?.some((endpoint) => endpoint.startsWith('http://'))) {
+  if (etcd?.some((endpoint) => /^(http|srv):/.test(endpoint))) {
     for (const key of ['etcdCa', 'etcdCert', 'etcdKey'] as const) {
       if (typeof values[key] !== 'string') continue;
       found.push({ key, problem: 'makes no sense with http:// endpoints in --etcd' });

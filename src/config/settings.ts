@@ -14,6 +14,7 @@ import {
   parseLocalAddress,
   parseOwnUrl,
   parseTcpAddress,
+  reachableAddress,
   type TcpAddress,
 } from './addresses.ts';
 import {
@@ -37,7 +38,8 @@ import { originOnly, withoutCredentials } from './redact.ts';
 /** What a computed default may look at: the settings above it in the table, where readable, and the host. */
 export interface Known {
   readonly hostName: string;
-  readonly firstAddress: string | null;
+  readonly addresses: readonly string[];
+  readonly hasIpv6: boolean;
   readonly ttl?: number;
   readonly listen?: TcpAddress;
   readonly tlsCert?: string | null;
@@ -85,10 +87,12 @@ function atMost(standard: string, limitMs: number | undefined): string | undefin
   return formatDuration(Math.min(standardMs, limitMs));
 }
 
-function computeUrl({ listen, tlsCert, firstAddress }: Known): string | undefined {
+function computeUrl({ listen, tlsCert, addresses }: Known): string | undefined {
   if (!listen || tlsCert === undefined) return undefined;
   // A host without any address of its own can be reached from itself only.
-  const host = isWildcard(listen.host) ? (firstAddress ?? '127.0.0.1') : listen.host;
+  const host = isWildcard(listen.host)
+    ? (reachableAddress(listen.host, addresses) ?? '127.0.0.1')
+    : listen.host;
   return `${tlsCert === null ? 'http' : 'https'}://${hostInUrl(host)}:${listen.port}`;
 }
 
@@ -128,10 +132,12 @@ export const table = {
   etcd: setting({
     placeholder: 'URL',
     standard: 'http://127.0.0.1:2379',
-    doc: 'The endpoints of etcd, a comma list; the port is 2379 where none is given.',
-    allowed: 'http://host:port or https://host:port, a comma list all of one scheme, each once',
+    doc: 'The endpoints of etcd, a comma list; the port is 2379 where none is given. srv://DOMAIN and srv+https://DOMAIN are looked up as _etcd-client._tcp and _etcd-client-ssl._tcp.',
+    allowed:
+      'http://host:port or https://host:port, srv:// or srv+https:// and a domain, a comma list all of one scheme, each once',
     schema: parsed(parseEndpoints),
     many: true,
+    reloadable: true,
     show: withoutCredentials,
   }),
   etcdCa: setting({
@@ -194,13 +200,13 @@ export const table = {
   }),
   takeoverDelay: setting({
     placeholder: 'DURATION',
-    standard: '0s',
+    standard: 'evidence',
     doc: 'How long to wait before leading after a predecessor vanished without resigning.',
-    allowed: 'a duration of 0s to 1h, or auto for one --ttl',
-    schema: parsed((text) => (text === 'auto' ? ('auto' as const) : parseDuration(text))).refine(
-      (delay) => delay === 'auto' || delay <= hourMs,
-      'is longer than 1h',
-    ),
+    allowed:
+      'evidence: as long as the lease of the predecessor may have lasted, unless it is seen to have run out; auto: always as long; or a duration of 0s to 1h',
+    schema: parsed((text) =>
+      text === 'auto' || text === 'evidence' ? text : parseDuration(text),
+    ).refine((delay) => typeof delay === 'string' || delay <= hourMs, 'is longer than 1h'),
   }),
   priority: setting({
     placeholder: 'NUMBER',
@@ -211,15 +217,16 @@ export const table = {
   }),
   listen: setting({
     placeholder: 'HOST:PORT',
-    standard: '0.0.0.0:4040',
+    standard: '[::]:4040, which is IPv4 too; 0.0.0.0:4040 on a machine without IPv6',
+    compute: ({ hasIpv6 }) => (hasIpv6 ? '[::]:4040' : '0.0.0.0:4040'),
     doc: 'Public listener, read-only.',
     allowed: 'host:port, an IPv6 host in brackets; port 0 takes a free one',
     schema: parsed((text) => parseTcpAddress(text, 0)),
   }),
   localListen: setting({
     placeholder: 'ADDRESS',
-    standard: '127.0.0.1:4041',
-    doc: "Local listener: the public endpoints, the app's API and the operator's verbs.",
+    standard: 'localhost:4041',
+    doc: "Local listener: the public endpoints, the app's API and the operator's verbs. localhost is 127.0.0.1 and [::1].",
     allowed: 'host:port other than --listen, or unix:/path; port 0 takes a free one',
     schema: parsed(parseLocalAddress),
   }),
@@ -254,7 +261,8 @@ export const table = {
   }),
   url: setting({
     placeholder: 'URL',
-    standard: "from --listen; host's first address where that is 0.0.0.0 or [::]",
+    standard:
+      "from --listen; the host's first IPv4, else IPv6 address where that is [::] or 0.0.0.0",
     compute: computeUrl,
     doc: 'Where other sidecars and people reach this sidecar.',
     allowed: 'an http:// or https:// URL without user, password, query and fragment',

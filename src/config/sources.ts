@@ -1,5 +1,6 @@
 // Collects what flags, environment and configuration file give for each setting, as text, and finds
-// every name that does not exist. Values are checked elsewhere. The value under an unknown name is never
+// every name that does not exist. A flag is typed for this very program; environment and file may be
+// those of another version, and what only that one knows must not keep this one from starting. Values are checked elsewhere. The value under an unknown name is never
 // shown: `etcdPasword` would spill the password.
 
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
@@ -16,6 +17,8 @@ export interface Given {
 export interface Collected {
   readonly given: ReadonlyMap<SettingKey, Given>;
   readonly faults: readonly Fault[];
+  /** Names in the environment or the file that are no settings here. */
+  readonly unknown: readonly Fault[];
 }
 
 /** Flags as the command line's parser hands them over. */
@@ -24,15 +27,14 @@ export type Flags = Readonly<Record<string, string | readonly string[] | boolean
 /** The environment of the process. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/**
- * Variables that are no settings and yet may stand in the environment: what `electord run` sets for its
- * child and hooks get to know about their term.
- */
-export const foreignVariables: readonly string[] = [
+/** What hooks and the child of `run` are told beside settings: one of them may be electord, too. */
+const told: readonly string[] = [
   'ELECTORD_FENCING_TOKEN',
   'ELECTORD_LOCAL_URL',
+  'ELECTORD_EVENT',
   'ELECTORD_CAUSE',
   'ELECTORD_MUST_STOP_BY',
+  'ELECTORD_MUST_STOP_IN_MS',
 ];
 
 /** Kubernetes tells every pod of a namespace about a service named electord… in variables of this form. */
@@ -49,7 +51,7 @@ export function collectFlags(flags: Flags): Collected {
     const setting = settings.find((one) => one.name === name || one.key === name);
     if (!setting) {
       const like = closest(name, (one) => (one.flag ? `--${one.name}` : undefined));
-      collector.unknown(`--${name}`, like, 'the flags that electord --help lists');
+      collector.unknownFlag(`--${name}`, like, 'the flags that electord --help lists');
     } else if (!setting.flag) {
       collector.refuse(setting, `cannot be a flag; use --${setting.name}-file`);
     } else if (typeof value === 'string') {
@@ -72,9 +74,9 @@ export function collectEnvironment(environment: Environment): Collected {
     const setting = settings.find((one) => one.variable === variable);
     if (setting) {
       if (value !== '') collector.take(setting, value);
-    } else if (!foreignVariables.includes(variable) && !serviceLink.test(variable)) {
+    } else if (!told.includes(variable) && !serviceLink.test(variable)) {
       const like = closest(variable.slice('ELECTORD_'.length), (one) => one.variable);
-      collector.unknown(variable, like, 'ELECTORD_ and the name of a setting, as TAKEOVER_DELAY');
+      collector.ignore(variable, like, 'ELECTORD_ and the name of a setting, as TAKEOVER_DELAY');
     }
   }
   return collector;
@@ -123,7 +125,7 @@ function collectEntry(
   const setting = settings.find((one) => one.key === key);
   if (!setting) {
     const like = closest(key, (one) => (one.inFile ? one.key : undefined));
-    collector.unknown(key, like, 'the settings that electord --help lists, in camelCase');
+    collector.ignore(key, like, 'the settings that electord --help lists, in camelCase');
     return;
   }
   if (!setting.inFile) {
@@ -152,6 +154,7 @@ function isNullWord(node: unknown): boolean {
 class Collector implements Collected {
   readonly given = new Map<SettingKey, Given>();
   readonly faults: Fault[] = [];
+  readonly unknown: Fault[] = [];
   readonly #source: Source;
 
   constructor(source: Source) {
@@ -176,10 +179,18 @@ class Collector implements Collected {
     this.given.set(setting.key, { text: null, source: this.#source });
   }
 
-  unknown(name: string, like: string | undefined, allowed: string): void {
+  unknownFlag(name: string, like: string | undefined, allowed: string): void {
+    this.faults.push(this.#unknown(name, like, allowed));
+  }
+
+  ignore(name: string, like: string | undefined, allowed: string): void {
+    this.unknown.push(this.#unknown(name, like, allowed));
+  }
+
+  #unknown(name: string, like: string | undefined, allowed: string): Fault {
     const hint = like === undefined ? '' : `; did you mean ${like}?`;
     const problem = `is not a setting${hint}`;
-    this.faults.push({ setting: name, value: null, problem, allowed, source: this.#source });
+    return { setting: name, value: null, problem, allowed, source: this.#source };
   }
 
   broken(path: Effective, problem: string): void {

@@ -11,8 +11,10 @@ export interface LeaderAnswer {
   readonly leader: { readonly id: string; readonly address: string | null } | null;
   /** This sidecar's own term, while it leads. */
   readonly fencingToken: bigint | null;
-  /** How long its leadership holds at least, counted from `sentAtMs`. */
+  /** How long its leadership lasts if nothing planned ends it, counted from `sentAtMs`. */
   readonly validForMs: number;
+  /** For so long nobody else leads, counted from `sentAtMs`; 0 where no hold was asked for. */
+  readonly heldForMs: number;
   /** When the question was sent, on the monotonic clock. */
   readonly sentAtMs: number;
 }
@@ -22,15 +24,21 @@ const agent = new Agent({ keepAlive: true, maxSockets: 4 });
 /**
  * @param origin of the sidecar, such as `http://127.0.0.1:4040`
  * @param boundMs how long to wait for the answer
+ * @param holdMs the hold to ask for, of a local listener only
  */
-export function askLeader(origin: string, boundMs: number): Promise<LeaderAnswer | null> {
+export function askLeader(
+  origin: string,
+  boundMs: number,
+  holdMs: number | null = null,
+): Promise<LeaderAnswer | null> {
   const sentAtMs = performance.now();
   return new Promise((resolve) => {
     const giveUp = (): void => {
       resolve(null);
     };
     const signal = AbortSignal.timeout(boundMs);
-    const request = get(`${origin}/leader`, { agent, signal }, (response) => {
+    const path = holdMs === null ? '/leader' : `/leader?hold=${holdMs}ms`;
+    const request = get(`${origin}${path}`, { agent, signal }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (part: string) => (text += part));
@@ -52,7 +60,7 @@ function readAnswer(code: number, text: string, sentAtMs: number): LeaderAnswer 
   const answer = parseObject(text);
   if (typeof answer?.['id'] !== 'string' || typeof answer['role'] !== 'string') return null;
   const leader = answer['leader'] as { id?: unknown; address?: unknown } | null | undefined;
-  const { fencingToken: token, validForMs } = answer;
+  const { fencingToken: token, validForMs, heldForMs } = answer;
   return {
     id: answer['id'],
     role: answer['role'],
@@ -63,6 +71,7 @@ function readAnswer(code: number, text: string, sentAtMs: number): LeaderAnswer 
         : null,
     fencingToken: typeof token === 'string' && /^\d+$/.test(token) ? BigInt(token) : null,
     validForMs: typeof validForMs === 'number' ? validForMs : 0,
+    heldForMs: typeof heldForMs === 'number' ? heldForMs : 0,
     sentAtMs,
   };
 }

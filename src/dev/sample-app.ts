@@ -1,12 +1,14 @@
 // The app that stands beside each sidecar in `electord dev`: a shop that takes orders, of which only
 // one copy may. It is the example of how an app uses electord: before each write it asks its own
-// sidecar, counts the answer's validity from before it asked, and keeps the fencing token with what
-// it writes. It does not store anything anywhere but in its memory.
+// sidecar for a hold, counts it from before it asked, and keeps the fencing token with what it
+// writes. It does not store anything anywhere but in its memory.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { askLeader } from './leader-answer.ts';
 
 /** How long the app waits for its own sidecar, on the same machine. */
 const SIDECAR_BOUND_MS = 500;
+/** So long nobody else may lead: as long as the answer may take, and far longer than an order takes. */
+const HOLD_MS = 600;
 
 /** What one copy of the sample app has to know. */
 export interface SampleAppOptions {
@@ -21,13 +23,13 @@ export function runSampleApp(options: SampleAppOptions): Promise<number> {
   const orders: { item: string; fencingToken: string }[] = [];
 
   const takeOrder = async (item: string, response: ServerResponse): Promise<void> => {
-    const answer = await askLeader(options.sidecar, SIDECAR_BOUND_MS);
+    const answer = await askLeader(options.sidecar, SIDECAR_BOUND_MS, HOLD_MS);
     if (answer === null) {
       reply(response, 503, { app: options.name, error: 'my sidecar does not answer' });
       return;
     }
-    const validUntilMs = answer.sentAtMs + answer.validForMs;
-    if (answer.isLeader && answer.fencingToken !== null && performance.now() < validUntilMs) {
+    const heldUntilMs = answer.sentAtMs + answer.heldForMs;
+    if (answer.isLeader && answer.fencingToken !== null && performance.now() < heldUntilMs) {
       // A store shared with others would get the token too, and refuse one lower than it has seen.
       const order = { item, fencingToken: String(answer.fencingToken) };
       orders.push(order);

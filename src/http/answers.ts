@@ -1,5 +1,6 @@
 // From a report of the core to the bodies that clients see. Pure, apart from reading the clocks: nothing is kept
 // between two calls, so that no answer is older than its request.
+import { etcdTrouble } from './health.ts';
 import type { ElectionsAnswer, LeaderAnswer, LeaderOnWire, StatusAnswer } from '../contract.ts';
 import type { LeaderReport, Report } from '../core/report.ts';
 import type { Inputs } from './inputs.ts';
@@ -20,19 +21,30 @@ export function leaderOnWire(leader: LeaderReport, { clock, wallNow }: Clocks): 
   };
 }
 
-/** The body of `/leader` and `/follower`. `report` was made for this very answer. */
+/**
+ * The body of `/leader` and `/follower`, which the status and the role of the answer follow from. `report` was made for this
+ * very answer. Who has less than a millisecond left does not lead: a claim that lasts for nothing is none.
+ */
 export function leaderAnswer(report: Report, inputs: Clocks): LeaderAnswer {
   // Read after the report was made: the remaining time is told a little too short, never too long.
   const remainingMs = Math.floor(report.validUntil - inputs.clock.now());
+  const { election, id, token } = report;
+  const observedAgeMs = roundedOrNull(report.observedAgeMs);
+  const isLeader = report.role === 'leader' && token !== null && remainingMs > 0;
+  if (report.role === 'leader' && !isLeader) {
+    const role = report.obstacle === null ? 'follower' : 'observer';
+    const nobody = { role, isLeader, leader: null, fencingToken: null } as const;
+    return { election, id, ...nobody, validForMs: 0, observedAgeMs };
+  }
   return {
-    election: report.election,
-    id: report.id,
+    election,
+    id,
     role: report.role,
-    isLeader: report.role === 'leader',
+    isLeader,
     leader: report.leader === null ? null : leaderOnWire(report.leader, inputs),
-    fencingToken: report.token === null ? null : report.token.toString(),
-    validForMs: report.token === null ? 0 : Math.max(0, remainingMs),
-    observedAgeMs: roundedOrNull(report.observedAgeMs),
+    fencingToken: isLeader ? token.toString() : null,
+    validForMs: isLeader ? remainingMs : 0,
+    observedAgeMs,
   };
 }
 
@@ -41,12 +53,23 @@ export function electionsAnswer(inputs: Inputs): ElectionsAnswer {
   return { elections: elections.names.map((name) => leaderAnswer(elections.report(name), inputs)) };
 }
 
+function waitingOnWire({ waiting }: Report, { clock }: Inputs): StatusAnswer['waiting'] {
+  if (waiting === null) return null;
+  const { until, id, takenAway } = waiting;
+  return {
+    forMs: Math.max(0, Math.ceil(until - clock.now())),
+    for: id,
+    because: takenAway ? 'taken_away' : 'takeover_delay',
+  };
+}
+
 export function statusAnswer(report: Report, inputs: Inputs): StatusAnswer {
   const { elections, clock, started } = inputs;
   const lease = elections.lease();
   return {
     ...leaderAnswer(report, inputs),
     obstacle: report.obstacle,
+    waiting: waitingOnWire(report, inputs),
     steppingDown: report.steppingDown,
     stopping: elections.isStopping(),
     ttlMs: elections.ttlMs(),
@@ -55,7 +78,10 @@ export function statusAnswer(report: Report, inputs: Inputs): StatusAnswer {
       ttlMs: lease.ttlMs,
       remainingMs: Math.max(0, Math.floor(lease.remainingMs)),
     },
-    etcd: { contactAgeMs: roundedOrNull(elections.contactAgeMs()) },
+    etcd: {
+      contactAgeMs: roundedOrNull(elections.contactAgeMs()),
+      trouble: etcdTrouble(inputs),
+    },
     control: report.control,
     version: inputs.version,
     startedAt: iso(started.wallMs),

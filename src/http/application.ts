@@ -204,6 +204,8 @@ const codesOfEtcd = [
   'etcd_unreachable',
   'etcd_denied',
   'etcd_refused',
+  'etcd_other_cluster',
+  'etcd_went_back',
 ] as const satisfies readonly ProblemCode[];
 
 function asRefusal(error: unknown, inputs: Inputs): Refusal {

@@ -54,6 +54,12 @@ export class Connections {
     return socket instanceof Socket && (this.#turns.get(socket)?.length ?? 0) > 0;
   }
 
+  /** Whether the next word is ours: the request is there, and nothing of its answer is. */
+  isAwaited(socket: Socket): boolean {
+    const response = this.#turns.get(socket)?.[0]?.response;
+    return response !== undefined && response.req.complete && !response.headersSent;
+  }
+
   /** Ends every connection as soon as nothing is to be answered on it. */
   close(): void {
     this.#closing = true;

@@ -11,7 +11,7 @@ import type { Events, Inputs, Side } from './inputs.ts';
 export interface EventLimits {
   /** A comment this often shows clients, and what is between, that the stream lives. */
   readonly keepAliveMs: number;
-  /** A client that has left more than this unread when something new is to be sent is dropped. */
+  /** A client that has left more than this unread, besides the state that it began with, when something new is to be sent is dropped. */
   readonly unsentBytes: number;
   /** A client that has taken nothing for so long, although there was something to take, is dropped. */
   readonly stuckMs: number;
@@ -28,6 +28,8 @@ const standardEventLimits: EventLimits = {
 
 /** What a client is told to wait before it comes back: soon, since what it knows grows old. */
 const retryMs = 1000;
+/** So much of the state is one write: what has been taken of it shows that a client reads, however long the whole is. */
+const statePieceBytes = 32_768;
 /** So many clients get their events within one turn of the loop: some two milliseconds. */
 const clientsPerTurn = 100;
 /** A flood beyond this loses its oldest changes; newer ones of the same elections follow them. */
@@ -50,6 +52,8 @@ interface Client {
   /** How many writes have not reached the network yet, and since when nothing has moved. */
   unsent: number;
   since: Millis;
+  /** How much of the state that it began with has not reached the network yet: as much as there are elections. */
+  unsentState: number;
 }
 
 const comment = ': \n\n';
@@ -79,12 +83,13 @@ class EventStreams implements Events {
   }
 
   open(side: Side, response: ServerResponse, elections: Client['elections']): void {
-    const client = { side, response, elections, unsent: 0, since: this.#sources.clock.now() };
+    const since = this.#sources.clock.now();
+    const client = { side, response, elections, unsent: 0, since, unsentState: 0 };
     response.on('close', () => this.#clients.delete(client));
     // A broken connection is closed as well; nobody is left to be told.
     response.on('error', () => undefined);
     this.#clients.add(client);
-    this.#write(client, `retry: ${retryMs}\n${this.#state(elections)}`);
+    this.#writeState(client, `retry: ${retryMs}\n`);
     if (this.#closed) this.#end(client);
   }
 
@@ -105,8 +110,19 @@ class EventStreams implements Events {
     clearInterval(this.#keepAlive);
     this.#pending = [];
     for (const client of this.#clients) {
-      this.#write(client, this.#state(client.elections));
+      this.#writeState(client);
       this.#end(client);
+    }
+  }
+
+  #writeState(client: Client, before = ''): void {
+    const state = Buffer.from(before + this.#state(client.elections));
+    for (let from = 0; from < state.length && this.#clients.has(client); from += statePieceBytes) {
+      const piece = state.subarray(from, from + statePieceBytes);
+      client.unsentState += piece.length;
+      this.#write(client, piece, () => {
+        client.unsentState -= piece.length;
+      });
     }
   }
 
@@ -183,11 +199,11 @@ class EventStreams implements Events {
     return { ...report, observedAgeMs: report.observedAgeMs === null ? null : ageMs };
   }
 
-  #write(client: Client, text: string): void {
+  #write(client: Client, text: string | Buffer, written: () => void = () => undefined): void {
     const { response } = client;
     const now = this.#sources.clock.now();
     const stuck = client.unsent > 0 && now - client.since > this.#limits.stuckMs;
-    if (stuck || response.writableLength > this.#limits.unsentBytes) {
+    if (stuck || response.writableLength - client.unsentState > this.#limits.unsentBytes) {
       this.#clients.delete(client);
       response.destroy();
       return;
@@ -197,6 +213,7 @@ class EventStreams implements Events {
     response.write(text, () => {
       client.unsent -= 1;
       client.since = this.#sources.clock.now();
+      written();
     });
   }
 }

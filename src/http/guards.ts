@@ -1,5 +1,5 @@
 // Who may use what only the local listener serves: not a page of another origin in a browser on this machine, be it by a
-// plain request or by a name that it made resolve to this address; and for what writes, only who knows the token.
+// plain request or by a name that it made resolve to this address; and for what writes or binds, only who knows the token.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Asked } from './exchange.ts';

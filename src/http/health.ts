@@ -15,12 +15,22 @@ function answer(checks: Readonly<Record<string, Check>>): HealthAnswer {
   return { status: ok ? 'ok' : 'failing', checks };
 }
 
-function etcdCheck({ elections }: Inputs): Check {
+/** Why etcd or an endpoint of it is not used, beyond not answering; null where there is no such reason. */
+export function etcdTrouble({ health }: Inputs): string | null {
+  const { wentBack, leftOut } = health.etcd?.() ?? { wentBack: null, leftOut: [] };
+  const reasons = [...(wentBack === null ? [] : [wentBack]), ...leftOut];
+  return reasons.length === 0 ? null : reasons.join('; ');
+}
+
+function etcdCheck(inputs: Inputs): Check {
+  const { elections, health } = inputs;
   const ageMs = elections.contactAgeMs();
   const ttlMs = elections.ttlMs();
-  if (ageMs === null) return { ok: false, detail: 'etcd has not answered yet' };
-  const detail = `answered ${Math.round(ageMs)} ms ago; the TTL is ${ttlMs} ms`;
-  return { ok: ageMs < ttlMs, detail };
+  const trouble = etcdTrouble(inputs);
+  const more = trouble === null ? '' : `; ${trouble}`;
+  if (ageMs === null) return { ok: false, detail: `etcd has not answered yet${more}` };
+  const detail = `answered ${Math.round(ageMs)} ms ago; the TTL is ${ttlMs} ms${more}`;
+  return { ok: ageMs < ttlMs && (health.etcd?.().wentBack ?? null) === null, detail };
 }
 
 function eventLoopCheck({ elections, health }: Inputs): Check {

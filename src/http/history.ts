@@ -13,8 +13,8 @@ function onWire(term: TermRecord, successor: TermRecord | undefined): TermOnWire
     address,
     from,
     to: endDerived ? successor.from : term.to,
-    // Whoever is asked to leave says so; nobody was left to say anything here.
-    cause: endDerived ? (term.cause ?? 'lease_expired') : term.cause,
+    // Whoever is asked to leave says so; nobody was left to say anything here, and the successor judged.
+    cause: endDerived ? (term.cause ?? successor.endBefore ?? 'lease_expired') : term.cause,
     reason,
     actor,
     leaderlessMs,
@@ -62,6 +62,6 @@ export async function historyAnswer(
   election: ElectionName,
   { history }: Inputs,
 ): Promise<HistoryAnswer> {
-  const terms = (await history(election)).toSorted((a, b) => (a.token > b.token ? -1 : 1));
+  const terms = await history(election);
   return { election, terms: terms.map((term, index) => onWire(term, terms[index - 1])) };
 }

@@ -4,6 +4,8 @@ import type { ElectionName, Millis } from '../core/model.ts';
 import type { Coordinator, Elections, FencedStore } from '../ports.ts';
 
 export interface HealthInputs {
+  /** What keeps etcd, or an endpoint of it, from being used, beyond not answering. */
+  etcd?(): { readonly wentBack: string | null; readonly leftOut: readonly string[] };
   /** How late the event loop ran lately, in milliseconds: the worst of the recent past, not an average. */
   loopDelayMs(): number;
   /** What the app check says; `detail` is for people and holds no secret. */

@@ -4,7 +4,12 @@
 import { lstat, rm } from 'node:fs/promises';
 import { createServer, STATUS_CODES, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
-import { connect, type Socket } from 'node:net';
+import {
+  connect,
+  createServer as createTcpServer,
+  type Server as TcpServer,
+  type Socket,
+} from 'node:net';
 import { ElectordError } from '../errors.ts';
 import { unreadableAnswer, type Application } from './application.ts';
 import { Connections } from './connections.ts';
@@ -28,7 +33,7 @@ export interface Limits {
   readonly checkEveryMs: number;
   /** Longer than the check interval of any load balancer, so that it is never the server that closes first. */
   readonly keepAliveTimeoutMs: number;
-  /** How long a connection may lie still in the middle of an answer: a client that does not read is dropped. */
+  /** How long a connection may wait for its client, be it to ask or to read: one that does neither is dropped. */
   readonly stallTimeoutMs: number;
   /** Node's own default: browsers send the cookies of every program on the same host. */
   readonly maxHeaderBytes: number;
@@ -100,7 +105,7 @@ async function removeStale(path: string): Promise<void> {
   await rm(path, { force: true });
 }
 
-function bind(server: Server | SecureServer, address: ListenAddress): Promise<void> {
+function bind(server: TcpServer, address: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void =>
       reject(
@@ -123,6 +128,28 @@ function bind(server: Server | SecureServer, address: ListenAddress): Promise<vo
       process.umask(before);
     }
   });
+}
+
+/** What a machine without IPv6 answers to a listener on `::1`. */
+const withoutIpv6 = ['EADDRNOTAVAIL', 'EAFNOSUPPORT'];
+
+/**
+ * The other half of a listener on `localhost`, which is 127.0.0.1 for some clients and ::1 for others: hands its
+ * connections to `server`. Null on a machine without IPv6.
+ */
+async function bindBeside(server: Server | SecureServer, port: number): Promise<TcpServer | null> {
+  const beside = createTcpServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+    server.emit('connection', socket),
+  );
+  beside.maxConnections = server.maxConnections;
+  try {
+    await bind(beside, { host: '::1', port });
+    return beside;
+  } catch (failure) {
+    const { code } = (failure as CannotListen).cause as NodeJS.ErrnoException;
+    if (withoutIpv6.includes(code ?? '')) return null;
+    throw failure;
+  }
 }
 
 function statusOf(error: NodeJS.ErrnoException): 400 | 408 | 431 {
@@ -171,6 +198,11 @@ function serverFor(
   // client has not read of it yet. Connections ends the idle ones instead.
   server.closeIdleConnections = () => undefined;
   server.timeout = limits.stallTimeoutMs;
+  server.on('timeout', (socket: Socket) => {
+    // A verb takes as long as its hand-over does: it is not the client that lies still.
+    if (connections.isAwaited(socket)) socket.setTimeout(limits.stallTimeoutMs);
+    else socket.destroy();
+  });
   server.maxConnections = limits.maxConnections;
   const handle = (request: ServerResponse['req'], response: ServerResponse): void => {
     connections.asked(response, () => application.handle(request, response));
@@ -197,25 +229,45 @@ function serverFor(
   return server;
 }
 
-function closing(
-  server: Server | SecureServer,
+const ended = (server: TcpServer): Promise<void> =>
+  new Promise((resolve) => void server.close(() => resolve()));
+
+async function closing(
+  servers: readonly TcpServer[],
   application: Application,
   connections: Connections,
   drainMs: number,
 ): Promise<void> {
-  return new Promise((resolve) => {
-    const bound = setTimeout(() => connections.cutOff(), drainMs);
-    server.close(() => {
-      clearTimeout(bound);
-      resolve();
-    });
-    application.drain();
-    connections.close();
-  });
+  const bound = setTimeout(() => connections.cutOff(), drainMs);
+  const all = Promise.all(servers.map(ended));
+  application.drain();
+  connections.close();
+  await all;
+  clearTimeout(bound);
+}
+
+async function bindAll(
+  server: Server | SecureServer,
+  address: ListenAddress,
+): Promise<readonly TcpServer[]> {
+  if ('path' in address || address.host !== 'localhost') {
+    await bind(server, address);
+    return [server];
+  }
+  await bind(server, { host: '127.0.0.1', port: address.port });
+  try {
+    const bound = server.address();
+    const port = typeof bound === 'object' && bound !== null ? bound.port : address.port;
+    const beside = await bindBeside(server, port);
+    return beside === null ? [server] : [server, beside];
+  } catch (failure) {
+    await ended(server);
+    throw failure;
+  }
 }
 
 /**
- * Serves `application` at `address`. A unix socket gets mode 0660; a socket file that nobody answers on is
+ * Serves `application` at `address`; `localhost` is this machine in both families. A unix socket gets mode 0660; a socket file that nobody answers on is
  * replaced. `tls` is for TCP only: whoever may open a unix socket is on this machine.
  *
  * @throws CannotListen if the address is taken or not to be had.
@@ -231,9 +283,11 @@ export async function listen(
   const connections = new Connections();
   const secure = 'path' in address ? null : tls;
   const server = serverFor(application, all, connections, secure);
-  await bind(server, address);
-  // A failing accept (no file descriptors left) costs that connection, not the process.
-  server.on('error', (error) => application.reportError(error));
+  const servers = await bindAll(server, address);
+  for (const one of servers) {
+    // A failing accept (no file descriptors left) costs that connection, not the process.
+    one.on('error', (error) => application.reportError(error));
+  }
   const bound = server.address();
   let closed: Promise<void> | null = null;
   return {
@@ -244,6 +298,6 @@ export async function listen(
     renew: (renewed) => {
       if ('setSecureContext' in server) server.setSecureContext(secureOptions(renewed));
     },
-    close: () => (closed ??= closing(server, application, connections, all.drainMs)),
+    close: () => (closed ??= closing(servers, application, connections, all.drainMs)),
   };
 }

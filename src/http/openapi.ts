@@ -25,9 +25,9 @@ interface Described {
 }
 
 const leaderOperation: Operation = {
-  says: 'Whether this instance leads now: 200 if so. A caller counts validForMs from when it sent the request.',
-  answers: { 200: 'leader', 400: 'problem', 403: 'problem', 503: 'leader' },
-  query: { hold: 'A duration, on the local listener only: do not give up leadership for so long' },
+  says: 'Whether this instance leads now: 200 if so. A caller counts validForMs and heldForMs from when it sent the request.',
+  answers: { 200: 'leader', 400: 'problem', 401: 'problem', 403: 'problem', 503: 'leader' },
+  query: { hold: 'A duration, on the local listener only: let nobody else lead for so long' },
 };
 const followerOperation: Operation = {
   says: 'Whether this instance does not lead, knows who does, and is healthy: 200 if so',

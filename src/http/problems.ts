@@ -37,6 +37,8 @@ const titles = {
   etcd_unreachable: 'etcd did not answer in time',
   etcd_denied: 'etcd does not allow this',
   etcd_refused: 'etcd refused this',
+  etcd_other_cluster: 'The endpoint belongs to another etcd cluster',
+  etcd_went_back: 'etcd is older than it was',
   unavailable: 'This cannot be had now',
 } as const;
 

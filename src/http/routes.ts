@@ -11,7 +11,7 @@ import {
   type Reply,
   type Route,
 } from './exchange.ts';
-import { refuseForeignPages } from './guards.ts';
+import { refuseForeignPages, requireToken } from './guards.ts';
 import { healthAnswer, livenessAnswer, readinessAnswer } from './health.ts';
 import { historyAnswer } from './history.ts';
 import type { Inputs } from './inputs.ts';
@@ -22,26 +22,36 @@ import { quoted, Refusal } from './problems.ts';
 
 const okIf = (ok: boolean, body: unknown): Reply => json(ok ? 200 : 503, body);
 
-/** `/leader`; with `hold`, on the local listener, it promises not to leave of its own accord for a while. */
+/** Status, header and body say the same. */
+const okIfLeader = (body: LeaderAnswer): Reply => ({
+  ...okIf(body.isLeader, body),
+  role: body.role,
+});
+
+/**
+ * `/leader`; with `hold`, on the local listener, it promises that nothing planned lets another lead for a while. A promise
+ * binds whoever plans, so that it needs the token as what writes does. Where no holds are granted none is spoken of.
+ */
 function leader(asked: AskedOfElection): Reply {
   const { report, inputs, query, method } = asked;
   const hold = query.get('hold');
-  if (hold === null) return okIf(report.role === 'leader', leaderAnswer(report, inputs));
+  if (hold === null) return okIfLeader(leaderAnswer(report, inputs));
   const { local } = asked;
   if (local === null) throw new Refusal(403, 'local_only', 'only the local listener grants holds');
   refuseForeignPages(asked, local);
+  requireToken(asked, local);
   const wanted = readDuration(hold);
   if ('problem' in wanted) {
     throw new Refusal(400, 'invalid_parameter', `hold=${quoted(hold)} ${wanted.problem}`);
   }
+  if (local.maxHoldMs === 0) return okIfLeader(leaderAnswer(report, inputs));
   const { elections } = inputs;
   const { election } = report;
   const holdMs = Math.min(wanted.ms, local.maxHoldMs);
   // HEAD and OPTIONS only ask: what they would have promised is not promised to anybody.
   const heldMs = method === 'GET' ? elections.hold(election, holdMs) : 0;
   const held = elections.report(election);
-  const body = { ...leaderAnswer(held, inputs), heldForMs: Math.floor(heldMs) };
-  return { ...okIf(held.role === 'leader', body), role: held.role };
+  return okIfLeader({ ...leaderAnswer(held, inputs), heldForMs: Math.floor(heldMs) });
 }
 
 /** Of which elections a client of `/events` wants to hear; null means all. */
@@ -122,7 +132,7 @@ export const routes: readonly Route[] = [
     handlers: {
       GET: ({ report, inputs }) => {
         const answer = leaderAnswer(report, inputs);
-        return okIf(canFollow(answer, inputs), answer);
+        return { ...okIf(canFollow(answer, inputs), answer), role: answer.role };
       },
     },
   },

@@ -49,23 +49,35 @@ const leaderFields = {
   isLeader: z.boolean(),
   leader: leaderOnWire.nullable(),
   fencingToken: token.nullable().describe('Of its own term; null where it does not lead'),
-  validForMs: milliseconds.describe('Counted from when the request was sent; 0 unless it leads'),
+  validForMs: milliseconds.describe(
+    'How long the claim lasts if nothing planned ends it, from when the request was sent; 0 unless it leads',
+  ),
   observedAgeMs: milliseconds.nullable().describe('How old the knowledge of etcd is'),
 };
 const leader: z.ZodType<LeaderAnswer> = z.strictObject({
   ...leaderFields,
-  heldForMs: milliseconds.describe('Only where a hold was asked for').exactOptional(),
+  heldForMs: milliseconds
+    .describe('Only where a hold was asked for and any are granted: for so long nobody else leads')
+    .exactOptional(),
 });
 const elections: z.ZodType<ElectionsAnswer> = z.strictObject({ elections: z.array(leader) });
 
 const status: z.ZodType<StatusAnswer> = z.strictObject({
   ...leaderFields,
   obstacle: maybe.describe('What keeps it from campaigning'),
+  waiting: z
+    .strictObject({
+      forMs: milliseconds,
+      for: maybe,
+      because: z.enum(['taken_away', 'takeover_delay']),
+    })
+    .nullable()
+    .describe('First in the queue and not leading yet'),
   steppingDown: z.boolean(),
   stopping: z.boolean(),
   ttlMs: milliseconds,
   lease: z.strictObject({ id: text, ttlMs: milliseconds, remainingMs: milliseconds }).nullable(),
-  etcd: z.strictObject({ contactAgeMs: milliseconds.nullable() }),
+  etcd: z.strictObject({ contactAgeMs: milliseconds.nullable(), trouble: z.string().nullable() }),
   control: z
     .strictObject({
       paused: z.literal(true),

@@ -36,9 +36,7 @@ function notStanding({ members, candidates }: Snapshot, to: string): Refusal {
 /** The leader that can hand over to `to`; throws a Refusal that says why nobody can. */
 function handsOver(snapshot: Snapshot, to: string): Candidate {
   const { control, members } = snapshot;
-  const queue = snapshot.candidates.toSorted((a, b) =>
-    a.createRevision < b.createRevision ? -1 : 1,
-  );
+  const queue = snapshot.candidates;
   const [leader] = queue;
   if (control !== null) {
     const ends = control.until === null ? '' : ` until ${control.until}`;
@@ -71,9 +69,9 @@ async function whoHandsOver(asked: AskedLocally, to: string): Promise<Candidate>
   const { inputs, local } = asked;
   const { election } = asked.report;
   const judge = async (): Promise<Candidate> => {
-    const [snapshot] = (await local.coordinator.observe([election])).value;
-    if (snapshot === undefined) throw new Error('every election asked for is answered');
-    return handsOver(snapshot, to);
+    const [answer] = await Promise.all(local.coordinator.observe([election]));
+    if (answer === undefined) throw new Error('every election asked for is answered');
+    return handsOver(answer.value, to);
   };
   try {
     return await judge();
@@ -108,16 +106,10 @@ export async function switchover(asked: AskedLocally): Promise<Reply> {
   const leader = await whoHandsOver(asked, to);
   const token = fencingToken(leader.createRevision);
   const limitMs = steppingDownWithinMs(local);
-  const own = elections.report(election);
-  const actor = actorOf(own);
-  const request = { to: memberId(to), reason, actor };
-  if (own.token === token) {
-    elections.stepDown(election, { cause: 'switchover', notForMs: 0, ...request });
-  } else {
-    // What is not done by the time that we give up on it should not be done later.
-    const lifeMs = Math.ceil(limitMs / 1000) * 1000;
-    await local.coordinator.requestSwitchover(election, { token, ...request }, lifeMs);
-  }
+  const request = { token, to: memberId(to), reason, actor: actorOf(asked.report) };
+  // What is not done by the time that we give up on it should not be done later.
+  const lifeMs = Math.ceil(limitMs / 1000) * 1000;
+  await local.coordinator.requestSwitchover(election, request, lifeMs);
   const ask = (): ReturnType<typeof nextTerm> => nextTerm(elections.report(election), token);
   const after = await waitFor(asked, ask, limitMs);
   if (after?.leader.id !== to) throw notDone(elections.report(election), inputs, to);

@@ -66,7 +66,7 @@ export async function stepDown(asked: AskedLocally): Promise<Reply> {
   const { token } = before;
   if (token === null) throw notLeader(before, inputs);
   const actor = actorOf(before);
-  elections.stepDown(election, { cause: 'resigned', to: null, reason, actor, notForMs });
+  elections.stepDown(election, { cause: 'resigned', reason, actor, notForMs });
   let nobodySince: Millis | null = null;
   const ask = (): Outcome | null => {
     const outcome = outcomeOf(elections.report(election), token);

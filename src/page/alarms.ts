@@ -3,7 +3,7 @@
 import type { HealthAnswer } from '../contract.ts';
 import type { Details } from './knowledge.ts';
 import type { Standing, Tone } from './ranking.ts';
-import { ageWords, durationWords, obstacleWords, timeWords } from './words.ts';
+import { ageWords, durationWords, obstacleWords, timeWords, waitingWords } from './words.ts';
 import type { PeerOnWire, PeersFrame } from './wire.ts';
 
 export interface Alarm {
@@ -92,9 +92,14 @@ function ofMembers(standing: Standing, { frame, members }: Details, now: number)
   return [...silent, ...unwell, ...alone];
 }
 
-function ofSidecar({ status }: Details, { wallNow, health }: Moment): Alarm[] {
+function ofSidecar({ status }: Details, { now, wallNow, health }: Moment): Alarm[] {
   const alarms: Alarm[] = [];
   const { control = null, obstacle = null, stopping = false } = status?.value ?? {};
+  const waiting = status?.value.waiting ?? null;
+  if (status !== null && waiting !== null) {
+    const text = `This sidecar is next, and waits ${waitingWords(waiting, now - status.at)}.`;
+    alarms.push({ key: 'waiting', tone: 'warn', say: 'This sidecar is next, and waits.', text });
+  }
   if (control !== null) {
     const until = control.until === null ? null : Date.parse(control.until);
     const ends =

@@ -6,8 +6,8 @@ import { make, part, setData, setHidden, setText } from './dom.ts';
 import type { Details } from './knowledge.ts';
 import type { VerbsContext } from './start.ts';
 
-/** Longer than a planned step-down may take with the longest grace that is sensible. */
-const answeredWithinMs = 90_000;
+/** A verb ends when the hand-over does: the longest --grace (ten minutes) and the longest TTL behind it, and some more. */
+const answeredWithinMs = 21 * 60_000;
 
 interface Choice {
   readonly value: string;

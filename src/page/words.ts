@@ -1,14 +1,16 @@
 // What the page says in words: causes, roles, durations and times. Pure.
-import type { Cause } from '../core/model.ts';
-import type { TermOnWire } from '../contract.ts';
+import { plannedEnds, type Cause } from '../core/model.ts';
+import type { StatusAnswer, TermOnWire } from '../contract.ts';
 
 const ends: Readonly<Record<Cause, string>> = {
   elected: 'was elected anew',
   resigned: 'stepped down',
   switchover: 'handed over',
+  failback: 'made way for a higher priority',
   app_unhealthy: 'gave up: its app was unhealthy',
   app_exited: 'gave up: its app ended',
   lease_expired: 'vanished: its lease ran out',
+  taken_away: 'lost its lease or key before its time',
   key_deleted: 'lost its key: somebody deleted it',
   etcd_unreachable: 'gave up: it could not reach etcd',
   paused: 'left while the election was paused',
@@ -17,10 +19,8 @@ const ends: Readonly<Record<Cause, string>> = {
   unknown: 'left, nobody knows why',
 };
 
-/** Ends that somebody meant. */
-const planned: readonly Cause[] = ['elected', 'resigned', 'switchover', 'paused', 'stopping'];
-
-export const isPlanned = (cause: Cause): boolean => planned.includes(cause);
+/** A new term of the same leader is nobody's fault. */
+export const isPlanned = (cause: Cause): boolean => cause === 'elected' || plannedEnds.has(cause);
 
 /** Continues the sentence that begins with the name of the leader whose term ended. */
 export const endOf = (cause: Cause | null): string => ends[cause ?? 'unknown'];
@@ -43,6 +43,18 @@ const obstacles: Readonly<Record<string, string>> = {
 
 /** Continues `This sidecar does not campaign: `. */
 export const obstacleWords = (obstacle: string): string => obstacles[obstacle] ?? obstacle;
+
+/** Continues `This sidecar is next, and waits `. */
+export function waitingWords(
+  { forMs, for: whom, because }: NonNullable<StatusAnswer['waiting']>,
+  laterMs: number,
+): string {
+  const why =
+    because === 'taken_away'
+      ? `because the lease or key of ${whom ?? 'the last leader'} was taken away`
+      : `as its takeover delay says, after ${whom ?? 'whoever may have led before'}`;
+  return `${ageWords(Math.max(0, forMs - laterMs))} more, ${why}`;
+}
 
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;

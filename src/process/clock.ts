@@ -21,7 +21,10 @@ const systemSources: TimeSources = {
   uptime: () => uptime() * 1000,
 };
 
-/** Less than the smallest margin (250 ms), so that a suspend that matters is seen; more than uptime's coarseness. */
+/**
+ * Several times uptime's coarseness (10 ms), and well below the default margin (250 ms or more). A shorter suspend goes
+ * unseen: whoever sets a smaller margin does without it.
+ */
 const suspiciousJumpMs = 50;
 
 /** The longest that Node's timers take; a later moment is reached in steps. */

@@ -17,7 +17,7 @@ import {
 import { runTerms, type Claims, type WhileLeaderOptions, type Work } from './terms.ts';
 import type { Transport } from './transport.ts';
 
-/** A promise of the sidecar not to give up leadership of its own accord. */
+/** A promise of the sidecar that nobody else leads for a while, whatever is planned. */
 export interface Hold {
   readonly fencingToken: bigint;
   /** How long it was promised for, counted from when it was asked for. */
@@ -39,8 +39,8 @@ export interface Client {
   /** Calls `listener` after each change of role, leader or term; the returned function ends that. */
   onChange(listener: (leadership: Leadership) => void): () => void;
   /**
-   * Asks that nothing gives up leadership of its own accord for `ms` milliseconds; the sidecar may grant less
-   * (its --max-hold). For work that is short and must not be cut in two by a planned switchover.
+   * Asks that nobody else leads for `ms` milliseconds, whatever is planned; the sidecar may grant less (its --max-hold, 0
+   * where it grants none). For work that must not be cut in two and takes longer than the claim at hand is valid.
    *
    * @throws NotLeader where this instance does not lead; SidecarUnreachable, SidecarRefused or UnusableAnswer.
    */
@@ -74,6 +74,13 @@ export interface ClientParts {
   readonly random: () => number;
 }
 
+/**
+ * The hold that every question asks for, and so the longest that a claim is believed without another answer: a planned
+ * hand-over waits for it, and a stall of the app that is longer costs it the claim.
+ */
+const holdMs = 1000;
+/** So often a claim is asked for anew within its time, so that two lost answers do not cost it. */
+const askTimesInClaim = 3;
 /** Asks at least this often: half of what nameValidForMs (knowledge.ts) allows is left for the answer. */
 const askEveryMs = 500;
 /** And never more often than this. */
@@ -99,6 +106,8 @@ export class AppClient implements Client, Claims {
   #stopFollowing: (() => void) | null = null;
   #streamFailures = 0;
   #mayFollowAt: Millis = 0;
+  /** What the slowest work of `whileLeader` takes to stop, which the claim has to leave beside the time to work in. */
+  #longestStopMs = 0;
 
   constructor(parts: ClientParts) {
     this.#parts = parts;
@@ -149,8 +158,7 @@ export class AppClient implements Client, Claims {
 
   async hold(ms: number): Promise<Hold> {
     if (this.closed) throw new ClientClosed('the client was closed');
-    const wholeMs = Math.max(0, Math.ceil(ms));
-    const heard = await this.#askLeader(`?hold=${wholeMs}ms`);
+    const heard = await this.#askLeader(ms);
     const { isLeader, fencingToken, heldForMs = 0 } = heard.answer;
     if (!isLeader || fencingToken === null) {
       throw new NotLeader(`${heard.answer.id} does not lead ${heard.answer.election}`);
@@ -166,6 +174,7 @@ export class AppClient implements Client, Claims {
   }
 
   async whileLeader(work: Work, options: WhileLeaderOptions = {}): Promise<void> {
+    this.#longestStopMs = Math.max(this.#longestStopMs, options.stopWithinMs ?? 0);
     const run = runTerms(this, work, options);
     this.#running.add(run);
     try {
@@ -218,7 +227,7 @@ export class AppClient implements Client, Claims {
   /** One question; says how long to wait before the next. */
   async #ask(): Promise<number> {
     try {
-      await this.#askLeader('');
+      await this.#askLeader(holdMs + this.#longestStopMs);
       this.#follow();
     } catch (failure) {
       this.#failures += 1;
@@ -228,10 +237,11 @@ export class AppClient implements Client, Claims {
     return this.#waitMs();
   }
 
-  async #askLeader(query: string) {
+  /** Asks with a hold: nothing that the sidecar plans ends the term before what this brings is over. */
+  async #askLeader(wantedHoldMs: number) {
     const { transport, election } = this.#parts;
     const base = election === null ? '' : `/elections/${encodeURIComponent(election)}`;
-    const path = `${base}/leader${query}`;
+    const path = `${base}/leader?hold=${Math.max(0, Math.ceil(wantedHoldMs))}ms`;
     const { body, sentAt } = await transport.ask({ path, withinMs: answerWithinMs });
     const answer = leaderAnswerIn(body);
     this.#answers += 1;
@@ -242,7 +252,7 @@ export class AppClient implements Client, Claims {
     return { answer, sentAt };
   }
 
-  /** Four attempts fit into what is left of a claim; where nothing is claimed, seldom enough to cost nothing. */
+  /** Where nothing is claimed, seldom enough to cost nothing. */
   #waitMs(): number {
     const { random } = this.#parts;
     const claim = this.claim();
@@ -251,7 +261,7 @@ export class AppClient implements Client, Claims {
       this.#failures === 0
         ? askEveryMs * (0.8 + 0.2 * random())
         : backoffMs(backoff, this.#failures, random);
-    return Math.max(askAtMostEveryMs, Math.min(usualMs, leftMs / 4));
+    return Math.max(askAtMostEveryMs, Math.min(usualMs, leftMs / askTimesInClaim));
   }
 
   /** Opens the stream of events, unless it is open or was closed a moment ago. */

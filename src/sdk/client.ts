@@ -1,7 +1,8 @@
 // `electord/client`: what an app asks its own sidecar. It promises that `isLeader()` is true only while the sidecar's
 // word holds, counted on the monotonic clock from before it was asked for; whatever happens to the sidecar, the network,
-// the wall clock or this process. It does not promise that work which was begun in time ends in time: pass the fencing
-// token on to whatever you write to.
+// the wall clock or this process. With every question it asks for a hold, so that no switchover, step-down or SIGTERM lets
+// another lead meanwhile. It does not promise that work which was begun in time ends in time: pass the fencing token on
+// to whatever you write to.
 import { SystemClock } from '../process/clock.ts';
 import { sidecarAddress, standardUrl } from './address.ts';
 import { AppClient, type Client } from './app-client.ts';
@@ -47,7 +48,7 @@ export interface ConnectOptions {
   readonly url?: string;
   /** The election; may be left out where the sidecar stands in just one. */
   readonly election?: string;
-  /** The bearer token, where the sidecar was given one. */
+  /** The bearer token: without it a sidecar that was given one grants no holds, and refuses every question (401). */
   readonly token?: string;
   /** Certificates in PEM, for a sidecar that serves HTTPS. */
   readonly tls?: TlsOptions;

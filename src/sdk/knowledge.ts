@@ -1,8 +1,9 @@
 // What a client may believe, and until when. All arithmetic of validity is here; nothing here reads a clock.
 //
-// A claim counts from the moment its question was sent, for as long as the answer said. Anything that says "you do not
-// lead" ends the claim at once, and no answer to a question sent before that can bring it back. Where an answer is in
-// doubt, it claims less.
+// A claim counts from the moment its question was sent, for as long as the answer promised: for the hold, which whatever is
+// planned keeps; where the sidecar grants none, for as long as the lease lasts. Anything that says "you do not lead" ends
+// the claim at once, whenever it was asked for, and no answer to a question sent before that can bring it back. Only what
+// names a leader of an earlier term than ours is certainly older than our claim. In doubt it claims less.
 import type { LeaderAnswer, LeadershipEvent } from '../contract.ts';
 import type { Cause, Millis } from '../core/model.ts';
 import type { Role } from '../core/report.ts';
@@ -81,6 +82,14 @@ export function leaderAnswerIn(body: unknown): LeaderAnswer {
   return body as LeaderAnswer;
 }
 
+/** The own term that an answer claims, null where it says that we do not lead. */
+const claimedBy = ({ isLeader, fencingToken }: LeaderAnswer): bigint | null =>
+  isLeader && fencingToken !== null ? BigInt(fencingToken) : null;
+
+/** Whether what says "no" is of before our term `own` began, which only the name of an earlier leader can tell. */
+const isOlderThan = (own: bigint | null, { leader }: LeaderAnswer): boolean =>
+  own !== null && leader !== null && BigInt(leader.fencingToken) < own;
+
 const leaderIn = ({ leader }: LeaderAnswer): Leader | null =>
   leader === null ? null : { ...leader, fencingToken: BigInt(leader.fencingToken) };
 
@@ -90,25 +99,37 @@ export class Knowledge {
   /** When the question of the newest answer was sent. */
   #askedAt: Millis = Number.NEGATIVE_INFINITY;
   #claim: Claim | null = null;
+  /** Until when the longest hold of the claimed term was promised. */
+  #heldUntil: Millis = Number.NEGATIVE_INFINITY;
   /** When it was last heard that we do not lead. */
   #deniedAt: Millis = Number.NEGATIVE_INFINITY;
   #cause: Cause | null = null;
 
   /** Takes in an answer of `/leader`, asked at `sentAt`, that came at `now`. False: it is worth asking again. */
   answered(answer: LeaderAnswer, sentAt: Millis, now: Millis): boolean {
-    if (sentAt < this.#askedAt) return true;
-    if (!answer.isLeader || answer.fencingToken === null) {
+    const own = this.#claim?.fencingToken ?? null;
+    const claimed = claimedBy(answer);
+    if (sentAt < this.#askedAt) return this.#overtaken(answer, claimed, now);
+    // Nobody can tell whether it was made before or after the "no" that came while it was under way.
+    if (claimed !== null && sentAt < this.#deniedAt) return false;
+    if (claimed !== null && own !== null && claimed < own) {
+      // One of the two terms is over.
       this.#deny(now);
-    } else if (sentAt < this.#deniedAt) {
-      // Nobody can tell whether it was made before or after the "no" that came while it was under way.
       return false;
-    } else {
-      const fencingToken = BigInt(answer.fencingToken);
-      this.#claim = { fencingToken, validUntil: sentAt + answer.validForMs };
     }
+    if (claimed === null) this.#deny(now);
+    else this.#believe(claimed, answer, sentAt);
     this.#take(answer);
     this.#askedAt = sentAt;
     return true;
+  }
+
+  /** An answer that comes after one that was asked for later may have been made after it all the same. */
+  #overtaken(answer: LeaderAnswer, claimed: bigint | null, now: Millis): boolean {
+    const own = this.#claim?.fencingToken ?? null;
+    const isDenial = claimed === null ? !isOlderThan(own, answer) : own !== null && claimed > own;
+    if (isDenial) this.#deny(now);
+    return !isDenial;
   }
 
   /**
@@ -118,14 +139,14 @@ export class Knowledge {
   pushed(event: LeadershipEvent, now: Millis): void {
     this.#cause = event.reason;
     const own = this.#claim?.fencingToken ?? null;
-    if (event.isLeader && event.fencingToken !== null) {
+    const claimed = claimedBy(event);
+    if (claimed !== null) {
       // Only an answer can say for how long; it is asked for at once.
-      if (own !== null && BigInt(event.fencingToken) > own) this.#deny(now);
+      if (own !== null && claimed > own) this.#deny(now);
       return;
     }
-    const named = event.leader === null ? null : BigInt(event.leader.fencingToken);
-    // A leader of an older term than ours: the event was overtaken by the answer that we claim by.
-    if (own !== null && named !== null && named < own) return;
+    // It was overtaken by the answer that we claim by.
+    if (isOlderThan(own, event)) return;
     this.#deny(now);
     this.#take(event);
   }
@@ -172,6 +193,16 @@ export class Knowledge {
   #take(answer: LeaderAnswer): void {
     this.#answer = answer;
     this.#leader = leaderIn(answer);
+  }
+
+  #believe(fencingToken: bigint, answer: LeaderAnswer, sentAt: Millis): void {
+    const { validForMs, heldForMs = validForMs } = answer;
+    // A shorter hold that was asked for as well takes back nothing of a longer one.
+    const heldBefore =
+      this.#claim?.fencingToken === fencingToken ? this.#heldUntil : Number.NEGATIVE_INFINITY;
+    this.#heldUntil = Math.max(heldBefore, sentAt + heldForMs);
+    const validUntil = Math.min(sentAt + validForMs, this.#heldUntil);
+    this.#claim = { fencingToken, validUntil };
   }
 
   #deny(now: Millis): void {

@@ -19,7 +19,7 @@ export interface Term {
 export interface WhileLeaderOptions {
   /**
    * So many milliseconds before the end of the validity the signal aborts, where it was not extended by then: as long as
-   * the work takes to stop. 100 by default.
+   * the work takes to stop. 100 by default. It has to be less than the sidecar's --max-hold: no claim is valid for longer.
    */
   readonly stopWithinMs?: number;
   /** Ends `whileLeader` itself: the running work is aborted and waited for. */
@@ -40,7 +40,7 @@ export interface Claims {
   watch(listener: () => void): () => void;
 }
 
-/** Well below the shortest validity of a healthy leader under the shortest TTL (about a second). */
+/** Well below the validity of a healthy leader, which is a hold (about a second). */
 const standardStopWithinMs = 100;
 
 /** Runs `work` for each own term until the client is closed or `options.signal` aborts. Rejects with what it throws. */

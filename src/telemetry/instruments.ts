@@ -37,6 +37,12 @@ function electionInstruments(registers: Registry[]) {
       labelNames: [...perElection, 'cause'] as const,
       registers,
     }),
+    takenAway: new Counter({
+      name: 'electord_terms_taken_away_total',
+      help: 'Terms before one of this instance whose lease or key was taken away before its time.',
+      labelNames: perElection,
+      registers,
+    }),
     leaderless: new Counter({
       name: 'electord_leaderless_seconds_total',
       help: 'Time in which this instance knew of no leader.',
@@ -114,6 +120,12 @@ function instanceInstruments(registers: Registry[]) {
       name: 'electord_etcd_up',
       help: 'Whether etcd answered a request sent within the last TTL (1 or 0).',
       labelNames: perInstance,
+      registers,
+    }),
+    etcdTrouble: new Gauge({
+      name: 'electord_etcd_trouble',
+      help: 'Whether etcd has gone back to an earlier state (went_back), or an endpoint belongs to another cluster (other_cluster).',
+      labelNames: [...perInstance, 'reason'] as const,
       registers,
     }),
     appUp: new Gauge({

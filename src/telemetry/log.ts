@@ -1,8 +1,10 @@
-// Only home of pino: one line per happening, JSON or for eyes, on a stream of this process (no worker threads).
+// Only home of pino: one line per happening, JSON or for eyes, on a stream of this process (no worker threads). A line that
+// cannot be written is lost, and nothing waits for one: see line-writer.ts.
 // Secrets are kept out where lines are made; the redaction here is only the second line of defence.
 import { isatty } from 'node:tty';
-import { destination as fileDestination, pino, stdTimeFunctions, type Logger } from 'pino';
+import { pino, stdTimeFunctions, type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { LineWriter } from './line-writer.ts';
 
 export type Log = Logger;
 
@@ -11,6 +13,8 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' |
 /** Somewhere a line can be written to. */
 export interface LogDestination {
   write(line: string): unknown;
+  /** Calls back once the lines so far are written or lost; in bounded time. */
+  flush?(done: () => void): void;
 }
 
 export interface LogOptions {
@@ -22,39 +26,25 @@ export interface LogOptions {
 
 const standardOutput = 1;
 
-/** What a reader of the log that has stopped reading may cost in memory; lines beyond it are lost. */
-const mostWaitingBytes = 8 * 1024 * 1024;
-
 const secretNames = ['token', 'password', 'authorization', 'Authorization'];
 
 /** A secret under one of these names is hidden, down to the third level: deeper objects are not logged here. */
 const redacted = ['', '*.', '*.*.'].flatMap((above) => secretNames.map((name) => above + name));
 
-function jsonStream(destination: number | LogDestination): LogDestination {
-  if (typeof destination !== 'number') return destination;
-  // Not synchronous: a reader that stalls must not stall renewals. What waits is written when the process exits.
-  return fileDestination({
-    dest: destination,
-    sync: false,
-    minLength: 0,
-    maxLength: mostWaitingBytes,
-  });
-}
-
-/** Synchronous, since a person reads it while it happens; it is not meant for production. */
-function prettyStream(destination: number | LogDestination): LogDestination {
-  const toTerminal = typeof destination === 'number' && isatty(destination);
+/** Lines for eyes, handed on to where they are written. */
+function prettified(to: LogDestination, colorize: boolean): LogDestination {
   const prettify = prettyFactory({
     singleLine: true,
     ignore: 'pid',
     translateTime: 'SYS:HH:MM:ss.l',
-    colorize: toTerminal && !process.env['NO_COLOR'],
+    colorize,
   });
-  const output =
-    typeof destination === 'number'
-      ? fileDestination({ dest: destination, sync: true })
-      : destination;
-  return { write: (line) => output.write(prettify(line)) };
+  return { ...to, write: (line) => to.write(prettify(line)) };
+}
+
+/** No `flushSync`, which pino would call after a fatal line: it waits for the disk, and for ever. */
+function linesTo(writer: LineWriter): LogDestination {
+  return { write: (line) => writer.write(line), flush: (done) => writer.flush(done) };
 }
 
 /**
@@ -69,5 +59,18 @@ export function createLog({ level, format, destination = standardOutput }: LogOp
     formatters: { level: (label: string) => ({ level: label }) },
     redact: { paths: redacted, censor: '[redacted]' },
   };
-  return pino(options, format === 'pretty' ? prettyStream(destination) : jsonStream(destination));
+  const toTerminal = typeof destination === 'number' && isatty(destination);
+  const tellLost = (lines: number, why: string): void =>
+    log.warn({ lines, why }, `up to ${lines} lines of the log could not be written: ${why}`);
+  const lines =
+    typeof destination === 'number' ? linesTo(new LineWriter(destination, tellLost)) : destination;
+  const colours = toTerminal && !process.env['NO_COLOR'];
+  const log = pino(options, format === 'pretty' ? prettified(lines, colours) : lines);
+  return log;
 }
+
+/** Resolves once the lines so far are written or lost; in bounded time, and never rejects. */
+export const flushed = (log: Log): Promise<void> =>
+  new Promise((resolve) => {
+    log.flush(() => resolve());
+  });

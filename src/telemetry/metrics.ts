@@ -13,6 +13,7 @@ const requestResults = ['ok', 'failed'] as const;
 const operations = [
   'grant',
   'renew',
+  'timeToLive',
   'revoke',
   'join',
   'observe',
@@ -28,6 +29,8 @@ export interface Observed {
   readonly elections: Elections;
   /** What the app check says; without a check the app counts as up. */
   readonly app: () => { readonly configured: boolean; readonly healthy: boolean };
+  /** What keeps etcd, or an endpoint of it, from being used, beyond not answering; nothing where it is not known. */
+  readonly etcd?: () => { readonly wentBack: string | null; readonly leftOut: readonly string[] };
   /** How many clients receive events now. */
   readonly eventClients: () => number;
   /** The certificates in use, by the setting that names their file; ends in milliseconds of the wall clock. */
@@ -81,14 +84,16 @@ class Feed {
     const labels = { election, id: this.#id };
     for (const cause of causes) this.#instruments.transitions.inc({ ...labels, cause }, 0);
     this.#instruments.leaderless.inc(labels, 0);
+    this.#instruments.takenAway.inc(labels, 0);
     this.#integrate(this.#observed.elections.report(election));
   }
 
   count(notice: Notice): void {
-    const { transitions, renewals, renewalDuration } = this.#instruments;
+    const { transitions, takenAway, renewals, renewalDuration } = this.#instruments;
     const id = this.#id;
     if (notice.kind === 'elected') {
       transitions.inc({ election: notice.election, id, cause: 'elected' });
+      if (notice.endBefore === 'taken_away') takenAway.inc({ election: notice.election, id });
     } else if (notice.kind === 'ended') {
       transitions.inc({ election: notice.election, id, cause: notice.cause });
     } else if (notice.kind === 'renewal') {
@@ -158,6 +163,11 @@ class Feed {
     instruments.leaseRemaining.set(labels, Math.max(0, remainingMs) / 1000);
     instruments.leaseTtl.set(labels, ttlMs / 1000);
     instruments.etcdUp.set(labels, oneIf(contactAgeMs !== null && contactAgeMs < ttlMs));
+    const { wentBack, leftOut } = this.#observed.etcd?.() ?? { wentBack: null, leftOut: [] };
+    const trouble = { went_back: wentBack !== null, other_cluster: leftOut.length > 0 };
+    for (const [reason, yes] of Object.entries(trouble)) {
+      instruments.etcdTrouble.set({ ...labels, reason }, oneIf(yes));
+    }
     instruments.appUp.set(labels, oneIf(!configured || healthy));
     instruments.eventClients.set(labels, eventClients());
     this.#lookAtCertificates();

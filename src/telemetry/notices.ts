@@ -1,15 +1,18 @@
 // Every notice of the elector as one readable line, with the same field names throughout: election, id, term (the
 // fencing token, as a string), cause, and durations with their unit in the name.
 import { assertNever } from '../core/assert.ts';
-import type { Cause, ElectionName, FencingToken, MemberId, Millis } from '../core/model.ts';
+import {
+  plannedEnds,
+  type ElectionName,
+  type FencingToken,
+  type MemberId,
+  type Millis,
+} from '../core/model.ts';
 import type { Elections, Notice } from '../ports.ts';
 import type { Log } from './log.ts';
 import { Repetition } from './repetition.ts';
 
 type Of<Kind extends Notice['kind']> = Extract<Notice, { readonly kind: Kind }>;
-
-/** An end that somebody asked for; any other is worth a look. */
-const planned: ReadonlySet<Cause> = new Set(['resigned', 'switchover', 'paused', 'stopping']);
 
 const leaseLevels = {
   granted: 'info',
@@ -73,7 +76,7 @@ class NoticeLog {
       ...why,
       ledMs: rounded(ledMs),
     };
-    const level = planned.has(cause) ? 'info' : 'warn';
+    const level = plannedEnds.has(cause) ? 'info' : 'warn';
     this.#log[level](fields, `no longer leads ${election}: ${cause}`);
   }
 

@@ -91,11 +91,17 @@ export class Traces {
     return {
       grant: (...its) => this.#call('grant', all, {}, () => coordinator.grant(...its)),
       renew: (...its) => this.#call('renew', all, {}, () => coordinator.renew(...its)),
+      timeToLive: (...its) =>
+        this.#call('timeToLive', all, {}, () => coordinator.timeToLive(...its)),
       revoke: (...its) => this.#call('revoke', all, {}, () => coordinator.revoke(...its)),
       join: (...its) => this.#call('join', its[0], {}, () => coordinator.join(...its)),
       observe: (names) => {
         const [only = null] = names.length === 1 ? names : [];
-        return this.#call('observe', only, {}, () => coordinator.observe(names));
+        let answers: ReturnType<Coordinator['observe']> = [];
+        const ask = (): Promise<unknown> => Promise.all((answers = coordinator.observe(names)));
+        // The span is one for all of them; whoever asked hears of each failure by itself.
+        this.#call('observe', only, {}, ask).catch(() => undefined);
+        return answers;
       },
       release: (its) => {
         const cause = its.handover === null ? {} : { 'electord.cause': its.handover.cause };

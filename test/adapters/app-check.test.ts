@@ -162,9 +162,9 @@ test('exec: the exit code says it, and signals do', async () => {
   const { checker, told } = check({ kind: 'exec', command: `. ${file}` }, { timeoutMs: 2000 });
   await eventually(() => told.length === 1, { withinMs: 20_000, what: 'healthy' });
   writeFileSync(file, 'exit 7');
-  await untilDetail(checker, /^exit code 7$/);
+  await untilDetail(checker, /^the command ended with exit code 7$/);
   writeFileSync(file, 'kill -9 $$');
-  await untilDetail(checker, /^died of SIGKILL$/);
+  await untilDetail(checker, /^the command died of SIGKILL$/);
   expect(checker.health().healthy).toBe(false);
 });
 

@@ -62,7 +62,7 @@ interface Beside {
 
 function beside(
   hooks: { elected?: Hook; stepDown?: Hook; timeoutMs?: number },
-  inherited: NodeJS.ProcessEnv = process.env,
+  ownEnvironment: NodeJS.ProcessEnv = process.env,
 ): Beside {
   const runs: string[] = [];
   const app = new GuardedApp({
@@ -78,7 +78,7 @@ function beside(
       guardian,
       surroundings: {
         id: memberId('a'),
-        inherited,
+        ownEnvironment,
         secretVariables: ['ELECTORD_TOKEN'],
         localUrl: () => 'http://127.0.0.1:4041',
       },
@@ -188,8 +188,37 @@ test('failures are counted and hold up nothing', async () => {
   expect(first.runs).toEqual(['elected failed', 'step-down failed']);
   const gone = beside({ stepDown: { kind: 'http', url: 'http://127.0.0.1:1/' } });
   gone.app.elected(orders, term(1));
-  await within(gone.stop(1, 5000), { withinMs: 8000, what: 'a quiet end' });
+  await within(gone.stop(1, 20_000), { withinMs: 20_000, what: 'a quiet end' });
   expect(gone.runs).toEqual(['step-down failed']);
+});
+
+test('a receiver that is away is asked again until it is back, within the time of the hook', async () => {
+  const answers = ['reset', 503, 204] as const;
+  let asked = 0;
+  const hook = await web((request, response) => {
+    const answer = answers[asked] ?? 500;
+    asked += 1;
+    if (answer === 'reset') request.socket.resetAndDestroy();
+    else response.writeHead(answer).end();
+  });
+  const { app, runs, stop } = beside({ stepDown: hook, timeoutMs: 15_000 });
+  app.elected(orders, term(1));
+  await within(stop(1, 30_000), { withinMs: 20_000, what: 'a quiet end' });
+  expect(runs).toEqual(['step-down ok']);
+  expect(asked).toBe(3);
+});
+
+test('a term that ends does not wait for a receiver that is away to come back', async () => {
+  let asked = 0;
+  const hook = await web((_request, response) => {
+    asked += 1;
+    response.writeHead(503).end();
+  });
+  const { app, runs, stop } = beside({ elected: hook, timeoutMs: 60_000 });
+  app.elected(orders, term(1));
+  await eventually(() => asked > 0, { withinMs: 20_000, what: 'the first try' });
+  await within(stop(1, 30_000), { withinMs: 20_000, what: 'a quiet end' });
+  expect(runs).toEqual(['elected failed']);
 });
 
 test('a step-down hook that hangs is killed with its forks at its timeout', async () => {
@@ -293,4 +322,23 @@ test('another guardian takes over what the one before watched', async () => {
   // Its input ends, as it would with us.
   guardian.close();
   await untilGone(group, 5000);
+});
+
+test('what a term cannot wait for is killed: when that is done nothing of any hook is left', async () => {
+  const { app, runs } = beside({ elected: stubborn('elected') });
+  app.elected(orders, term(47));
+  const group = await groupIn('elected');
+  await app.kill();
+  // It is counted when it has ended, and that is what was waited for.
+  expect(runs).toEqual(['elected failed']);
+  expect(membersOf(group)).toEqual([]);
+
+  const other = beside({ stepDown: stubborn('step-down') });
+  other.app.elected(orders, term(48));
+  const stopped = other.stop(48, 60_000);
+  const second = await groupIn('step-down');
+  await other.app.kill();
+  expect(other.runs).toEqual(['step-down failed']);
+  expect(membersOf(second)).toEqual([]);
+  await stopped;
 });

@@ -52,7 +52,8 @@ function load({ files = {}, ...input }: Partly): LoadResult {
   return loadConfiguration({
     environment: {},
     hostName: 'orders-0',
-    firstAddress: null,
+    addresses: [],
+    hasIpv6: true,
     ...input,
     flags: { election: 'orders', ...input.flags },
     readFile: reader(files),

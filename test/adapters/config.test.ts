@@ -10,6 +10,8 @@ import {
   type Configuration,
   type ConfigurationInput,
 } from '../../src/config/configuration.ts';
+import { hookEnvironment } from '../../src/app-side/environment.ts';
+import { electionName, fencingToken, memberId, revision } from '../../src/core/model.ts';
 import { formatDuration, readDuration } from '../../src/contract.ts';
 import { formatFaults, type Fault } from '../../src/config/faults.ts';
 import { settings } from '../../src/config/settings.ts';
@@ -20,7 +22,8 @@ function load({ file, ...input }: Partly) {
   return loadConfiguration({
     flags: {},
     hostName: 'orders-0',
-    firstAddress: '10.0.0.7',
+    addresses: ['10.0.0.7'],
+    hasIpv6: true,
     readFile: (path) => {
       if (file !== undefined && path === '/etc/electord.yaml') return file;
       throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
@@ -61,7 +64,7 @@ const expected: readonly (readonly [string, string, string | null, string])[] = 
   [
     'url',
     'ELECTORD_URL',
-    "from --listen; host's first address where that is 0.0.0.0 or [::]",
+    "from --listen; the host's first IPv4, else IPv6 address where that is [::] or 0.0.0.0",
     'flag',
   ],
   ['etcd', 'ELECTORD_ETCD', 'http://127.0.0.1:2379', 'many'],
@@ -74,10 +77,15 @@ const expected: readonly (readonly [string, string, string | null, string])[] = 
   ['prefix', 'ELECTORD_PREFIX', '/electord', 'flag'],
   ['ttl', 'ELECTORD_TTL', '5s', 'flag'],
   ['margin', 'ELECTORD_MARGIN', 'max(250ms, 5% of --ttl)', 'flag'],
-  ['takeover-delay', 'ELECTORD_TAKEOVER_DELAY', '0s', 'flag'],
+  ['takeover-delay', 'ELECTORD_TAKEOVER_DELAY', 'evidence', 'flag'],
   ['priority', 'ELECTORD_PRIORITY', '0', 'flag'],
-  ['listen', 'ELECTORD_LISTEN', '0.0.0.0:4040', 'flag'],
-  ['local-listen', 'ELECTORD_LOCAL_LISTEN', '127.0.0.1:4041', 'flag'],
+  [
+    'listen',
+    'ELECTORD_LISTEN',
+    '[::]:4040, which is IPv4 too; 0.0.0.0:4040 on a machine without IPv6',
+    'flag',
+  ],
+  ['local-listen', 'ELECTORD_LOCAL_LISTEN', 'localhost:4041', 'flag'],
   ['token-file', 'ELECTORD_TOKEN_FILE', null, 'reload'],
   ['token', 'ELECTORD_TOKEN', null, 'secret'],
   ['tls-cert', 'ELECTORD_TLS_CERT', null, 'reload'],
@@ -114,7 +122,7 @@ suite('the table of settings', () => {
       many: kind === 'many',
       required: name === 'election',
     });
-    const reloadable = ['reload', 'secret'].includes(kind) || name === 'config';
+    const reloadable = ['reload', 'secret'].includes(kind) || name === 'etcd' || name === 'config';
     expect(setting?.reloadable).toBe(reloadable);
   });
 
@@ -146,11 +154,10 @@ suite('the table of settings', () => {
       prefix: '/electord',
       ttlMs: 5000,
       marginMs: 250,
-      takeoverDelayMs: 0,
-      takeoverDelayIsAuto: false,
+      takeoverDelayMs: 'evidence',
       priority: 0,
-      listen: { kind: 'tcp', host: '0.0.0.0', port: 4040 },
-      localListen: { kind: 'tcp', host: '127.0.0.1', port: 4041 },
+      listen: { kind: 'tcp', host: '::', port: 4040 },
+      localListen: { kind: 'tcp', host: 'localhost', port: 4041 },
       tokenFile: null,
       token: null,
       tlsCertFile: null,
@@ -281,6 +288,8 @@ suite('values', () => {
 
   it.each([
     ['http://h', ['http://h:2379']],
+    ['srv://Example.com/', ['srv://example.com']],
+    ['srv+https://e.com, https://h', ['srv+https://e.com', 'https://h:2379']],
     ['http://H:80/', ['http://h:80']],
     ['https://h:443, https://[::1]', ['https://h:443', 'https://[::1]:2379']],
   ])('reads the endpoints %s', (etcd, endpoints) => {
@@ -289,6 +298,8 @@ suite('values', () => {
 
   it.each([
     [{ listen: '[::]:4040' }, 'http://10.0.0.7:4040'],
+    [{ url: 'http://[10.0.0.5]:4040' }, 'http://10.0.0.5:4040'],
+    [{ url: 'http://[fd00::5]:4040' }, 'http://[fd00::5]:4040'],
     [{ listen: '192.0.2.1:80' }, 'http://192.0.2.1:80'],
     [{ listen: '[2001:DB8::1]:80' }, 'http://[2001:db8::1]:80'],
     [{ url: 'https://me.example/electord/' }, 'https://me.example/electord'],
@@ -296,8 +307,25 @@ suite('values', () => {
     expect(flags(values).url).toBe(url);
   });
 
+  it('takes an IPv4 address in brackets, as a template writes it that may get an IPv6 one', () => {
+    expect(flags({ advertise: 'http://[10.0.0.5]:8080' }).advertise).toBe('http://10.0.0.5:8080');
+    expect(flags({ advertise: '[10.0.0.5]:8080' }).advertise).toBe('10.0.0.5:8080');
+    expect(flags({ advertise: 'http://[fd00::5]:8080' }).advertise).toBe('http://[fd00::5]:8080');
+    expect(flags({ etcd: 'http://[10.0.0.5]' }).etcd).toEqual(['http://10.0.0.5:2379']);
+  });
+
+  it('tells others an address that it serves', () => {
+    const both = ['fd00::5', '10.0.0.5'];
+    const urlOf = (listen: string, addresses: readonly string[]): string =>
+      good({ flags: { election: 'a', listen }, addresses }).url;
+    expect(urlOf('[::]:80', both)).toBe('http://10.0.0.5:80');
+    expect(urlOf('[::]:80', ['fd00::5'])).toBe('http://[fd00::5]:80');
+    expect(urlOf('0.0.0.0:80', both)).toBe('http://10.0.0.5:80');
+    expect(urlOf('0.0.0.0:80', ['fd00::5'])).toBe('http://127.0.0.1:80');
+  });
+
   it('falls back to loopback on a host without an address, and puts the bound port in', () => {
-    const input = { flags: { election: 'a', listen: '0.0.0.0:0' }, firstAddress: null };
+    const input = { flags: { election: 'a', listen: '0.0.0.0:0' }, addresses: [] };
     const bound = withBoundPort(good(input), 5050);
     expect(bound.url).toBe('http://127.0.0.1:5050');
     expect(describe(bound)['url']).toEqual({ value: 'http://127.0.0.1:5050', source: 'default' });
@@ -309,8 +337,7 @@ suite('values', () => {
     expect(flags({ ttl: '60s' }).marginMs).toBe(3000);
     expect(flags({ ttl: '2s' }).marginMs).toBe(250);
     expect(flags({ ttl: '3s', takeoverDelay: 'auto' })).toMatchObject({
-      takeoverDelayMs: 3000,
-      takeoverDelayIsAuto: true,
+      takeoverDelayMs: 'auto',
     });
     expect(flags({ grace: '500ms' })).toMatchObject({ hookTimeoutMs: 500, maxHoldMs: 500 });
     expect(flags({ appCheckInterval: '200ms' }).appCheckTimeoutMs).toBe(200);
@@ -376,6 +403,8 @@ suite('faults', () => {
     ['etcd', 'http://h:2379/path', 'path'],
     ['etcd', 'http://h:1,http://H:1/', 'twice'],
     ['etcd', 'http://h:1,https://i:1', 'mixes'],
+    ['etcd', 'http://h:1,srv+https://i', 'mixes'],
+    ['etcd', 'srv://10.0.0.1', 'no domain'],
     ['etcd', 'http://h:1,', 'empty place'],
     ['etcd', 'http://300.1.1.1:1', 'usable host'],
     ['etcd', 'http://h:65536', 'port outside'],
@@ -436,6 +465,8 @@ suite('faults', () => {
   it.each([
     [{ listen: '[::]:80', localListen: '127.0.0.1:80' }, ['local-listen']],
     [{ listen: '127.0.0.1:80', localListen: 'localhost:80' }, ['local-listen']],
+    [{ listen: '[::1]:80', localListen: 'localhost:80' }, ['local-listen']],
+    [{ listen: '10.0.0.1:80', localListen: 'localhost:80' }, []],
     [{ listen: '0.0.0.0:80', localListen: '[::1]:80' }, []],
     [{ localListen: '0.0.0.0:4041' }, ['token-file']],
     [{ localListen: 'sidecar:4041' }, ['token-file']],
@@ -467,11 +498,6 @@ suite('faults', () => {
   });
 
   it.each([
-    ['takoverDelay: 1s', 'takoverDelay', 'did you mean takeoverDelay?'],
-    ['takeover-delay: 1s', 'takeover-delay', 'did you mean takeoverDelay?'],
-    ['TTL: 1s', 'TTL', 'did you mean ttl?'],
-    ['zebra: 1s', 'zebra', /is not a setting$/],
-    ['__proto__: 1s', '__proto__', 'is not a setting'],
     ['ttl:', 'ttl', 'has no value'],
     ['ttl: null', 'ttl', 'has no value'],
     ['ttl: [5s, 6s]', 'ttl', 'given 2 times'],
@@ -486,6 +512,43 @@ suite('faults', () => {
     const found = faults({ file, flags: { election: 'a' } });
     expect(found).toHaveLength(1);
     expect(found[0]).toMatchObject({ setting, problem: expect.stringMatching(problem) as string });
+  });
+
+  it.each([
+    ['takoverDelay: 1s', 'takoverDelay', 'did you mean takeoverDelay?'],
+    ['takeover-delay: 1s', 'takeover-delay', 'did you mean takeoverDelay?'],
+    ['TTL: 1s', 'TTL', 'did you mean ttl?'],
+    ['zebra: 1s', 'zebra', /is not a setting$/],
+    ['__proto__: 1s', '__proto__', 'is not a setting'],
+  ])('of another version in the file, %j, are ignored with a warning', (file, setting, problem) => {
+    const result = load({ file, flags: { election: 'a' } });
+    const told = { setting, problem: expect.stringMatching(problem) as string, source: 'file' };
+    expect(result).toMatchObject({ ok: true, unknown: [told] });
+    expect(good({ file, flags: { election: 'a' } }).ttlMs).toBe(5000);
+  });
+
+  it('of another version in the environment are ignored with a warning, but no wrong value is', () => {
+    const environment = { ELECTORD_ELECTION: 'a', ELECTORD_TLL: '7s' };
+    const told = { setting: 'ELECTORD_TLL', value: null, source: 'environment' };
+    expect(load({ environment })).toMatchObject({ ok: true, unknown: [told] });
+    const found = faults({ environment: { ...environment, ELECTORD_TTL: 'seven' } });
+    expect(found.map(({ setting }) => setting)).toEqual(['ttl', 'ELECTORD_TLL']);
+  });
+
+  it('that a hook or a child is told are none to be warned of', () => {
+    const surroundings = {
+      id: memberId('a'),
+      ownEnvironment: {},
+      secretVariables: [],
+      localUrl: () => 'http://127.0.0.1:4041',
+    };
+    const mustStop = { by: '2026-01-01T00:00:00.000Z', inMs: 1000 };
+    const environment = hookEnvironment(surroundings, {
+      ...{ event: 'step-down', election: electionName('orders'), cause: 'resigned', mustStop },
+      token: fencingToken(revision(7n)),
+    });
+    expect(Object.keys(environment).length).toBeGreaterThan(7);
+    expect(load({ environment })).toMatchObject({ ok: true, unknown: [] });
   });
 
   it('suggests a variable and a flag', () => {

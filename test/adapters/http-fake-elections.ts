@@ -26,6 +26,7 @@ export const candidate = (id: string, at: bigint, more: Partial<Candidate> = {})
   address: `http://${id}:8080`,
   url: `http://${id}:4040`,
   priority: 0,
+  ttlMs: null,
   since: '2026-11-20T21:00:00.000Z',
   native: true,
   ...more,
@@ -52,6 +53,7 @@ interface Knowledge {
   seenAt: number;
   /** Our own claim ends here. */
   claimUntil: number;
+  waiting: Report['waiting'];
   steppingDown: boolean;
   revision: bigint;
 }
@@ -84,6 +86,7 @@ export class FakeElections implements Elections {
       obstacle: null,
       seenAt: this.nowMs,
       claimUntil: Number.NEGATIVE_INFINITY,
+      waiting: null,
       steppingDown: false,
       revision: 1n,
     };
@@ -124,6 +127,7 @@ export class FakeElections implements Elections {
       candidates: isKnown ? known.candidates : [],
       members: isKnown ? known.members : [],
       control: known.control,
+      waiting: known.waiting,
       steppingDown: known.steppingDown,
     };
   }

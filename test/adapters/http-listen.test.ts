@@ -256,6 +256,34 @@ it('is not held up by a client that does not read its answer, and drops that one
   expect(slow.received.length).toBeLessThan(body.length);
 });
 
+it.each([
+  ['the first', ''],
+  ['a later', 'GET /leader HTTP/1.1\r\n\r\n'],
+])(
+  'the answer to %s request may take longer than a client may lie still',
+  async (_which, before) => {
+    let answer: (body: MetricsBody) => void = () => undefined;
+    let asked: () => void = () => undefined;
+    const wasAsked = new Promise<void>((resolve) => (asked = resolve));
+    const app = application(() => {
+      asked();
+      return new Promise((resolve) => (answer = resolve));
+    });
+    const port = portOf(await open(app, loopback, { stallTimeoutMs: 300 }));
+    const waiting = new Raw(port);
+    waiting.socket.write(`${before}GET /metrics HTTP/1.1\r\n\r\n`);
+    await wasAsked;
+    // Whoever asks nothing is dropped, later than one that came before would be.
+    for (const silent of ['one', 'another']) await new Raw(port).end(`${silent} that asks nothing`);
+    expect(waiting.ended).toBe(false);
+    answer({ contentType: 'text/plain', body: 'late' });
+    await eventually(() => waiting.received.endsWith('late'), {
+      withinMs: 20_000,
+      what: 'the late answer',
+    });
+  },
+);
+
 it('answers a request without a Host, and one that expects the unheard-of', async () => {
   const port = portOf(await open());
   for (const header of [

@@ -75,9 +75,10 @@ const writes = [
 ] as const;
 
 describe('who is let in', () => {
-  it('needs the token for every verb that writes, where one is configured', async () => {
+  it('needs the token for every verb that writes, and for a hold, where one is configured', async () => {
     let secret: string | null = 'correct horse';
-    const ask = await serve(leading(), { token: () => secret, store: noting().store });
+    const fake = leading();
+    const ask = await serve(fake, { token: () => secret, store: noting().store });
     for (const [method, path] of writes) {
       for (const headers of [
         {},
@@ -91,10 +92,17 @@ describe('who is let in', () => {
         expect(answer.text).not.toContain('horse');
       }
     }
+    // A promise binds: whoever knows no token could keep a switchover waiting for ever.
+    for (const method of ['GET', 'HEAD']) {
+      expect((await ask('/leader?hold=1s', { method })).status).toBe(401);
+    }
+    expect((await ask('/leader')).status).toBe(200);
+    expect(fake.holds).toEqual([]);
     secret = 'staple';
     const headers = { authorization: 'bearer staple' };
     expect((await ask('/state/k', { method: 'PUT', headers, body: 'x' })).status).toBe(200);
     expect((await ask('/journal')).status).toBe(200);
+    expect((await ask('/leader?hold=1s', { headers })).body['heldForMs']).toBe(1000);
     secret = null;
     expect((await ask('/state/k', { method: 'PUT', body: 'x' })).status).toBe(200);
   });
@@ -304,6 +312,15 @@ describe('a hold', () => {
     });
     expect((await ask('/leader')).body).not.toHaveProperty('heldForMs');
   });
+
+  it('is not spoken of where none is granted, so that nobody takes it for one that ends now', async () => {
+    const fake = leading();
+    const ask = await serve(fake, { maxHoldMs: 0 });
+    const answer = await ask('/leader?hold=1s');
+    expect(answer).toMatchObject({ status: 200, body: { isLeader: true } });
+    expect(answer.body).not.toHaveProperty('heldForMs');
+    expect(fake.holds).toEqual([]);
+  });
 });
 
 describe('step-down', () => {
@@ -322,7 +339,6 @@ describe('step-down', () => {
     });
     const request = {
       cause: 'resigned',
-      to: null,
       reason: 'because',
       actor: 'operator via orders-0',
       notForMs: 30_000,
@@ -420,7 +436,7 @@ describe('switchover', () => {
     maxHoldMs: 50,
     coordinator: {
       ...localOf().coordinator,
-      observe: () => Promise.resolve({ value: [snapshot(more)], sentAt: 0 }),
+      observe: () => [Promise.resolve({ value: snapshot(more), sentAt: 0 })],
       requestSwitchover: () => Promise.resolve(),
     },
   });
@@ -461,15 +477,20 @@ describe('switchover', () => {
       fake.know({ candidates: [leader, late] });
       fake.emitChange('elected');
     };
-    const observe = (): Promise<{ value: Snapshot[]; sentAt: number }> => {
+    const observe = (): Promise<{ value: Snapshot; sentAt: number }>[] => {
       reads += 1;
       // Some answers later.
       if (reads === 1) void ask!('/leader').then(() => ask!('/leader').then(come));
       const { candidates } = fake.report(electionName('orders'));
-      return Promise.resolve({ value: [snapshot({ candidates })], sentAt: 0 });
+      return [Promise.resolve({ value: snapshot({ candidates }), sentAt: 0 })];
     };
-    ask = await serve(fake, { coordinator: { ...localOf().coordinator, observe } });
-    fake.onStepDown = () => fake.know({ candidates: [late] });
+    const requestSwitchover = (): Promise<void> => {
+      fake.know({ candidates: [late] });
+      return Promise.resolve();
+    };
+    ask = await serve(fake, {
+      coordinator: { ...localOf().coordinator, observe, requestSwitchover },
+    });
     const answer = await ask('/switchover', posting({ to: 'orders-2' }));
     expect(answer).toMatchObject({ status: 200, body: { done: true, fencingToken: '4712' } });
     expect(reads).toBe(2);
@@ -487,15 +508,29 @@ describe('switchover', () => {
     expect(fake.stepDowns).toEqual([]);
   });
 
-  it('is carried out by the elector of the leader itself', async () => {
+  it('is asked for in etcd even of the leader itself, which so looks at the queue of that moment', async () => {
     const fake = leading();
     const queue = [candidate('orders-0', 4711n), candidate('orders-2', 4712n)];
-    const ask = await serve(fake, seeing({ candidates: queue }));
-    fake.onStepDown = () => fake.know({ candidates: [candidate('orders-2', 4712n)] });
+    const asked: unknown[][] = [];
+    const seen = seeing({ candidates: queue });
+    const ask = await serve(fake, {
+      ...seen,
+      coordinator: {
+        ...seen.coordinator!,
+        requestSwitchover: (...given) => {
+          asked.push(given);
+          fake.know({ candidates: [candidate('orders-2', 4712n)] });
+          return Promise.resolve();
+        },
+      },
+    });
     const answer = await ask('/switchover', posting({ to: 'orders-2', reason: 'why' }));
     expect(answer).toMatchObject({ status: 200, body: { done: true, fencingToken: '4712' } });
-    const asked = { cause: 'switchover', to: 'orders-2', reason: 'why', notForMs: 0 };
-    expect(fake.stepDowns).toMatchObject([['orders', asked]]);
+    const actor = 'operator via orders-0';
+    const request = { token: 4711n, to: 'orders-2', reason: 'why', actor };
+    // In whole seconds, and no longer than anybody waits for it.
+    expect(asked).toEqual([['orders', request, 1000]]);
+    expect(fake.stepDowns).toEqual([]);
   });
 });
 
@@ -710,6 +745,8 @@ describe('the history', () => {
       reason: null,
       actor: null,
       leaderlessMs: null,
+      ttlMs: null,
+      endBefore: null,
       ...more,
     });
     const terms = [

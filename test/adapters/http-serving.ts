@@ -44,7 +44,7 @@ const unasked = (): Promise<never> => Promise.reject(new Error('not asked for in
 export function localOf(more: Partial<LocalInputs> = {}): LocalInputs {
   return {
     coordinator: {
-      observe: unasked,
+      observe: (elections) => elections.map(unasked),
       pause: unasked,
       resume: unasked,
       requestSwitchover: unasked,

@@ -246,8 +246,15 @@ describe('/leader and /follower', () => {
     const fake = electing('leader');
     const ask = await serve(inputsFor(fake));
     expect(await ask('/leader')).toMatchObject({ status: 200, body: { validForMs: 3120 } });
-    fake.nowMs += 3120;
-    expect(await ask('/leader')).toMatchObject({ status: 200, body: { validForMs: 0 } });
+    fake.nowMs += 3119;
+    expect(await ask('/leader')).toMatchObject({ status: 200, body: { validForMs: 1 } });
+    // A part of a millisecond is left, and none is left.
+    fake.nowMs += 1;
+    expect(await ask('/leader')).toMatchObject({
+      status: 503,
+      headers: { 'x-electord-role': 'follower' },
+      body: { role: 'follower', isLeader: false, leader: null, fencingToken: null },
+    });
     fake.nowMs += 1;
     const after = await ask('/leader');
     expect(after).toMatchObject({

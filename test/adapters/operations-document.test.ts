@@ -32,7 +32,10 @@ function columnOf(ttlMs: number, marginMs: number): readonly string[] {
     seconds(ttlMs),
     seconds(round),
     `${seconds(earliest)} … ${seconds(latest)}`,
+    seconds(ttlMs),
     `${seconds(earliest + ttlMs)} … ${seconds(latest + ttlMs)}`,
+    rate(2000 / round),
+    // A question about a lease is one for its time, and one for a linearizable read after it.
     rate(2000 / round),
     rate(1000 / Math.max(probe.everyMs, probe.answerWithinMs)),
     seconds(validMs - 2 * round),
@@ -48,7 +51,8 @@ function marginOf(ttlMs: number): number {
     environment: {},
     readFile: () => '',
     hostName: 'host',
-    firstAddress: null,
+    addresses: [],
+    hasIpv6: true,
   });
   if (!result.ok) throw new Error(JSON.stringify(result.faults));
   return result.configuration.marginMs;

@@ -1,7 +1,7 @@
 // The parts of the status page that only think: what is worst, where a term lies in the timeline, how fresh a page is,
 // and what is said in words.
 import { describe, expect, it } from 'vitest';
-import type { TermOnWire } from '../../src/contract.ts';
+import type { StatusAnswer, TermOnWire } from '../../src/contract.ts';
 import { alarmsOf, happenings } from '../../src/page/alarms.ts';
 import { freshnessOf } from '../../src/page/freshness.ts';
 import { Knowledge } from '../../src/page/knowledge.ts';
@@ -218,6 +218,22 @@ describe('what is wrong', () => {
     expect(keys(nobody, [])).toEqual(['nobody']);
     expect(keys({ ...nobody, role: 'unknown' }, [])).toEqual(['unknown']);
     expect(keys(standing('orders', { candidates: 1 }), [])).toEqual(['alone']);
+  });
+
+  it('is a wait for a leader whose term was taken away, and for how much longer', () => {
+    const waiting = { forMs: 4000, for: 'a', because: 'taken_away' } as const;
+    const nobody = standing('orders', { leader: null, leaderlessSince: now - 1000 });
+    const told = (wait: StatusAnswer['waiting']): readonly string[] => {
+      const status = { value: { waiting: wait } as StatusAnswer, at: 3000 };
+      return alarmsOf(nobody, { ...details([]), status }, moment).map(({ text }) => text);
+    };
+    expect(told(waiting)).toContain(
+      'This sidecar is next, and waits 2.0 s more, because the lease or key of a was taken away.',
+    );
+    expect(told({ forMs: 9000, for: null, because: 'takeover_delay' })).toContain(
+      'This sidecar is next, and waits 7.0 s more, as its takeover delay says, after whoever may have led before.',
+    );
+    expect(told(null)).toHaveLength(1);
   });
 
   it('has been told once it happened', () => {

@@ -120,6 +120,131 @@ describe('isLeader', () => {
   });
 });
 
+const heldFor = (heldForMs: number, token = 7) => ({ ...leading(token, 3000), heldForMs });
+
+describe('a hold', () => {
+  test('bounds the claim: nothing that is planned ends a term before it, and for longer nobody promised', async () => {
+    expect(sidecar.pending[0]!.path).toBe('/leader?hold=1000ms');
+    clock.sleep(100);
+    await sidecar.answer(heldFor(1000));
+    clock.sleep(899);
+    expect(client.isLeader()).toBe(true);
+    clock.sleep(1);
+    expect(client.isLeader()).toBe(false);
+  });
+
+  test('is asked for three times within its time, so that a lost answer does not cost the claim', async () => {
+    await sidecar.answer(heldFor(1000));
+    for (let round = 0; round < 20; round += 1) {
+      const before = sidecar.asked;
+      await clock.advance(334);
+      expect(sidecar.asked).toBe(before + 1);
+      await sidecar.answer(heldFor(1000));
+    }
+    await clock.advance(334);
+    await sidecar.fail(new SidecarUnreachable('lost'));
+    await clock.advance(300);
+    await sidecar.answer(heldFor(1000));
+    expect(client.isLeader()).toBe(true);
+  });
+
+  test('that is not extended runs out, though the lease does not: an end is planned', async () => {
+    await sidecar.answer(heldFor(1000));
+    await clock.advance(400);
+    // Of the same promise, told floored.
+    await sidecar.answer(heldFor(599));
+    while (clock.now() < 990) {
+      await clock.advance(10);
+      if (sidecar.pending.length > 0) await sidecar.answer(heldFor(Math.max(0, 999 - clock.now())));
+      expect(client.isLeader()).toBe(true);
+    }
+    await clock.advance(10);
+    expect(client.isLeader()).toBe(false);
+  });
+
+  test('of the lease that does not last is none: the validity bounds it', async () => {
+    await sidecar.answer({ ...leading(7, 300), heldForMs: 1000 });
+    clock.sleep(300);
+    expect(client.isLeader()).toBe(false);
+  });
+
+  test('of a shorter time takes back nothing of the longer one', async () => {
+    await sidecar.answer(heldFor(1000));
+    const hold = client.hold(50);
+    await sidecar.answer(heldFor(50));
+    expect(await hold).toMatchObject({ heldForMs: 50 });
+    clock.sleep(999);
+    expect(client.isLeader()).toBe(true);
+    clock.sleep(1);
+    expect(client.isLeader()).toBe(false);
+  });
+
+  test('that is not granted at all leaves the validity of the lease', async () => {
+    await sidecar.answer(leading(7, 3000));
+    clock.sleep(2999);
+    expect(client.isLeader()).toBe(true);
+  });
+
+  test('is asked for so long that work which is slow to stop has time to work in', async () => {
+    await sidecar.answer(following('b'));
+    void client.whileLeader(() => undefined, { stopWithinMs: 1500 });
+    await clock.advance(500);
+    expect(sidecar.pending[0]!.path).toBe('/leader?hold=2500ms');
+  });
+});
+
+/** Two questions under way at once: the usual one, and then one for a hold. */
+describe('of two answers that overtake each other', () => {
+  const asksTwice = async (): Promise<void> => {
+    await sidecar.answer(following('b', 6));
+    await clock.advance(500);
+    clock.sleep(1);
+    client.hold(1000).catch(() => undefined);
+  };
+  const lastFirst = async (last: unknown, first: unknown): Promise<void> => {
+    sidecar.pending.reverse();
+    await sidecar.answer(last);
+    expect(client.isLeader()).toBe(true);
+    await sidecar.answer(first);
+  };
+
+  test('a "no" ends the claim although it was asked for first: it may have been made last', async () => {
+    await asksTwice();
+    await lastFirst(heldFor(1000), following(null));
+    expect(client.isLeader()).toBe(false);
+    // Asked anew at once: that answer counts.
+    await clock.advance(0);
+    await sidecar.answer(heldFor(1000));
+    expect(client.fencingToken()).toBe(7n);
+  });
+
+  test('a "no" that names a later leader ends the claim', async () => {
+    await asksTwice();
+    await lastFirst(heldFor(1000), following('c', 8));
+    expect(client.isLeader()).toBe(false);
+  });
+
+  test('a "no" that names the leader before us is of before our term', async () => {
+    await asksTwice();
+    await lastFirst(heldFor(1000), following('b', 6));
+    expect(client.isLeader()).toBe(true);
+    expect(client.leader()?.id).toBe('a');
+  });
+
+  test('a later term of our own that was asked for first ends the claim of the earlier one', async () => {
+    await asksTwice();
+    await lastFirst(heldFor(1000, 7), heldFor(1000, 9));
+    expect(client.fencingToken()).toBeNull();
+  });
+
+  test('an earlier term of our own that was asked for last is not claimed', async () => {
+    await asksTwice();
+    await sidecar.answer(heldFor(1000, 9));
+    await sidecar.answer(heldFor(1000, 7));
+    expect(client.fencingToken()).toBeNull();
+  });
+});
+
 describe('a push', () => {
   beforeEach(async () => {
     await sidecar.answer(leading(7, 3000));
@@ -260,8 +385,8 @@ test('whatever is heard in whatever order: a claim always has an answer behind i
             sentAt,
             now,
           );
-          if (token !== null)
-            grants.push({ token: BigInt(token), sentAt, until: sentAt + validForMs });
+          if (token === null) deniedAt = now;
+          else grants.push({ token: BigInt(token), sentAt, until: sentAt + validForMs });
         }
         const claim = knowledge.claim(now);
         if (claim === null) continue;

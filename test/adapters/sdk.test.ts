@@ -62,7 +62,7 @@ describe('connect', () => {
     expect((await client.ready(5000)).isLeader).toBe(true);
     await soon('the stream', () => sidecar.streams === 1);
     expect(sidecar.received.map((one) => one.path)).toEqual(
-      expect.arrayContaining(['/elections/orders/leader', '/events?election=orders']),
+      expect.arrayContaining(['/elections/orders/leader?hold=1000ms', '/events?election=orders']),
     );
     expect(new Set(sidecar.received.map((one) => one.authorization))).toEqual(
       new Set(['Bearer sesame']),

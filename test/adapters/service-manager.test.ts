@@ -52,6 +52,7 @@ const unknown: Report = {
   candidates: [],
   members: [],
   control: null,
+  waiting: null,
   steppingDown: false,
 };
 const leading: Report = { ...unknown, role: 'leader', token: fencingToken(revision(4711n)) };

@@ -14,7 +14,17 @@ import { judgeAfter, judgeAt } from '../../src/process/time-out.ts';
 import { HttpTransport } from '../../src/sdk/transport.ts';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
 import { eventually } from '../harness/wait.ts';
-import { anyLease, clock, connectTo, idsIn, me, orders, watchOrders } from './etcd-connection.ts';
+import {
+  anyLease,
+  clock,
+  connectTo,
+  granted,
+  idsIn,
+  me,
+  observed,
+  orders,
+  watchOrders,
+} from './etcd-connection.ts';
 import { following } from './sdk-stand-in.ts';
 import { startStallingRelay, type StallingRelay } from './stalling-relay.ts';
 
@@ -76,7 +86,7 @@ const answering: RequestListener = (_request, response) =>
 
 test.each<[string, (coordinator: EtcdCoordinator, lease: LeaseId) => Promise<unknown>]>([
   ['a renewal', (coordinator, lease) => coordinator.renew(lease)],
-  ['a transaction', (coordinator) => coordinator.observe([orders])],
+  ['a transaction', (coordinator) => observed(coordinator)],
 ])('%s at etcd', async (_name, request) => {
   const relay = await relayToEtcd();
   const { coordinator } = connectTo([`http://127.0.0.1:${relay.port}`], { ttlMs });
@@ -104,7 +114,7 @@ test('a watch is not mute that has answered', async () => {
   }
   const lease = anyLease();
   await direct.coordinator.grant(lease, 60_000);
-  await direct.coordinator.join(orders, lease, me);
+  await direct.coordinator.join(orders, granted(lease), me);
   await eventually(() => idsIn(notices).includes(me.id), { withinMs: 20_000, what: 'our key' });
   expect(notices.filter(({ kind }) => kind === 'interrupted')).toEqual([]);
 });
@@ -151,7 +161,7 @@ test('a hook', async () => {
       guardian: null,
       surroundings: {
         id: memberId('a'),
-        inherited: {},
+        ownEnvironment: {},
         secretVariables: [],
         localUrl: () => '',
       },
@@ -159,7 +169,7 @@ test('a hook', async () => {
     };
     return runHook(tools, {
       hook: { kind: 'http', url: `http://127.0.0.1:${relay.port}/` },
-      happening: {
+      occasion: {
         event: 'elected',
         election: orders,
         token: fencingToken(revision(1n)),

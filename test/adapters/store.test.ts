@@ -1,6 +1,6 @@
 // The fenced store on a real etcd of every series: only the leader of a term writes, races are lost cleanly, the journal has
 // no gaps, and a request that arrives twice or too late changes nothing.
-import { Etcd3 } from 'etcd3';
+import { Etcd3, type ITxnRequest } from 'etcd3';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { fencingToken, memberId, type LeaseId } from '../../src/core/model.ts';
 import { FencedOut, Unreachable } from '../../src/errors.ts';
@@ -11,7 +11,7 @@ import { entryKey, journalKeys } from '../../src/etcd/store-records.ts';
 import type { FencedStore, NewEntry, Writer } from '../../src/ports.ts';
 import { etcdSeries } from '../harness/binaries.ts';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
-import { anyLease, clock, connectTo, me, orders } from './etcd-connection.ts';
+import { anyLease, clock, connectTo, granted, me, orders } from './etcd-connection.ts';
 
 const plain = (text: string) => ({ bytes: Buffer.from(text), contentType: 'text/plain' });
 const entry = (value: unknown, idempotencyKey: string | null = null): NewEntry => ({
@@ -61,7 +61,7 @@ describe.each(etcdSeries)('on etcd %s', (version) => {
     const leaseId = anyLease();
     leases.push(leaseId);
     await coordinator.grant(leaseId, 60_000);
-    const { value } = await coordinator.join(orders, leaseId, me);
+    const { value } = await coordinator.join(orders, granted(leaseId), me);
     return { election: orders, leaseId, token: fencingToken(value.createRevision) };
   }
 
@@ -195,6 +195,13 @@ describe.each(etcdSeries)('on etcd %s', (version) => {
       expect(await textOf(store, 'k')).toBe('2');
     });
 
+    it('does not write again what was removed between two copies, nor pretends to know', async () => {
+      const writer = await leading();
+      const between = twice(() => store.remove(writer, 'k', 'anything'));
+      await expect(between.write(writer, 'k', plain('1'), 'nothing')).rejects.toThrow(/not known/);
+      expect(await textOf(store, 'k')).toBeNull();
+    });
+
     it('never writes over what came between two copies, and does not pretend to know', async () => {
       const writer = await leading();
       const key = `${prefix}/orders/state/k`;
@@ -202,6 +209,63 @@ describe.each(etcdSeries)('on etcd %s', (version) => {
       await expect(between.write(writer, 'k', plain('mine'), null)).rejects.toThrow(/not known/);
       expect(await textOf(store, 'k')).toBe('between');
     });
+  });
+
+  /** A store that keeps every transaction it sends. */
+  function recording(): { readonly store: EtcdFencedStore; readonly sent: ITxnRequest[] } {
+    const sent: ITxnRequest[] = [];
+    const recorded = new EtcdFencedStore({
+      transact: async (_operation, request) => {
+        sent.push(request);
+        return { value: await raw.kv.txn(request), sent: 1 };
+      },
+      grant: (lease, ttlMs) => coordinator.grant(lease, ttlMs),
+      keysOf: (election) => keysOf(prefix, election),
+      now: () => clock.now(),
+    });
+    return { store: recorded, sent };
+  }
+
+  it('changes nothing by a copy of any write, after whatever write it arrives', async () => {
+    const writer = await leading();
+    const { store: recorded, sent } = recording();
+    const theirs = `${prefix}/orders/state/k`;
+    const story: readonly (readonly [string, () => Promise<unknown>])[] = [
+      ['create', () => recorded.write(writer, 'k', plain('1'), 'nothing')],
+      ['remove', () => recorded.remove(writer, 'k', null)],
+      ['create again', () => recorded.write(writer, 'k', plain('2'), 'nothing')],
+      ['write over', () => recorded.write(writer, 'k', plain('3'), 'anything')],
+      ['write blindly', () => recorded.write(writer, 'k', plain('4'), null)],
+      ['remove again', () => recorded.remove(writer, 'k', 'anything')],
+      ['create blindly', () => recorded.write(writer, 'k', plain('5'), null)],
+      ['another program deletes', () => raw.delete().key(theirs).exec()],
+      ['create after that', () => recorded.write(writer, 'k', plain('6'), 'nothing')],
+      ['another program writes', () => raw.put(theirs).value('theirs').exec()],
+      ['remove what it wrote', () => recorded.remove(writer, 'k', null)],
+      ['create another', () => recorded.write(writer, 'other', plain('1'), null)],
+      ['append', () => recorded.append(writer, entry('a'))],
+      ['append with a key', () => recorded.append(writer, entry('b', 'x'))],
+      ['append more', () => recorded.append(writer, entry('c', 'y'))],
+    ];
+    const everything = async (): Promise<unknown> =>
+      (await raw.getAll().prefix(`${prefix}/orders/`).exec()).kvs.map((kv) => [
+        kv.key.toString(),
+        kv.value.toString(),
+        kv.mod_revision,
+      ]);
+    const copies: { readonly of: string; readonly request: ITxnRequest }[] = [];
+    for (const [name, run] of story) {
+      const from = sent.length;
+      await run();
+      copies.push(...sent.slice(from).map((request) => ({ of: name, request })));
+      const before = await everything();
+      for (const { of, request } of copies) {
+        await raw.kv.txn(request);
+        expect(await everything(), `a copy of "${of}" after "${name}"`).toEqual(before);
+      }
+    }
+    expect(await textOf(store, 'k')).toBeNull();
+    expect(await store.journal(orders, 0, 10)).toMatchObject({ last: 3 });
   });
 
   describe('the journal', () => {
@@ -277,6 +341,18 @@ describe.each(etcdSeries)('on etcd %s', (version) => {
       expect(Number(TTL)).toBeGreaterThan(24 * 3600);
       await raw.leaseClient.leaseRevoke({ ID: lease });
       expect(await store.append(writer, entry(2, 'y'))).toMatchObject({ seq: 2, replayed: false });
+    });
+
+    it('hangs no more keys on a lease than end with it quickly', async () => {
+      const writer = await leading();
+      for (let count = 0; count < 1001; count += 1) {
+        await store.append(writer, entry(count, `key-${count}`));
+      }
+      const { kvs } = await raw.getAll().prefix(`${prefix}/orders/journal/keys/`).exec();
+      expect(kvs).toHaveLength(1001);
+      const onLease = new Map<string, number>();
+      for (const { lease } of kvs) onLease.set(lease, (onLease.get(lease) ?? 0) + 1);
+      expect([...onLease.values()].sort((a, b) => a - b)).toEqual([1, 500, 500]);
     });
 
     it('is written once where the request arrives twice, the second time after the end of the term', async () => {

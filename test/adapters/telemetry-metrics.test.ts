@@ -16,11 +16,13 @@ const contract: readonly (readonly [string, string, readonly string[]])[] = [
   ['electord_lease_remaining_seconds', 'gauge', ['id']],
   ['electord_lease_ttl_seconds', 'gauge', ['id']],
   ['electord_transitions_total', 'counter', ['cause', 'election', 'id']],
+  ['electord_terms_taken_away_total', 'counter', ['election', 'id']],
   ['electord_leaderless_seconds_total', 'counter', ['election', 'id']],
   ['electord_renewals_total', 'counter', ['id', 'result']],
   ['electord_renewal_duration_seconds', 'histogram', ['id']],
   ['electord_etcd_requests_total', 'counter', ['id', 'op', 'result']],
   ['electord_etcd_up', 'gauge', ['id']],
+  ['electord_etcd_trouble', 'gauge', ['id', 'reason']],
   ['electord_app_up', 'gauge', ['id']],
   ['electord_hook_duration_seconds', 'histogram', ['hook', 'id', 'result']],
   ['electord_leaderless_duration_seconds', 'gauge', ['election', 'id']],
@@ -37,7 +39,7 @@ const contract: readonly (readonly [string, string, readonly string[]])[] = [
 
 // As the contract lists them.
 const causes =
-  'elected resigned switchover app_unhealthy app_exited lease_expired key_deleted etcd_unreachable paused stopping crashed unknown';
+  'elected resigned switchover failback app_unhealthy app_exited lease_expired taken_away key_deleted etcd_unreachable paused stopping crashed unknown';
 
 interface Sample {
   readonly name: string;
@@ -147,10 +149,10 @@ async function values(name: string): Promise<Record<string, number>> {
 const lead = (at: bigint): void =>
   fake.know({ candidates: [candidate(me, at)], claimUntil: Number.POSITIVE_INFINITY });
 
-const elected = (at: bigint): void => {
+const elected = (at: bigint, endBefore: Cause | null = null): void => {
   lead(at);
   const election = electionName('orders');
-  fake.emit({ kind: 'elected', election, token: token(at), leaderlessMs: null });
+  fake.emit({ kind: 'elected', election, token: token(at), leaderlessMs: null, endBefore });
 };
 
 const ended = (cause: Cause): void => {
@@ -330,6 +332,16 @@ describe('counters', () => {
     expect((await values('electord_transitions_total'))['crashed orders']).toBe(0);
   });
 
+  it('tell of terms before one of ours that were taken away, by whoever follows', async () => {
+    const none = { orders: 0, bills: 0 };
+    expect(await values('electord_terms_taken_away_total')).toEqual(none);
+    elected(1n, 'lease_expired');
+    elected(2n);
+    expect(await values('electord_terms_taken_away_total')).toEqual(none);
+    elected(3n, 'taken_away');
+    expect(await values('electord_terms_taken_away_total')).toEqual({ ...none, orders: 1 });
+  });
+
   it('add up the time without a known leader', async () => {
     const orders = async () => (await values('electord_leaderless_seconds_total'))['orders'];
     // From the start on, not from the first scrape on.
@@ -400,7 +412,8 @@ describe('counters', () => {
     metrics.requests.requested('renew', 'ok', 2);
     metrics.requests.requested('renew', 'ok', 2);
     metrics.requests.requested('watch', 'failed', 2);
-    const operations = 'grant renew revoke join observe release enroll proclaim watch authenticate';
+    const operations =
+      'grant renew timeToLive revoke join observe release enroll proclaim watch authenticate';
     const zero = operations.split(' ').flatMap((op) => [
       [`${op} ok`, 0],
       [`${op} failed`, 0],

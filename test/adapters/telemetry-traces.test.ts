@@ -207,7 +207,7 @@ describe('what is rare', () => {
   const elected = (name: string, leaderlessMs: number | null = null): void => {
     const election = electionName(name);
     fake.know({ candidates: [candidate('me', 7n)], claimUntil: Infinity }, name);
-    fake.emit({ kind: 'elected', election, token: token(7n), leaderlessMs });
+    fake.emit({ kind: 'elected', election, token: token(7n), leaderlessMs, endBefore: null });
     fake.emitChange('elected', name);
   };
 
@@ -222,7 +222,7 @@ describe('what is rare', () => {
     fake.emit({ kind: 'released', election: electionName(name), token: token(7n) });
 
   /** A coordinator of which only `observe` is called. */
-  const coordinator = (observe: () => Promise<never>): Coordinator =>
+  const coordinator = (observe: Coordinator['observe']): Coordinator =>
     ({ observe }) as unknown as Coordinator;
 
   it('a term that is lost is an error and needs no release', () => {
@@ -299,15 +299,15 @@ describe('what is rare', () => {
 
   it('more than a hundred calls under one span are only counted', async () => {
     follow('orders');
-    const failing = traces.traced(coordinator(() => Promise.reject(new Unreachable('gone'))));
+    const failing = traces.traced(coordinator(() => [Promise.reject(new Unreachable('gone'))]));
     for (let sent = 0; sent < 130; sent += 1) {
-      await expect(failing.observe([orders])).rejects.toThrow('gone');
+      await expect(Promise.all(failing.observe([orders]))).rejects.toThrow('gone');
     }
     elected('orders');
     expect(spans('electord.etcd.observe').length).toBe(100);
     expect(spans('electord.election')[0]?.attributes['electord.calls_omitted']).toBe(30);
     // Nothing is sought any more: a call stands by itself.
-    await expect(failing.observe([orders])).rejects.toThrow('gone');
+    await expect(Promise.all(failing.observe([orders]))).rejects.toThrow('gone');
     expect(spans('electord.etcd.observe')[100]?.parentSpanContext).toBeUndefined();
   });
 
@@ -348,8 +348,8 @@ describe('what is rare', () => {
       renew: () => Promise.resolve(answer),
     } as unknown as Coordinator);
     expect(await traced.renew(leaseId('1'))).toBe(answer);
-    const gone = traces.traced(coordinator(() => Promise.reject(new Unreachable('gone'))));
-    await expect(gone.observe([orders])).rejects.toThrow('gone');
+    const gone = traces.traced(coordinator(() => [Promise.reject(new Unreachable('gone'))]));
+    await expect(Promise.all(gone.observe([orders]))).rejects.toThrow('gone');
     await traces.finish();
   });
 });

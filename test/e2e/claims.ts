@@ -1,5 +1,6 @@
 // Asks sidecars all the time whether they lead, as clients would, and judges the answers: a claim is stale when its
-// request was sent after an answer about a newer term had been received. Times are of the machine's monotonic clock.
+// request was sent after an answer about a newer term had been received, and a promise broken when a newer term was claimed
+// before its `validForMs` was over. Times are of the machine's monotonic clock.
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs, type LeaderAnswer, type Sidecar } from '../harness/sidecar.ts';
 
@@ -13,6 +14,8 @@ export interface Observation {
   readonly claims: bigint | null;
   /** The newest term that it knows of. */
   readonly knows: bigint | null;
+  /** How long the claim holds from the question on, as it says. */
+  readonly validForMs: number;
 }
 
 /** Soon enough to see every state that lasts; seldom enough to leave the processor to what is tested. */
@@ -76,7 +79,9 @@ export class Probe {
       if (this.#ended) return;
       const claims = status === 200 || body.isLeader ? termOf(body.fencingToken) : null;
       const knows = termOf(body.leader?.fencingToken) ?? claims;
-      this.observations.push({ from: sidecar.id, status, sentAt, receivedAt, claims, knows });
+      const { validForMs } = body;
+      const times = { sentAt, receivedAt, validForMs };
+      this.observations.push({ from: sidecar.id, status, ...times, claims, knows });
     } catch {
       // No answer claims nothing.
     }
@@ -104,6 +109,18 @@ export function staleClaims(observations: readonly Observation[]): readonly Stal
     const term = claim.claims;
     const disprovedBy = news.find(
       ({ knows, receivedAt }) => knows !== null && knows > term && receivedAt < claim.sentAt,
+    );
+    return disprovedBy === undefined ? [] : [{ claim, disprovedBy }];
+  });
+}
+
+/** Every claim that was to hold for longer than until the first answer that claims a newer term. */
+export function brokenPromises(observations: readonly Observation[]): readonly StaleClaim[] {
+  const claims = observations.filter(({ claims }) => claims !== null);
+  const inOrder = claims.toSorted((a, b) => a.receivedAt - b.receivedAt);
+  return inOrder.flatMap((claim) => {
+    const disprovedBy = inOrder.find(
+      (one) => one.claims! > claim.claims! && one.receivedAt < claim.sentAt + claim.validForMs,
     );
     return disprovedBy === undefined ? [] : [{ claim, disprovedBy }];
   });

@@ -1,14 +1,17 @@
 // The program as a process: what it does with wrong settings and arguments, with signals, and with a port that is
 // taken. Exit codes are those of the contract.
+import { rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { spawnGuarded, type ChildExit } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import { startRelay } from '../harness/relay.ts';
+import { eventually } from '../harness/wait.ts';
 import { agreement, openStage, type Stage } from './stage.ts';
 
 interface Ended extends ChildExit {
@@ -16,14 +19,20 @@ interface Ended extends ChildExit {
   readonly stderr: readonly string[];
 }
 
+const program = join(projectFolder, 'dist', 'electord.js');
+
+function environment(more: Record<string, string> = {}): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('ELECTORD_'));
+  return { ...Object.fromEntries(own), ...more };
+}
+
 /** Runs the program to its end. */
 async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
-  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('ELECTORD_'));
   const output = { stdout: [] as string[], stderr: [] as string[] };
   const child = await spawnGuarded({
     file: process.execPath,
-    args: [join(projectFolder, 'dist', 'electord.js'), ...args],
-    env: { ...Object.fromEntries(own), ...env },
+    args: [program, ...args],
+    env: environment(env),
     onLine: (line, stream) => output[stream].push(line),
   });
   return { ...(await child.exited), ...output };
@@ -63,7 +72,7 @@ describe('settings', () => {
     expect(faults.find((line) => line.startsWith('--log-level'))).toContain('ELECTORD_LOG_LEVEL');
   });
 
-  test('values that contradict each other, unknown variables and keys are faults too', async () => {
+  test('values that contradict each other are faults too, and unknown variables are told beside them', async () => {
     const ended = await run(['--election=a', '--ttl=2s', '--margin=1s', '--etcd-username=me'], {
       ELECTORD_TLL: '5s',
     });
@@ -109,25 +118,105 @@ describe('on an etcd', () => {
   });
   afterAll(() => stage.end());
 
+  const wishes = (election: string): string[] => [
+    ...[`--election=${election}`, '--id=a', `--etcd=${stage.cluster.endpoints.join(',')}`],
+  ];
+
+  async function takenPort(): Promise<number> {
+    server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return (server.address() as AddressInfo).port;
+  }
+
   test.each(['--listen', '--local-listen'])(
-    '%s is taken: said clearly, nothing is left',
+    '%s stays taken: said clearly, a code that is tried again, nothing is left',
     async (flag) => {
-      server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      const { port } = server.address() as AddressInfo;
+      const port = await takenPort();
       const other = flag === '--listen' ? '--local-listen' : '--listen';
       const ended = await run([
-        ...['--election=taken', '--id=a', `--etcd=${stage.cluster.endpoints.join(',')}`],
+        ...wishes('taken'),
         ...[`${flag}=127.0.0.1:${port}`, `${other}=127.0.0.1:0`],
       ]);
-      expect(ended.code).toBe(78);
+      expect(ended.code).toBe(69);
       const said = ended.stderr.join('\n');
       expect(said).toContain(`127.0.0.1:${port}`);
       expect(said).toMatch(/EADDRINUSE|in use/);
       expect(said).not.toMatch(/\n\s+at /);
+      expect(ended.stdout.filter((line) => line.includes('trying again'))).toHaveLength(1);
       expect(await stage.keys('taken')).toEqual([]);
     },
   );
+
+  test.each(['serve', 'run'])('%s takes an address that is let go while it waits', async (how) => {
+    const port = await takenPort();
+    const lines: string[] = [];
+    const child = await spawnGuarded({
+      file: process.execPath,
+      args: [
+        ...[program, how, ...wishes(`let-go-${how}`)],
+        ...[`--listen=127.0.0.1:${port}`, '--local-listen=127.0.0.1:0'],
+        ...(how === 'run' ? ['--', 'sleep', '1000'] : []),
+      ],
+      env: environment(),
+      onLine: (line) => lines.push(line),
+    });
+    const says = (part: string): Promise<unknown> =>
+      eventually(() => lines.some((line) => line.includes(part)), {
+        withinMs: 20_000,
+        what: part,
+      });
+    await says('trying again');
+    server?.close();
+    await says('"cause":"elected"');
+    expect((await child.stop(15_000)).code).toBe(how === 'run' ? 143 : 0);
+  });
+
+  test('an address that stays wrong: 78, at once', async () => {
+    const path = join(projectFolder, 'package.json');
+    const ended = await run([
+      ...wishes('wrong'),
+      ...['--listen=127.0.0.1:0', `--local-listen=unix:${path}`],
+    ]);
+    expect(ended.code).toBe(78);
+    expect(ended.stderr.join('\n')).toContain('not a socket');
+  });
+
+  test('what only another version knows, in the environment or the file, is warned of', async () => {
+    const file = join(tmpdir(), `electord-${process.pid}.yaml`);
+    await writeFile(file, 'ttl: 10s\nsettingOfTomorrow: 1\n');
+    try {
+      const env = { ELECTORD_TOMORROW: 's3cret', ELECTORD_CONFIG: file };
+      const sidecar = await stage.sidecar({ election: 'tomorrow', id: 'a', env });
+      await sidecar.waitFor(({ isLeader }) => isLeader, 20_000);
+      for (const name of ['ELECTORD_TOMORROW', 'settingOfTomorrow']) {
+        await sidecar.waitForLog(
+          ({ level, msg }) => level === 'warn' && String(msg).startsWith(`ignored: ${name} `),
+          20_000,
+        );
+      }
+      expect(sidecar.output()).not.toContain('s3cret');
+    } finally {
+      await rm(file);
+    }
+  });
+
+  test('a hook may ask for a backup', async () => {
+    const place = `${join(tmpdir(), `electord-${process.pid}`)}.backup`;
+    const etcd = stage.cluster.endpoints.join(',');
+    const command = `"${process.execPath}" "${program}" backup --etcd=${etcd} --output="${place}"`;
+    const sidecar = await stage.sidecar({
+      election: 'saved',
+      id: 'a',
+      args: [`--on-elected=exec:${command}`],
+    });
+    try {
+      const line = await sidecar.waitForLog(({ hook }) => hook === 'elected', 20_000);
+      expect(line).toMatchObject({ result: 'ok' });
+      expect(line['output']).toMatch(/^electord: \d+ keys of saved are in /);
+    } finally {
+      await rm(place, { force: true });
+    }
+  });
 
   test.each(['SIGTERM', 'SIGINT'] as const)(
     '%s ends a follower as cleanly as a leader',

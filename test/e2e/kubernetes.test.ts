@@ -216,10 +216,12 @@ async function start(env: Record<string, string>, endpoints: string[]): Promise<
 }
 
 test.each([
-  ['deployment', 'http://10.1.2.3:8080'],
-  ['statefulset', 'http://orders-0.orders-pods.shop.svc:8080'],
-])('a pod of the %s is told where its app is: %s', async (name, address) => {
-  const sidecar = await start(environmentOf(name, fields), etcd?.endpoints ?? []);
+  ['deployment', '10.1.2.3', 'http://10.1.2.3:8080'],
+  ['deployment', 'fd00::5', 'http://[fd00::5]:8080'],
+  ['statefulset', 'fd00::5', 'http://orders-0.orders-pods.shop.svc:8080'],
+])('a pod of the %s at %s is told where its app is: %s', async (name, podIp, address) => {
+  const env = environmentOf(name, { ...fields, 'status.podIP': podIp });
+  const sidecar = await start(env, etcd?.endpoints ?? []);
   const { body } = await sidecar.waitFor(({ isLeader }) => isLeader, answersWithinMs);
   expect(body).toMatchObject({ election: 'orders', id: 'orders-0', leader: { address } });
 });

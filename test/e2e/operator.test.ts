@@ -249,7 +249,7 @@ describe('what cannot be', () => {
     ['something else to wait for', ['wait', '--for=godot'], 64, /leader, follower, change/],
     ['a switchover to nobody', ['switchover'], 64, /--to/],
     ['one argument too many', ['status', 'orders'], 64, /too many/],
-    ['a token file that is not there', ['resume', '--token-file=/nonexistent'], 64, /ENOENT/],
+    ['a token file that is not there', ['resume', '--token-file=/nonexistent/token'], 64, /ENOENT/],
   ];
 
   test('is said in words, with the exit code that fits', { timeout: 120_000 }, async () => {

@@ -9,6 +9,7 @@ import { projectFolder } from '../harness/binaries.ts';
 import { childrenOf, membersOf, untilGone } from '../harness/process-groups.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import { eventually, within } from '../harness/wait.ts';
+import { throwsAtSignal } from './misfortune.ts';
 import { failoverWithinMs, openStage, type Stage } from './stage.ts';
 
 /** With a wide margin, so that a busy machine that is late with a kill is not late for the lease. */
@@ -101,8 +102,9 @@ async function two(
   election: string,
   script: string,
   args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<{ first: Run; second: Run; group: number }> {
-  const first = await run({ election, args, id: 'a' }, script);
+  const first = await run({ election, args, id: 'a', env }, script);
   const { group } = await first.up();
   const second = await run({ election, args, id: 'b' }, sleeper);
   await eventually(() => second.stderr.some((line) => line.includes('a is the leader')), {
@@ -207,6 +209,35 @@ describe('the end of electord', () => {
     one.child.signal('SIGTERM');
     expect(await ended(one, 5000)).toEqual({ code: 143, signal: null });
     await untilGone(group, 1000);
+  });
+
+  test('an error that nobody caught: the child is dead before another leads, which is at once', async () => {
+    const { first, second, group } = await two('fallen', stubborn, [], throwsAtSignal);
+    const failedAt = monotonicMs();
+    first.child.signal('SIGUSR2');
+    const next = await second.up();
+    expect(membersOf(group)).toEqual([]);
+    expect(next.at - failedAt).toBeLessThan(ttlMs - 1000);
+    expect(await ended(first)).toEqual({ code: 70, signal: null });
+    const handover = await stage.cluster.etcdctl([
+      ...['get', '--print-value-only', '/electord/fallen/handover'],
+    ]);
+    expect(JSON.parse(handover)).toMatchObject({ from: 'a', cause: 'crashed' });
+  });
+
+  test('a second SIGTERM: the child that hangs is dead before another leads, which is at once', async () => {
+    const { first, second, group } = await two('impatient-two', stubborn);
+    first.child.signal('SIGTERM');
+    await eventually(() => first.stderr.some((line) => line.includes('stepping down')), {
+      withinMs: 20_000,
+      what: 'the first SIGTERM',
+    });
+    const askedAt = monotonicMs();
+    first.child.signal('SIGTERM');
+    const next = await second.up();
+    expect(membersOf(group)).toEqual([]);
+    expect(next.at - askedAt).toBeLessThan(ttlMs - 1000);
+    expect(await ended(first)).toEqual({ code: 143, signal: null });
   });
 
   test('SIGKILL: the child and its fork are dead at once, long before another leads', async () => {

@@ -3,7 +3,7 @@
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { connect, operate, type Client } from '../../src/sdk/client.ts';
+import { connect, operate, type Client, type ConnectOptions } from '../../src/sdk/client.ts';
 import { spawnGuarded } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
 import { nodeInstallWithinMs, nodeOfLine } from '../harness/node-line.ts';
@@ -32,8 +32,8 @@ afterEach(async () => {
 });
 afterAll(() => stage.end());
 
-function follow(url: string): Client {
-  const client = connect({ url });
+function follow(url: string, more: ConnectOptions = {}): Client {
+  const client = connect({ url, ...more });
   clients.push(client);
   return client;
 }
@@ -186,6 +186,24 @@ test('a hold keeps an asked-for step-down waiting', async () => {
   } finally {
     operator.close();
   }
+});
+
+test('a sidecar with a token: who has it leads, and who has not is told at once', async () => {
+  const env = { ELECTORD_TOKEN: 'sesame' };
+  const { localUrl } = await stage.sidecar({ election: 'sdk-token', id: 'a', env });
+  const client = follow(localUrl, { token: 'sesame' });
+  await eventually(() => client.isLeader(), { withinMs: 20_000, what: 'the claim' });
+  const without = follow(localUrl);
+  await expect(without.ready(20_000)).rejects.toMatchObject({ code: 'unauthorized' });
+  expect(without.isLeader()).toBe(false);
+});
+
+test('a sidecar that grants no holds: the claim is believed for as long as the lease lasts', async () => {
+  const wish = { election: 'sdk-no-holds', id: 'a', args: ['--max-hold=0s'] };
+  const client = follow((await stage.sidecar(wish)).localUrl);
+  await eventually(() => client.isLeader(), { withinMs: 20_000, what: 'the claim' });
+  await expect(client.hold(500)).resolves.toMatchObject({ heldForMs: 0 });
+  expect(client.isLeader()).toBe(true);
 });
 
 describe('the package', () => {

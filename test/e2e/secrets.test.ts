@@ -1,9 +1,12 @@
 // Secrets: used, rotated at SIGHUP without losing the leadership, and in no output at the most talkative level.
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { X509Certificate } from 'node:crypto';
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { KeyPair } from '../harness/certificates.ts';
 import type { EtcdClusterOptions } from '../harness/etcd.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
@@ -232,3 +235,58 @@ describe('SIGHUP', () => {
     expect(line['msg']).toBe('renewed the lease');
   });
 });
+
+/** The fingerprint of the certificate that the listener at `url` shows to a new connection. */
+function shownAt(url: string): Promise<string | undefined> {
+  const { hostname: host, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port: Number(port), rejectUnauthorized: false }, () => {
+      resolve(socket.getPeerX509Certificate()?.fingerprint256);
+      socket.destroy();
+    });
+    socket.on('error', reject);
+  });
+}
+
+test('certificates that are renewed on disk outlive the first ones, without a signal', async () => {
+  const { cluster } = await start({ tls: 'mutual' });
+  const certificates = cluster.certificates!;
+  const { authority } = certificates;
+  // As Kubernetes keeps a Secret: a link to a folder, replaced as a whole.
+  const keep = async (version: string, { cert, key }: KeyPair): Promise<void> => {
+    await mkdir(join(folder, version));
+    await fileWith(`${version}/tls.crt`, cert);
+    await fileWith(`${version}/tls.key`, key);
+    await symlink(version, join(folder, 'data-next'));
+    await rename(join(folder, 'data-next'), join(folder, 'data'));
+  };
+  const endsAt = Date.now() + 25_000;
+  await keep(
+    'first',
+    await certificates.issue('first', { commonName: 'a', notAfter: new Date(endsAt) }),
+  );
+  const [certFile, keyFile] = [join(folder, 'data/tls.crt'), join(folder, 'data/tls.key')];
+  const sidecar = await stage!.sidecar({
+    election: 'renewed',
+    id: 'a',
+    args: [
+      ...['--log-level=trace', `--etcd-ca=${authority.certFile}`],
+      ...[`--etcd-cert=${certFile}`, `--etcd-key=${keyFile}`],
+      ...[`--tls-cert=${certFile}`, `--tls-key=${keyFile}`],
+    ],
+  });
+  const renewals = (): number =>
+    sidecar.logs.filter(({ msg }) => msg === 'renewed the lease').length;
+  await eventually(() => renewals() > 0, { withinMs: 20_000, what: 'a renewal' });
+  const second = await certificates.issue('second', { commonName: 'a' });
+  await keep('second', second);
+  await sidecar.waitForLog(({ msg }) => /read anew/.test(String(msg)), 30_000);
+  const { fingerprint256 } = new X509Certificate(second.cert);
+  expect(await shownAt(sidecar.url)).toBe(fingerprint256);
+  expect(await shownAt(sidecar.localUrl)).toBe(fingerprint256);
+  await eventually(() => Date.now() > endsAt, { withinMs: 40_000, what: 'the first ran out' });
+  await cluster.nodes[0]!.restart();
+  const before = renewals();
+  await eventually(() => renewals() > before + 1, { withinMs: 30_000, what: 'renewals again' });
+  expect((await sidecar.stop()).code).toBe(0);
+}, 120_000);

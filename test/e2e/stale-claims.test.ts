@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { startRelay, type Relay } from '../harness/relay.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
-import { Probe, staleClaims, type Observation } from './claims.ts';
+import { brokenPromises, Probe, staleClaims, type Observation } from './claims.ts';
 import { agreement, failoverWithinMs, lapsing, openStage, ttlMs, type Stage } from './stage.ts';
 
 let stage: Stage;
@@ -42,13 +42,16 @@ const askedAgain = (probe: Probe, sidecar: Sidecar, since: number): Promise<unkn
 test('the judge knows a stale claim when it sees one', () => {
   const about = (sentAt: number, claims: bigint | null, knows = claims): Observation => ({
     ...{ from: 'a', status: claims === null ? 503 : 200 },
-    ...{ sentAt, receivedAt: sentAt + 10, claims, knows },
+    ...{ sentAt, receivedAt: sentAt + 10, claims, knows, validForMs: 500 },
   });
   // '10' < '6' as text: terms are numbers.
   expect(staleClaims([about(0, 6n), about(20, 10n), about(31, 6n)])).toHaveLength(1);
   expect(staleClaims([about(0, 6n), about(20, null, 10n), about(31, 6n)])).toHaveLength(1);
   expect(staleClaims([about(0, 6n), about(20, 10n), about(30, 6n)])).toHaveLength(0);
   expect(staleClaims([about(0, 6n), about(20, 10n), about(31, 10n)])).toHaveLength(0);
+  expect(brokenPromises([about(0, 6n), about(489, 10n)])).toHaveLength(1);
+  expect(brokenPromises([about(0, 6n), about(490, 10n), about(600, 10n)])).toHaveLength(0);
+  expect(brokenPromises([about(0, 6n), about(20, null, 10n)])).toHaveLength(0);
 });
 
 test('stopped for longer than its lease and continued, five times', async () => {

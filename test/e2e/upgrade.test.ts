@@ -9,12 +9,13 @@ import { projectFolder } from '../harness/binaries.ts';
 import type { Answer, GetOptions, LeaderAnswer, Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { Probe, staleClaims, type Observation } from './claims.ts';
-import { buildNextVersion, nextCause, nextFormat, type NextVersion } from './next-version.ts';
+import { buildNextVersion, nextCause, nextFormat } from './next-version.ts';
+import type { PatchedVersion } from './patched-version.ts';
 import { agreement, openStage, type Stage } from './stage.ts';
 
 const today = join(projectFolder, 'dist', 'electord.js');
 let stage: Stage;
-let next: NextVersion;
+let next: PatchedVersion;
 
 beforeAll(async () => {
   [stage, next] = await Promise.all([openStage({ size: 1 }), buildNextVersion()]);

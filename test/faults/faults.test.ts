@@ -13,7 +13,7 @@ import type { RunOptions, RunResult } from './run.ts';
 const ttlMs = 2000;
 
 const options: RunOptions = {
-  ...{ seed: 1, seconds: 0, ttlMs, takeoverDelay: '0s', make: 'electord', only: [] },
+  ...{ seed: 1, seconds: 0, ttlMs, takeoverDelay: 'evidence', make: 'electord', only: [] },
   ...{ program: null, etcd: newestEtcd },
   // Twice what a run by hand allows: other tests run on the same processors.
   ...{ watchLatencyMs: 100, availabilityBoundMs: 8000 },
@@ -31,7 +31,13 @@ const leftOver = (): readonly string[] =>
 
 /** The most important kinds; on an older etcd those of etcd itself, which is what differs. */
 const kindsOf = {
-  etcd: ['etcd-leader-killed', 'etcd-leader-cut-off', 'quorum-frozen', 'key-deleted'],
+  etcd: [
+    'etcd-leader-killed',
+    'etcd-leader-cut-off',
+    'quorum-frozen',
+    'key-deleted',
+    'etcd-leader-frozen',
+  ],
   sidecar: ['sigkill-leader', 'sigstop-long', 'silent-cut', 'one-way-cut-in', 'wall-clock'],
 };
 const kindsOn = (etcd: EtcdSeries): readonly string[] =>

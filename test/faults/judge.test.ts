@@ -91,17 +91,27 @@ test('nobody may lead for a TTL and the bound, and no longer', () => {
   expect(rulesOf(judge(gap(5991), [after], law))).toEqual(['late']);
 });
 
-test('what an administrator ended is excused for one watch latency, and never with a takeover delay', () => {
+test('what was taken away is excused for one watch latency where nobody waits, and never where somebody does', () => {
   const newer = answer('b', 100, { claims: 7n });
-  const judged = (lateMs: number, more: Partial<Law> = {}): Verdict =>
-    judge([newer, answer('a', 110 + lateMs, { claims: 6n })], [fault({ administered: [6n] })], {
-      ...law,
-      ...more,
-    });
+  const waiting = { ...law, watchLatencyMs: null };
+  const taken = [{ administered: [6n] }, { revokedByEtcd: [6n] }].map((how) => [fault(how)]);
+  const judged = (lateMs: number, by: Law = law): Verdict =>
+    judge([newer, answer('a', 110 + lateMs, { claims: 6n })], taken[0]!, by);
   expect(rulesOf(judged(50))).toEqual([]);
   expect(judged(50).excused).toMatchObject([{ rule: 'stale claim', worstMs: 50 }]);
   expect(rulesOf(judged(51))).toEqual(['stale claim']);
-  expect(rulesOf(judged(1, { takeoverDelayMs: 3000 }))).toEqual(['stale claim']);
+  expect(rulesOf(judged(1, waiting))).toEqual(['stale claim']);
+  const promise = answer('a', 0, { claims: 6n, validForMs: 500 });
+  for (const faults of taken) {
+    const verdict = judge([promise, newer], faults, waiting);
+    expect([rulesOf(verdict), verdict.excused]).toEqual([['promise broken'], []]);
+    const others = judge(
+      [answer('b', 0, { names: 7n }), answer('a', 20, { claims: 6n })],
+      faults,
+      waiting,
+    );
+    expect([rulesOf(others), others.excused]).toEqual([['stale to others'], []]);
+  }
 });
 
 test('an overlap that cannot be excluded is told apart from a violation', () => {

@@ -19,14 +19,15 @@ export interface Law {
   readonly ttlMs: number;
   /** The most that `validForMs` may be: the TTL, less the margin. */
   readonly mostValidForMs: number;
+  /** What a successor waits after a crash; whether it also waits for what was taken away is another matter. */
   readonly takeoverDelayMs: number;
   /** How much later than the TTL (and the takeover delay) a leader may come. */
   readonly availabilityBoundMs: number;
   /**
-   * For how long a leader may go on claiming whose key an administrator has deleted: one watch latency, and only
-   * where no takeover delay was asked for.
+   * For how long a leader may go on claiming whose key an administrator or etcd itself has taken away: one watch latency,
+   * where the successor does not wait; null where it does, and nothing is excused.
    */
-  readonly watchLatencyMs: number;
+  readonly watchLatencyMs: number | null;
 }
 
 /** All breaches of one rule by one sidecar in one term. */
@@ -60,7 +61,7 @@ export interface Gap {
 /** The judgement. */
 export interface Verdict {
   readonly violations: readonly Violation[];
-  /** Claims within the documented exception, for terms that an administrator or etcd itself ended early. */
+  /** Where the successor does not wait: what was told of terms that an administrator or etcd itself ended early. */
   readonly excused: readonly Violation[];
   readonly overlaps: readonly Overlap[];
   readonly answers: number;
@@ -172,17 +173,18 @@ function judgeStaleness(
   for (const claim of claims) claimed.take(claim.claims, claim);
   for (const answer of answers) named.take(answer.names, answer);
   const endedEarly = endedBehindTheirBack(faults);
-  const check = (rule: Rule, claim: Answer, against: Answer | null, excusable: boolean): void => {
+  const excusedForMs = law.watchLatencyMs ?? 0;
+  const check = (rule: Rule, claim: Answer, against: Answer | null): void => {
     if (against === null || against.receivedAt >= claim.sentAt) return;
     const worstMs = claim.sentAt - against.receivedAt;
-    const isExcused = excusable && endedEarly.has(claim.claims!) && worstMs <= law.watchLatencyMs;
+    const isExcused = endedEarly.has(claim.claims!) && worstMs <= excusedForMs;
     const where = isExcused ? excused : docket;
     where.add(rule, claim.receivedAt, { answer: claim, against, worstMs });
   };
   for (const claim of claims) {
     const term = claim.claims!;
-    check('stale claim', claim, claimed.firstNewerThan(term), law.takeoverDelayMs === 0);
-    check('stale to others', claim, named.firstNewerThan(term), true);
+    check('stale claim', claim, claimed.firstNewerThan(term));
+    check('stale to others', claim, named.firstNewerThan(term));
   }
 }
 
@@ -203,7 +205,8 @@ function judgePromises(claims: readonly Answer[], { law, docket, excused, faults
     const worstMs = claim.sentAt + claim.validForMs - against.receivedAt;
     // A claim that was stale already is judged as that.
     if (worstMs <= 0 || claim.sentAt > against.receivedAt) continue;
-    const where = endedEarly.has(claim.claims!) ? excused : docket;
+    const isExcused = law.watchLatencyMs !== null && endedEarly.has(claim.claims!);
+    const where = isExcused ? excused : docket;
     where.add('promise broken', against.receivedAt, { answer: claim, against, worstMs });
   }
 }

@@ -38,7 +38,9 @@ function oneOf<const Value extends string>(...values: readonly Value[]): (text: 
 }
 
 function takeoverDelay(text: string): string {
-  if (!/^(auto|\d+s)$/.test(text)) throw new InvalidArgumentError('auto or whole seconds: 3s.');
+  if (!/^(auto|evidence|\d+s)$/.test(text)) {
+    throw new InvalidArgumentError('evidence, auto or whole seconds: 3s.');
+  }
   return text;
 }
 
@@ -55,15 +57,20 @@ function parse(argv: readonly string[]): Arguments {
     .option('--ttl <seconds>', 'TTL of the leases', number, 3)
     .option(
       '--takeover-delay <duration>',
-      'as the flag of electord: 0s, 3s, auto',
+      'as the flag of electord: evidence, 0s, 3s, auto',
       takeoverDelay,
-      '0s',
+      'evidence',
     )
     .option('--only <kinds>', 'a comma list of kinds', split, [])
     .option('--peer <make>', 'drive another program: etcd3', oneOf('etcd3'))
     .option('--program <file>', 'another build of electord than dist/electord.js')
     .option('--etcd <series>', etcdSeries.join(' or '), oneOf(...etcdSeries), newestEtcd)
-    .option('--watch-latency-ms <n>', 'allowed after an administrator has ended a term', number, 50)
+    .option(
+      '--watch-latency-ms <n>',
+      'allowed after a term was taken away, where nobody waits',
+      number,
+      50,
+    )
     .option('--bound-ms <n>', 'how much later than the TTL a leader may come', number, 4000)
     .option('--expect-violations', 'succeed only where a stale claim was seen', false)
     .addHelpText('after', `\nKinds of faults:\n${kinds}`);

@@ -80,7 +80,9 @@ export function summaryOf(result: RunResult): string {
     `a leader is due within ${boundMs} ms`,
     `terms that may have been claimed at one instant (question to answer; not proven): ${verdict.overlaps.length}, at most ${overlapMs.toFixed(1)} ms`,
     `terms that etcd itself ended early, its stopped leader having come back: ${revoked}`,
-    `excused, because an administrator or etcd had ended the term (claims for ${law.watchLatencyMs} ms, none with a takeover delay): ${verdict.excused.length}`,
+    law.watchLatencyMs === null
+      ? 'nothing is excused: successors wait for terms that an administrator or etcd has taken away'
+      : `excused, because an administrator or etcd had ended the term (claims for ${law.watchLatencyMs} ms): ${verdict.excused.length}`,
     ...verdict.excused.map((violation) => `  ${describeViolation(violation, startedAt)}`),
     ...(failure === null ? [] : ['', `the run ended early: ${failure.message}`]),
     '',

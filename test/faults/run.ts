@@ -66,11 +66,15 @@ export const reportFolder = join(projectFolder, '.cache', 'faults');
 const settleWithinMs = 30_000;
 
 function lawOf({ ttlMs, takeoverDelay, make, ...rest }: RunOptions): Law {
-  const takeoverDelayMs =
-    takeoverDelay === 'auto' ? ttlMs : Number.parseFloat(takeoverDelay) * 1000;
+  const isDuration = takeoverDelay !== 'auto' && takeoverDelay !== 'evidence';
+  const delayMs = isDuration ? Number.parseFloat(takeoverDelay) * 1000 : ttlMs;
+  // Evidence costs nothing after a crash; and what it costs where something was taken away, a lease costs at a crash.
+  const takeoverDelayMs = takeoverDelay === 'evidence' ? 0 : delayMs;
+  const waits = make === 'electord' && delayMs >= ttlMs;
   // The program's own default for the margin.
   const marginMs = make === 'electord' ? Math.max(250, ttlMs / 20) : 0;
-  const { availabilityBoundMs, watchLatencyMs } = rest;
+  const { availabilityBoundMs } = rest;
+  const watchLatencyMs = waits ? null : rest.watchLatencyMs;
   return {
     ...{ ttlMs, takeoverDelayMs, availabilityBoundMs, watchLatencyMs },
     mostValidForMs: ttlMs - marginMs,
@@ -88,11 +92,12 @@ function kindsFor({ only, make }: RunOptions): readonly FaultKind[] {
   return wanted.filter(({ onlyElectord }) => make === 'electord' || onlyElectord !== true);
 }
 
-/** Every kind once in each round, in an order of chance; once in the given order where no time is given. */
+/** Every kind in each round, as often as it weighs, in an order of chance; once in the given order where no time is given. */
 function* order(options: RunOptions, random: Random): Generator<FaultKind> {
   const kinds = kindsFor(options);
   if (options.seconds === 0) yield* kinds;
-  else for (;;) yield* random.shuffle(kinds);
+  const round = kinds.flatMap((kind) => Array.from({ length: kind.weight ?? 1 }, () => kind));
+  while (options.seconds > 0) yield* random.shuffle(round);
 }
 
 async function oneFault(kind: FaultKind, scene: Scene, random: Random): Promise<FaultRecord> {

@@ -79,6 +79,8 @@ export interface FaultKind {
   readonly doc: string;
   /** Whether there must be a leader while it lasts (within the bound), or only after it. */
   readonly leaderDue: 'throughout' | 'after';
+  /** How often in each round, once unless it says more. */
+  readonly weight?: number;
   /** Only for our own program: what it needs, others do not have. */
   readonly onlyElectord?: true;
   /** Begins, holds, proves and heals. */

@@ -44,6 +44,8 @@ export interface EtcdNode {
   thaw(): void;
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<void>;
+  /** SIGKILL, and its data is gone: the next start is of an empty etcd of the same cluster. */
+  forget(): Promise<void>;
   /** Starts it again (after killing it, if it runs) on the same data and ports, until it serves. */
   restart(): Promise<void>;
   /** As {@link EtcdNode.restart}, without waiting until it serves (a quorum may be missing). */
@@ -184,6 +186,11 @@ class Member implements EtcdNode {
   async kill(): Promise<void> {
     this.#child?.signal('SIGKILL');
     await this.#child?.exited;
+  }
+
+  async forget(): Promise<void> {
+    await this.kill();
+    await rm(join(this.#shared.folder, this.name), { recursive: true, force: true });
   }
 
   async start(): Promise<void> {
