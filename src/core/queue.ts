@@ -272,7 +272,8 @@ export function withNewestTerm(
   if (term === null || term.to !== null) return queue;
   const { token, leader: id, ttlMs } = term;
   const isThere = queue.candidates.some((one) => fencingToken(one.createRevision) === token);
-  const wasSeen = queue.predecessor !== null && queue.predecessor.token >= token;
+  // A later key that went says nothing about it: whoever waits for a term, and goes before it leads, stood behind it too.
+  const wasSeen = [queue.predecessor, ...queue.losses].some((seen) => seen?.token === token);
   if (isThere || wasSeen || (ownToken !== null && ownToken >= token)) return queue;
   const loss: Loss = { token, id, goneAt: now, ttlMs, verdict: 'unknown' };
   return { ...queue, losses: [...queue.losses, loss] };

@@ -189,6 +189,14 @@ describe('a queue', () => {
       ]);
     });
 
+    it('costs its TTL, too, where only one that stood behind it was seen to go', () => {
+      const before = queueOf(candidate('b', 7), mine(8));
+      const gone = apply(before, change(12, { removedCandidates: ['b'] }), 200, waiter);
+      expect(lost(after(record(6), null, gone))).toEqual([null, 7, 6]);
+      // Once only.
+      expect(lost(after(record(7), null, gone))).toEqual([null, 7]);
+    });
+
     it.each([
       ['there is none', after(null)],
       ['it has an end', after(record(6, { to: '2026-11-20T21:00:00.000Z' }))],
