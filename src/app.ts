@@ -1,6 +1,5 @@
 // The composition root, the only file that knows everybody: builds the parts from a configuration, wires them, starts
 // them and stops them in order. It decides nothing.
-import { lstatSync } from 'node:fs';
 import { AppSide, type RunOptions } from './app-side/app-side.ts';
 import { SystemClock } from './process/clock.ts';
 import { hostInUrl, isLocalOnly, isWildcard } from './config/addresses.ts';
@@ -155,7 +154,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const listeners = await patiently(
     () => openListeners(configuration, capacity, inputs, local, tlsOf(credentials)),
     {
-      passes: mayPass(configuration),
+      passes: (failure) => failure instanceof CannotListen && failure.passes,
       onWait: (failure, patientForMs) =>
         log.warn({ err: failure, patientForMs }, 'an address is not to be had yet: trying again'),
     },
@@ -258,24 +257,6 @@ function tlsOf({ tlsCert, tlsKey, tlsClientCa }: Credentials): ServerTls | null 
   if (tlsCert === null || tlsKey === null) return null;
   return { certificate: tlsCert, key: tlsKey.reveal(), clientCa: tlsClientCa };
 }
-
-/** Held by another process, or not there, or no file or memory left: all that may be otherwise in a while. */
-const passingCodes: readonly unknown[] = [
-  ...['EADDRINUSE', 'EADDRNOTAVAIL', 'EAI_AGAIN', 'ENOTFOUND', 'ENOENT'],
-  ...['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'],
-];
-
-/** Whether a failure to listen may pass: another process answers on a unix socket, or a code that says so. */
-const mayPass =
-  ({ localListen }: Configuration) =>
-  (failure: unknown): boolean => {
-    if (!(failure instanceof CannotListen)) return false;
-    const { cause } = failure;
-    if (cause instanceof Error) return 'code' in cause && passingCodes.includes(cause.code);
-    const there =
-      localListen.kind === 'unix' ? lstatSync(localListen.path, { throwIfNoEntry: false }) : null;
-    return there?.isSocket() === true;
-  };
 
 /** Opens the public and the local listener, or neither. */
 async function openListeners(

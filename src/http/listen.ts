@@ -66,6 +66,24 @@ export interface Listening {
 export class CannotListen extends ElectordError {
   override readonly name = 'CannotListen';
   readonly code = 'cannot_listen';
+  /** Whether it may be otherwise in a while. */
+  readonly passes: boolean;
+
+  constructor(message: string, passes: boolean, options?: ErrorOptions) {
+    super(message, options);
+    this.passes = passes;
+  }
+}
+
+/** Held by another process, or not there, or no file or memory left: all that may be otherwise in a while. */
+const passingCodes: readonly unknown[] = [
+  ...['EADDRINUSE', 'EADDRNOTAVAIL', 'EAI_AGAIN', 'ENOTFOUND', 'ENOENT'],
+  ...['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'],
+];
+
+function cannot(what: string, cause: unknown): CannotListen {
+  const passes = cause instanceof Error && 'code' in cause && passingCodes.includes(cause.code);
+  return new CannotListen(what, passes, { cause });
 }
 
 /** Only the owner and the group may connect to a unix socket: it takes the operator's verbs. */
@@ -97,20 +115,19 @@ function isAnswered(path: string): Promise<boolean> {
 async function removeStale(path: string): Promise<void> {
   const there = await lstat(path).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new CannotListen(`cannot look at unix:${path}`, { cause: error });
+    throw cannot(`cannot look at unix:${path}`, error);
   });
   if (there === null) return;
-  if (!there.isSocket()) throw new CannotListen(`${path} exists and is not a socket`);
-  if (await isAnswered(path)) throw new CannotListen(`another process answers on unix:${path}`);
+  if (!there.isSocket()) throw new CannotListen(`${path} exists and is not a socket`, false);
+  if (await isAnswered(path))
+    throw new CannotListen(`another process answers on unix:${path}`, true);
   await rm(path, { force: true });
 }
 
 function bind(server: TcpServer, address: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void =>
-      reject(
-        new CannotListen(`cannot listen on ${shown(address)}: ${error.message}`, { cause: error }),
-      );
+      reject(cannot(`cannot listen on ${shown(address)}: ${error.message}`, error));
     server.once('error', failed);
     server.once('listening', () => {
       server.off('error', failed);

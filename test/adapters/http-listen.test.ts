@@ -131,6 +131,7 @@ it('refuses a port that is taken, with the address in the message', async () => 
   const failed = listen(application(), { host: '127.0.0.1', port });
   await expect(failed).rejects.toThrow(CannotListen);
   await expect(failed).rejects.toThrow(`127.0.0.1:${port}`);
+  await expect(failed).rejects.toMatchObject({ passes: true });
 });
 
 it('serves a unix socket that only owner and group may use, and removes it', async () => {
@@ -159,7 +160,9 @@ it('replaces a socket file that a killed process left, but not one that is answe
     await gone;
   });
   await within(once(child.stdout!, 'data'), { withinMs: 10_000, what: 'a process on the socket' });
-  await expect(listen(application(), { path })).rejects.toThrow('another process answers');
+  const taken = listen(application(), { path });
+  await expect(taken).rejects.toThrow('another process answers');
+  await expect(taken).rejects.toMatchObject({ passes: true });
   child.kill('SIGKILL');
   await gone;
   expect((await lstat(path)).isSocket()).toBe(true);
@@ -168,7 +171,9 @@ it('replaces a socket file that a killed process left, but not one that is answe
 
   const file = join(await folder(), 'precious');
   await writeFile(file, 'kept');
-  await expect(listen(application(), { path: file })).rejects.toThrow('not a socket');
+  const inTheWay = listen(application(), { path: file });
+  await expect(inTheWay).rejects.toThrow('not a socket');
+  await expect(inTheWay).rejects.toMatchObject({ passes: false });
   expect(await readFile(file, 'utf8')).toBe('kept');
 });
 
