@@ -14,6 +14,7 @@ import { Unreachable } from '../errors.ts';
 import { passThrough } from '../policies.ts';
 import type { Clock } from '../ports.ts';
 import { judgeAfter } from '../process/time-out.ts';
+import { withSharedName } from './names.ts';
 
 /** TLS material as PEM; asked for anew with every connection, so that rotated certificates take effect. */
 export interface TlsMaterial {
@@ -179,7 +180,7 @@ function connect({ url, tls }: EndpointOptions, interceptor: Interceptor): Conne
 }
 
 function clientOptions(
-  hosts: string,
+  url: string,
   { ca, certificate, key }: TlsMaterial,
   interceptor: Interceptor,
 ): IOptions {
@@ -191,7 +192,7 @@ function clientOptions(
     ...(certificate === null ? {} : { certChain: certificate }),
   };
   return {
-    hosts,
+    hosts: withSharedName(url),
     // Without a CA of its own the system's roots are used; etcd3's type asks for one nevertheless.
     ...(custom ? { credentials: credentials as NonNullable<IOptions['credentials']> } : {}),
     faultHandling: { host: () => passThrough, global: passThrough },

@@ -3,10 +3,11 @@
 import { promises as dns } from 'node:dns';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
+import { reservePort } from '../harness/ports.ts';
 import { eventually } from '../harness/wait.ts';
-import { connectTo, orders, type Connection } from './etcd-connection.ts';
+import { clock, connectTo, observed, orders, type Connection } from './etcd-connection.ts';
 
 let cluster: EtcdCluster;
 const endings: (() => void)[] = [];
@@ -122,4 +123,51 @@ test('others may be configured while it runs', async () => {
   expect(connection.coordinator.endpoints()).toEqual([cluster.endpoints[1]]);
   await cluster.nodes[0]!.kill();
   await answers(connection);
+});
+
+describe('a name', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  /** What the machine's own resolver says of every name: an address, or that there is none. */
+  function says(address: string | null) {
+    const answer = (): Promise<never> =>
+      address === null
+        ? Promise.reject(new Error('ENOTFOUND'))
+        : Promise.resolve([{ address }] as never);
+    return vi.spyOn(dns, 'lookup').mockImplementation(answer);
+  }
+
+  test.each([
+    ['nobody answers at its address', '127.0.0.1'],
+    ['it has no address', null],
+  ])('is looked up once a second for all connections while %s', async (_, address) => {
+    const lookup = says(address);
+    const url = `http://${address === null ? 'none' : 'dead'}.example:${await reservePort()}`;
+    const startedAt = clock.now();
+    const connections = [connectTo([url]), connectTo([url])];
+    endings.push(() => connections.forEach(({ coordinator }) => coordinator.close()));
+    const asking = async (): Promise<boolean> => {
+      await Promise.allSettled(connections.map(({ coordinator }) => observed(coordinator)));
+      return lookup.mock.calls.length >= 3;
+    };
+    await eventually(asking, { withinMs: 20_000, what: 'a third lookup' });
+    const seconds = Math.ceil((clock.now() - startedAt) / 1000);
+    expect(lookup.mock.calls.length).toBeLessThanOrEqual(1 + seconds);
+  });
+
+  test('is looked up anew when it has no address, or one where nobody answers', async () => {
+    says(null);
+    const connection = connectTo([`http://moving.example:${portOf(0)}`]);
+    const { coordinator } = connection;
+    endings.push(() => coordinator.close());
+    await expect(observed(coordinator)).rejects.toThrow('moving.example has no address');
+    const elsewhere = says('127.0.0.2');
+    const asking = async (): Promise<boolean> => {
+      await expect(observed(coordinator)).rejects.toThrow();
+      return elsewhere.mock.calls.length > 0;
+    };
+    await eventually(asking, { withinMs: 20_000, what: 'a lookup' });
+    says('127.0.0.1');
+    await answers(connection);
+  });
 });
