@@ -2,6 +2,7 @@
 // stopped reading, costs lines and nothing else. What was lost is counted, and told once lines can be written again.
 import { Buffer } from 'node:buffer';
 import { constants, fstatSync, openSync, write } from 'node:fs';
+import { Socket } from 'node:net';
 
 /** What a reader of the log that has stopped reading may cost in memory; lines beyond it are lost. */
 const mostWaitingBytes = 8 * 1024 * 1024;
@@ -29,6 +30,20 @@ function withoutWaiting(descriptor: number): number {
     return openSync(`/proc/self/fd/${descriptor}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
   } catch {
     return descriptor;
+  }
+}
+
+/**
+ * Ends the write to a socket whose reader is stuck: it waits in a thread of this process, and the end of the process would
+ * wait for that thread. Whoever shares the socket finds it closed for writing, after half a second in which it took nothing.
+ */
+function cutOff(descriptor: number, done: () => void): void {
+  try {
+    if (!fstatSync(descriptor).isSocket()) done();
+    else new Socket({ fd: descriptor, readable: false }).on('error', done).end(done);
+  } catch {
+    // It is gone, and whoever waited for it with it.
+    done();
   }
 }
 
@@ -63,13 +78,13 @@ export class LineWriter {
     if (!this.#writing) this.#writeWaiting();
   }
 
-  /** Calls `done` once all that was taken is written or lost, or half a second has gone by. */
+  /** For the end of the process: calls `done` once all that was taken is written or lost; half a second is for trying. */
   flush(done: () => void): void {
     if (!this.#writing) {
       done();
       return;
     }
-    const late = setTimeout(done, flushedWithinMs);
+    const late = setTimeout(() => cutOff(this.#descriptor, done), flushedWithinMs);
     this.#onIdle.push(() => {
       clearTimeout(late);
       done();

@@ -1,5 +1,6 @@
-// A log that cannot be written, on real sidecars: a full device, a full file system, a pipe that nobody reads. Lines are
-// lost; leadership, signals and the hand-over are not. What a command could not print it has not answered.
+// A log that cannot be written, on real sidecars: a full device, a full file system, a pipe and a socket whose reader is
+// stuck. Lines are lost; leadership, signals and the hand-over are not. What a command could not print it has not answered.
+import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,9 +21,11 @@ const own = Object.fromEntries(
 /** A place for mounts of its own; who is not root needs one for users as well. */
 const mounting = process.getuid?.() === 0 ? ['--mount'] : ['--mount', '--map-root-user'];
 
+type Started = Pick<GuardedChild, 'signal' | 'exited' | 'recentOutput'>;
+
 let stage: Stage;
 let folder = '';
-const children: GuardedChild[] = [];
+const children: Started[] = [];
 
 beforeAll(async () => {
   stage = await openStage({ size: 1 });
@@ -39,13 +42,15 @@ afterEach(async () => {
 });
 afterAll(() => stage.end());
 
-/** For a shell: makes the place that takes no line, and becomes the command with its output there. */
+/** For bash: makes the place that takes no line, and becomes the command with its output there; `cat` keeps it full. */
 const places = {
   'a full device': 'exec "$@" > /dev/full 2>&1',
   'a file system that fills up':
     'mount -t tmpfs -o size=64k none "$folder" && head -c 61440 /dev/zero > "$folder/fill"; exec "$@" > "$folder/log" 2>&1',
-  'a pipe that nobody reads':
-    'mkfifo "$folder/pipe" && exec 3<> "$folder/pipe" && head -c 65536 /dev/zero >&3; exec "$@" >&3 2>&3',
+  'a pipe whose reader is stuck':
+    'exec > >(exec tail --pid=$$ -f /dev/null > /dev/null 2>&1) 2>&1; cat /dev/zero & exec "$@"',
+  /** See startUnread. */
+  'a socket whose reader is stuck': null,
 } as const;
 
 async function start(
@@ -56,18 +61,40 @@ async function start(
   folder = await mkdtemp(join(tmpdir(), 'electord-full-'));
   const child = await spawnGuarded({
     file: 'unshare',
-    args: [...mounting, 'sh', '-c', place, 'sh', process.execPath, program, ...args],
+    args: [...mounting, 'bash', '-c', place, 'bash', process.execPath, program, ...args],
     env: { ...own, ...env, folder },
   });
   children.push(child);
   return child;
 }
 
+/** The pipes that Node makes for a child are sockets; nobody reads this one, and `cat` keeps it full. */
+function startUnread(args: readonly string[], env: Readonly<Record<string, string>>): Started {
+  const place = 'cat /dev/zero & exec "$@"';
+  const command = ['bash', '-c', place, 'bash', process.execPath, program, ...args];
+  const spawned = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
+    env: { ...own, ...env },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const exited = new Promise<ChildExit>((resolve) => {
+    spawned.once('exit', (code, signal) => {
+      spawned.stdout.destroy();
+      resolve({ code, signal });
+    });
+  });
+  const child = {
+    signal: (name: NodeJS.Signals) => void spawned.kill(name),
+    exited,
+    recentOutput: () => '',
+  };
+  children.push(child);
+  return child;
+}
+
 /** A leader whose log goes to that place, with as many lines as there can be. */
-async function leader(place: string, election: string): Promise<GuardedChild> {
+async function leader(place: string | null, election: string): Promise<Started> {
   const [port = 0] = await reservePorts(1);
-  const child = await start(
-    place,
+  const child = await (place === null ? startUnread : start.bind(null, place))(
     [
       ...['serve', `--election=${election}`, '--id=a', `--etcd=${stage.cluster.endpoints.join()}`],
       ...[`--listen=127.0.0.1:${port}`, '--local-listen=127.0.0.1:0', `--ttl=${steadyTtlMs}ms`],
@@ -83,7 +110,7 @@ async function leader(place: string, election: string): Promise<GuardedChild> {
   return child;
 }
 
-const ended = (child: GuardedChild): Promise<ChildExit> =>
+const ended = (child: Started): Promise<ChildExit> =>
   within(child.exited, { withinMs: 15_000, what: 'the end' });
 
 describe.each(Object.entries(places))('the log goes to %s', (name, place) => {
