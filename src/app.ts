@@ -12,7 +12,7 @@ import { AssertionFailure } from './core/assert.ts';
 import { electionName, memberId, type Cause } from './core/model.ts';
 import { Elector } from './elector/elector.ts';
 import { etcdAccess } from './etcd/access.ts';
-import { EtcdCoordinator, type EtcdCondition } from './etcd/coordinator.ts';
+import { EtcdCoordinator } from './etcd/coordinator.ts';
 import { newLeaseId } from './etcd/lease-id.ts';
 import { createApplication } from './http/application.ts';
 import { capacityOf, openFilesAllowed, type Capacity } from './http/capacity.ts';
@@ -24,11 +24,11 @@ import { LoopDelay } from './process/loop-delay.ts';
 import type { Clock, Coordinator } from './ports.ts';
 import { PeerWatch } from './peers/watch.ts';
 import { patiently } from './process/patience.ts';
-import { notifyServiceManager } from './process/service-manager.ts';
+import { notifyServiceManager, type ServiceManager } from './process/service-manager.ts';
 import { createLog, flushed, type Log } from './telemetry/log.ts';
-import { createMetrics } from './telemetry/metrics.ts';
+import { createMetrics, type Metrics } from './telemetry/metrics.ts';
 import { logNotices } from './telemetry/notices.ts';
-import { createTraces } from './telemetry/traces.ts';
+import { createTraces, type Traces } from './telemetry/traces.ts';
 import { version } from './process/version.ts';
 
 /** A running sidecar. */
@@ -62,6 +62,8 @@ export interface SidecarOptions {
 /** Lines are written this much later than what they tell of: nothing competes with a hand-over, least of all the log. */
 const linesAfterMs = 5;
 
+const wallNow = (): number => Date.now();
+
 /** The standard output belongs to the child of `run`. */
 const standardError = 2;
 
@@ -70,162 +72,262 @@ const noInit =
   'electord is process 1 and runs commands: nobody collects the orphans that they leave; start the container with an init (docker run --init, init: true, shareProcessNamespace: true)';
 
 /**
- * Starts a sidecar. Rejects with CannotListen where a listener's address is not to be had, with NotYet where it may be
- * later, and with OtherCluster where the endpoints of etcd belong to two clusters.
+ * Starts a sidecar. It answers before etcd is asked anything: an endpoint that is silent is none of its clients' business.
+ * Rejects with CannotListen where a listener's address is not to be had, with NotYet where it may be later, and with
+ * OtherCluster where the endpoints of etcd belong to two clusters.
  */
 export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
-  const { configuration, onFatal, run = null } = options;
-  let { credentials } = options;
-  const { logLevel: level, logFormat: format } = configuration;
-  const log = createLog({ level, format, ...(run === null ? {} : { destination: standardError }) });
-  const clock = new SystemClock();
-  const metrics = createMetrics({ id: memberId(configuration.id), version, clock });
-  const coordinator = new EtcdCoordinator({
-    ...etcdAccess(configuration, () => credentials),
-    clock,
-    observer: metrics.requests,
-    warn: (message) => log.warn(message),
-  });
-  const etcd = (): EtcdCondition => coordinator.condition();
-  const traces = createTraces({ id: memberId(configuration.id), version });
-  const traced = traces?.traced(coordinator) ?? coordinator;
-  const beside = new AppSide({
-    settings: configuration,
-    run,
-    clock,
-    log,
-    observeHook: (event, result, seconds) => {
-      metrics.observeHook(event, result, seconds);
-      traces?.observeHook(event, result, seconds);
-    },
-    secretVariables: settings.filter(({ secret }) => secret).map(({ variable }) => variable),
-    localUrl: () => localUrlOf(configuration, listeners),
-  });
-  const elector = elect(configuration, clock, traced, beside, onFatal);
-  const app = (): ReturnType<Inputs['health']['app']> => beside.health();
-  const wallNow = (): number => Date.now();
-  const capacity = capacityOf(openFilesAllowed());
-  const events = createEvents(
-    { elections: elector, clock, wallNow },
-    {
-      clients: { public: capacity.public.maxStreams, local: capacity.local.maxStreams },
-    },
-  );
-  const certificates = (): Credentials['certificates'] => credentials.certificates;
-  const peers = new PeerWatch({ elections: elector, clock, wallNow });
-  metrics.observe({
-    elections: elector,
-    app,
-    etcd,
-    eventClients: () => events.count(),
-    certificates,
-  });
-  traces?.observe(elector);
-  logNotices(log, elector, clock, (write) => setTimeout(write, linesAfterMs));
-  const loopDelay = new LoopDelay(clock);
-  let effective = configuration;
-  const inputs: Inputs = {
-    elections: elector,
-    clock,
-    wallNow,
-    started: { at: clock.now(), wallMs: Date.now() },
-    metrics: () => metrics.render(),
-    version,
-    describe: () => describe(effective),
-    health: { loopDelayMs: () => loopDelay.worstMs(), app, etcd },
-    events,
-    peers,
-    history: sharedHistory((election) => traced.history(election), { elections: elector, clock }),
-    reportError: (error) => {
-      // The claims end before anything is logged.
-      if (error instanceof AssertionFailure) onFatal(error);
-      log.error({ err: error }, 'an answer could not be given');
-    },
-  };
-  const local: LocalInputs = {
-    coordinator: traced,
-    store: traces?.tracedStore(coordinator.fencedStore()) ?? coordinator.fencedStore(),
-    token: () => credentials.token?.reveal() ?? null,
-    checksHost: configuration.localListen.kind === 'tcp' && isLocalOnly(configuration.localListen),
-    graceMs: configuration.graceMs,
-    maxHoldMs: configuration.maxHoldMs,
-  };
-  await coordinator.meet();
-  const listeners = await patiently(
-    () => openListeners(configuration, capacity, inputs, local, tlsOf(credentials)),
-    {
-      passes: (failure) => failure instanceof CannotListen && failure.passes,
-      onWait: (failure, patientForMs) =>
-        log.warn({ err: failure, patientForMs }, 'an address is not to be had yet: trying again'),
-    },
-  ).finally(() => flushed(log));
-  const port = boundPort(listeners);
-  if (port !== null) effective = withBoundPort(configuration, port);
-  log.info({ version, settings: describe(effective) }, 'electord starts');
-  if (process.pid === 1 && beside.runsCommands()) log.warn(noInit);
-  const warnings = [...options.warnings, ...certificateWarnings(credentials, Date.now())];
-  for (const warning of warnings) log.warn(warning);
-  const manager = notifyServiceManager({
-    environment: process.env,
-    elections: elector,
-    warn: (message) => log.warn(message),
-  });
-  const takeUp = (readAnew: Credentials): void => {
-    credentials = readAnew;
-    coordinator.reset();
+  const sidecar = new Assembly(options);
+  await sidecar.start();
+  return sidecar;
+}
+
+/** All parts of a sidecar, made and wired; nothing is asked of etcd before `start`. */
+class Assembly implements Sidecar {
+  readonly log: Log;
+  readonly #options: SidecarOptions;
+  readonly #clock = new SystemClock();
+  readonly #metrics: Metrics;
+  readonly #traces: Traces | null;
+  readonly #coordinator: EtcdCoordinator;
+  readonly #traced: Coordinator;
+  readonly #beside: AppSide;
+  readonly #elector: Elector;
+  readonly #peers: PeerWatch;
+  readonly #loopDelay = new LoopDelay(this.#clock);
+  readonly #watch: CredentialsWatch;
+  #credentials: Credentials;
+  /** What names the files that are read anew. */
+  #sources: Configuration;
+  /** With the port that was found. */
+  #effective: Configuration;
+  #listeners: readonly Listening[] = [];
+  #manager: ServiceManager | null = null;
+  #reloading: Promise<void> = Promise.resolve();
+
+  constructor(options: SidecarOptions) {
+    const { configuration, run = null } = options;
+    const { id, logLevel: level, logFormat: format } = configuration;
+    const clock = this.#clock;
+    this.#options = options;
+    this.#credentials = options.credentials;
+    this.#sources = configuration;
+    this.#effective = configuration;
+    this.log = createLog({
+      level,
+      format,
+      ...(run === null ? {} : { destination: standardError }),
+    });
+    this.#metrics = createMetrics({ id: memberId(id), version, clock });
+    this.#traces = createTraces({ id: memberId(id), version });
+    this.#coordinator = new EtcdCoordinator({
+      ...etcdAccess(configuration, () => this.#credentials),
+      clock,
+      observer: this.#metrics.requests,
+      warn: (message) => this.log.warn(message),
+      moved: (endpoints) => this.log.info({ endpoints }, 'etcd is reached at other endpoints'),
+    });
+    this.#traced = this.#traces?.traced(this.#coordinator) ?? this.#coordinator;
+    this.#beside = this.#appSide(run);
+    this.#elector = elect(configuration, clock, this.#traced, this.#beside, options.onFatal);
+    this.#peers = new PeerWatch({ elections: this.#elector, clock, wallNow });
+    this.#watch = this.#credentialsWatch();
+  }
+
+  async start(): Promise<void> {
     try {
-      const tls = tlsOf(readAnew);
-      if (tls !== null) for (const listener of listeners) listener.renew(tls);
-    } catch (error) {
-      log.error({ err: error }, 'the new certificate of the listeners cannot be used');
+      await this.#listen();
+      this.#greet();
+      await this.#coordinator.meet();
+    } catch (failure) {
+      await this.#close();
+      throw failure;
     }
-    for (const warning of certificateWarnings(credentials, Date.now())) log.warn(warning);
-    log.info({ logLevel: log.level }, 'certificates, passwords and tokens were read anew');
-  };
-  let sources = configuration;
-  const watch = new CredentialsWatch({
-    clock,
-    sources: () => sources,
-    current: () => credentials,
-    onRenewed: takeUp,
-    onUnusable: (faults) =>
-      log.error(
-        `what was renewed is not used, what was read before stays:\n${formatFaults(faults)}`,
-      ),
-  });
-  beside.start(elector);
-  elector.start(effective.url);
-  watch.start();
-  return {
-    log,
-    stop: async () => {
-      const stopped = elector.stop();
-      watch.stop();
-      manager?.stopping();
-      await stopped;
-      await beside.stop();
-      peers.close();
-      await Promise.all(listeners.map((listener) => listener.close()));
-      coordinator.close();
-      loopDelay.stop();
-      await manager?.close();
-      await traces?.finish();
-      // The last lines are on their way.
-      await new Promise((resolve) => setTimeout(resolve, linesAfterMs));
-      await flushed(log);
-    },
-    halt: (cause) => elector.halt(cause),
-    flushed: () => flushed(log),
-    reload: (reloaded, readAnew) => {
-      sources = reloaded;
-      log.level = reloaded.logLevel;
-      coordinator.configure(reloaded.etcd);
-      takeUp(readAnew);
-      manager?.reloaded();
-    },
-    signalChild: (name, all) => beside.app?.signalChild(name, all) ?? false,
-    childExitCode: () => beside.app?.childExitCode() ?? null,
-  };
+    this.#manager = notifyServiceManager({
+      environment: process.env,
+      elections: this.#elector,
+      warn: (message) => this.log.warn(message),
+    });
+    this.#beside.start(this.#elector);
+    this.#elector.start(this.#effective.url);
+    this.#watch.start();
+  }
+
+  async stop(): Promise<void> {
+    const stopped = this.#elector.stop();
+    this.#watch.stop();
+    this.#manager?.stopping();
+    await stopped;
+    await this.#beside.stop();
+    await this.#close();
+  }
+
+  halt(cause: Cause): Promise<void> {
+    return this.#elector.halt(cause);
+  }
+
+  flushed(): Promise<void> {
+    return flushed(this.log);
+  }
+
+  reload(configuration: Configuration, credentials: Credentials): void {
+    // One after the other: what was read last stays.
+    this.#reloading = this.#reloading.then(() => this.#reload(configuration, credentials));
+  }
+
+  signalChild(name: NodeJS.Signals, all: boolean): boolean {
+    return this.#beside.app?.signalChild(name, all) ?? false;
+  }
+
+  childExitCode(): number | null {
+    return this.#beside.app?.childExitCode() ?? null;
+  }
+
+  #appSide(run: RunOptions | null): AppSide {
+    const { configuration } = this.#options;
+    return new AppSide({
+      settings: configuration,
+      run,
+      clock: this.#clock,
+      log: this.log,
+      observeHook: (event, result, seconds) => {
+        this.#metrics.observeHook(event, result, seconds);
+        this.#traces?.observeHook(event, result, seconds);
+      },
+      secretVariables: settings.filter(({ secret }) => secret).map(({ variable }) => variable),
+      localUrl: () => localUrlOf(configuration, this.#listeners),
+    });
+  }
+
+  #credentialsWatch(): CredentialsWatch {
+    return new CredentialsWatch({
+      clock: this.#clock,
+      sources: () => this.#sources,
+      current: () => this.#credentials,
+      onRenewed: (credentials) => this.#takeUp(credentials),
+      onUnusable: (faults) =>
+        this.log.error(
+          `what was renewed is not used, what was read before stays:\n${formatFaults(faults)}`,
+        ),
+    });
+  }
+
+  async #listen(): Promise<void> {
+    const { configuration } = this.#options;
+    const capacity = capacityOf(openFilesAllowed());
+    const inputs = this.#inputs(capacity);
+    this.#follow(inputs);
+    const open = (): Promise<readonly Listening[]> =>
+      openListeners(configuration, capacity, inputs, this.#local(), tlsOf(this.#credentials));
+    const said = 'an address is not to be had yet: trying again';
+    this.#listeners = await patiently(open, {
+      passes: (failure) => failure instanceof CannotListen && failure.passes,
+      onWait: (failure, patientForMs) => this.log.warn({ err: failure, patientForMs }, said),
+    });
+    const port = boundPort(this.#listeners);
+    if (port !== null) this.#effective = withBoundPort(configuration, port);
+  }
+
+  /** Metrics, traces and the log tell of what happens from here on. */
+  #follow({ elections, events }: Inputs): void {
+    this.#metrics.observe({
+      elections,
+      app: () => this.#beside.health(),
+      etcd: () => this.#coordinator.condition(),
+      eventClients: () => events.count(),
+      certificates: () => this.#credentials.certificates,
+    });
+    this.#traces?.observe(elections);
+    logNotices(this.log, elections, this.#clock, (write) => setTimeout(write, linesAfterMs));
+  }
+
+  #inputs(capacity: Capacity): Inputs {
+    const [elections, clock] = [this.#elector, this.#clock];
+    const clients = { public: capacity.public.maxStreams, local: capacity.local.maxStreams };
+    return {
+      elections,
+      clock,
+      wallNow,
+      started: { at: clock.now(), wallMs: wallNow() },
+      metrics: () => this.#metrics.render(),
+      version,
+      describe: () => describe(this.#effective),
+      health: {
+        loopDelayMs: () => this.#loopDelay.worstMs(),
+        app: () => this.#beside.health(),
+        etcd: () => this.#coordinator.condition(),
+      },
+      events: createEvents({ elections, clock, wallNow }, { clients }),
+      peers: this.#peers,
+      history: sharedHistory((name) => this.#traced.history(name), { elections, clock }),
+      reportError: (error) => {
+        // The claims end before anything is logged.
+        if (error instanceof AssertionFailure) this.#options.onFatal(error);
+        this.log.error({ err: error }, 'an answer could not be given');
+      },
+    };
+  }
+
+  #local(): LocalInputs {
+    const { localListen, graceMs, maxHoldMs } = this.#options.configuration;
+    const store = this.#coordinator.fencedStore();
+    return {
+      coordinator: this.#traced,
+      store: this.#traces?.tracedStore(store) ?? store,
+      token: () => this.#credentials.token?.reveal() ?? null,
+      checksHost: localListen.kind === 'tcp' && isLocalOnly(localListen),
+      graceMs,
+      maxHoldMs,
+    };
+  }
+
+  #greet(): void {
+    this.log.info({ version, settings: describe(this.#effective) }, 'electord starts');
+    if (process.pid === 1 && this.#beside.runsCommands()) this.log.warn(noInit);
+    const ofCertificates = certificateWarnings(this.#credentials, wallNow());
+    for (const one of [...this.#options.warnings, ...ofCertificates]) this.log.warn(one);
+  }
+
+  /** Endpoints of another cluster are refused, and with them all that was read. */
+  async #reload(configuration: Configuration, credentials: Credentials): Promise<void> {
+    try {
+      await this.#coordinator.configure(etcdAccess(configuration, () => credentials));
+    } catch (error) {
+      this.log.error({ err: error }, 'nothing was reloaded: --etcd cannot be used');
+      return;
+    }
+    this.#sources = configuration;
+    this.log.level = configuration.logLevel;
+    this.#takeUp(credentials);
+    this.#manager?.reloaded();
+  }
+
+  #takeUp(credentials: Credentials): void {
+    this.#credentials = credentials;
+    this.#coordinator.reset();
+    try {
+      const tls = tlsOf(credentials);
+      if (tls !== null) for (const listener of this.#listeners) listener.renew(tls);
+    } catch (error) {
+      this.log.error({ err: error }, 'the new certificate of the listeners cannot be used');
+    }
+    for (const one of certificateWarnings(credentials, wallNow())) this.log.warn(one);
+    const { level: logLevel } = this.log;
+    this.log.info({ logLevel }, 'certificates, passwords and tokens were read anew');
+  }
+
+  /** Nothing is claimed any more: ends what is open, and waits for the last lines. */
+  async #close(): Promise<void> {
+    this.#peers.close();
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    this.#coordinator.close();
+    this.#loopDelay.stop();
+    await this.#manager?.close();
+    await this.#traces?.finish();
+    // The last lines are on their way.
+    await new Promise((resolve) => setTimeout(resolve, linesAfterMs));
+    await this.flushed();
+  }
 }
 
 function elect(

@@ -22,17 +22,23 @@ import {
   type Weight,
 } from '../policies.ts';
 
-export interface ClusterOptions {
+/** Where etcd is, and who we are to it. */
+export interface EtcdAccess {
   /** `scheme://host:port`, or `srv://domain` and `srv+https://domain`. */
   readonly endpoints: readonly string[];
   readonly tls: () => TlsMaterial;
   /** User and password, null where etcd asks for none; called for every login. */
   readonly login: () => { readonly username: string; readonly password: string } | null;
+}
+
+export interface ClusterOptions extends EtcdAccess {
   readonly ttlMs: number;
   readonly clock: Clock;
   readonly observer: RequestObserver;
   /** Told once of an endpoint that is left out, or whose etcd has known faults. */
   readonly warn?: (message: string) => void;
+  /** Told of all endpoints when they have become others. */
+  readonly moved?: (endpoints: readonly string[]) => void;
   /** Of discovery.ts, for tests. */
   readonly resolveSrv?: ResolveSrv;
   readonly lookEveryMs?: number;
@@ -68,7 +74,7 @@ export class Cluster {
   readonly #hedges: Readonly<Record<Lane, Hedge>>;
   readonly #logins = new Map<Endpoint, Promise<void>>();
   #endpoints: readonly Endpoint[] = [];
-  readonly #world = new World();
+  readonly #world: World;
   readonly #meetings = new Map<Endpoint, Promise<void>>();
   /** Those that have answered as members of our cluster. */
   readonly #proven = new Set<Endpoint>();
@@ -78,8 +84,9 @@ export class Cluster {
   #preferred = 0;
   #token: string | null = null;
 
-  constructor(options: ClusterOptions) {
+  constructor(options: ClusterOptions, world = new World()) {
     this.#options = options;
+    this.#world = world;
     this.bounds = requestBounds(options.ttlMs);
     this.#hedges = {
       lease: hedgedRequest(this.bounds),
@@ -97,9 +104,20 @@ export class Cluster {
     this.#discovery.start();
   }
 
-  /** Other endpoints are configured: connections to those that stay are kept. */
-  configure(endpoints: readonly string[]): void {
-    this.#discovery.configure(endpoints);
+  /**
+   * Other endpoints are configured: connections to those that stay are kept. Rejects with OtherCluster, and changes nothing,
+   * where one of them belongs to another cluster.
+   */
+  async configure(access: EtcdAccess): Promise<void> {
+    if (this.#discovery.isConfigured(access.endpoints)) return;
+    const silent = { warn: () => undefined, moved: () => undefined };
+    const tried = new Cluster({ ...this.#options, ...access, ...silent }, this.#world);
+    try {
+      await tried.meet();
+    } finally {
+      tried.close();
+    }
+    this.#discovery.configure(access.endpoints);
   }
 
   /**
@@ -183,6 +201,7 @@ export class Cluster {
 
   /** Looks at every endpoint once. Rejects with OtherCluster where two clusters answer. */
   async meet(): Promise<void> {
+    if (this.#endpoints.length === 0) await this.#discovery.lookUp();
     const meetings = this.#endpoints.map((endpoint) =>
       within(this.bounds.attemptMs, async () => {
         await this.ensureToken(endpoint);
@@ -248,7 +267,10 @@ export class Cluster {
         new Endpoint({ url, tls, clock, token, discardAfterMs }),
     );
     this.#preferred = Math.max(0, preferred === undefined ? 0 : this.#endpoints.indexOf(preferred));
-    for (const one of before) if (!this.#endpoints.includes(one)) one.close();
+    const gone = before.filter((one) => !this.#endpoints.includes(one));
+    for (const one of gone) one.close();
+    const isOther = gone.length > 0 || this.#endpoints.length > before.length;
+    if (before.length > 0 && isOther) this.#options.moved?.(urls);
   }
 
   /** The client URLs of etcd's members, by whichever answers first in order. */

@@ -25,7 +25,13 @@ import type {
   TermBeginning,
   WatchNotice,
 } from '../ports.ts';
-import { Cluster, type ClusterOptions, type EtcdCondition, type Lane } from './cluster.ts';
+import {
+  Cluster,
+  type ClusterOptions,
+  type EtcdAccess,
+  type EtcdCondition,
+  type Lane,
+} from './cluster.ts';
 import { asksTooMuch, classify, isLeaseAlreadyGranted, isRefusal } from './faults.ts';
 import { candidateKey, keysOf, leaseToDecimal, type ElectionKeys } from './keys.ts';
 import { renewOnce } from './renewal.ts';
@@ -305,9 +311,12 @@ export class EtcdCoordinator implements Coordinator {
     this.#cluster.reset();
   }
 
-  /** Other endpoints are configured: lease and watch survive. */
-  configure(endpoints: readonly string[]): void {
-    this.#cluster.configure(endpoints);
+  /**
+   * Other endpoints are configured: lease and watch survive. Rejects with OtherCluster, and changes nothing, where one of them
+   * belongs to another cluster.
+   */
+  async configure(access: EtcdAccess): Promise<void> {
+    await this.#cluster.configure(access);
   }
 
   /** The endpoints that requests go to now. */

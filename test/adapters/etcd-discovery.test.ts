@@ -7,7 +7,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
 import { reservePort } from '../harness/ports.ts';
 import { eventually } from '../harness/wait.ts';
-import { clock, connectTo, observed, orders, type Connection } from './etcd-connection.ts';
+import {
+  clock,
+  connectTo,
+  observed,
+  optionsFor,
+  orders,
+  type Connection,
+} from './etcd-connection.ts';
 
 let cluster: EtcdCluster;
 const endings: (() => void)[] = [];
@@ -119,7 +126,7 @@ test('members that are not configured are used when those that are have gone', a
 
 test('others may be configured while it runs', async () => {
   const connection = await connected([cluster.endpoints[0]!]);
-  connection.coordinator.configure([cluster.endpoints[1]!]);
+  await connection.coordinator.configure(optionsFor([cluster.endpoints[1]!]));
   expect(connection.coordinator.endpoints()).toEqual([cluster.endpoints[1]]);
   await cluster.nodes[0]!.kill();
   await answers(connection);

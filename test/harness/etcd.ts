@@ -59,7 +59,7 @@ export interface EtcdNode {
 /** A running cluster. */
 export interface EtcdCluster {
   readonly version: EtcdSeries;
-  /** Client URLs of all members. */
+  /** Client URLs of the members that it began with. */
   readonly endpoints: string[];
   readonly nodes: EtcdNode[];
   /** Made for this cluster; null without TLS. */
@@ -67,7 +67,7 @@ export interface EtcdCluster {
   /** The member that a quorum takes for the leader; waits until there is one. */
   readonly leader: () => Promise<EtcdNode>;
   /**
-   * Runs etcdctl against all members, with the flags that TLS and authentication ask for (as root),
+   * Runs etcdctl against all members that there are, with the flags that TLS and authentication ask for (as root),
    * and resolves to its standard output.
    *
    * @throws Error with what it wrote when it fails.
@@ -76,6 +76,10 @@ export interface EtcdCluster {
     args: readonly string[],
     options?: { endpoints?: readonly string[] },
   ) => Promise<string>;
+  /** Makes another member and starts it; resolves once it serves. */
+  readonly add: () => Promise<EtcdNode>;
+  /** Takes a member out of the cluster and ends it; resolves once the others have a leader. */
+  readonly remove: (node: EtcdNode) => Promise<void>;
   /** Kills all members and removes data and certificates. */
   readonly stop: () => Promise<void>;
 }
@@ -270,6 +274,57 @@ async function startMembers(options: EtcdClusterOptions, shared: Shared): Promis
   }
 }
 
+const agreement = (members: readonly Member[]): Promise<Member> =>
+  eventually(() => agreedLeader(members), {
+    withinMs: leaderWithinMs,
+    what: 'a leader of etcd that a quorum agrees on',
+  });
+
+/** Of each member as etcd knows it: its id, its name and its peer URL. */
+async function known(etcdctl: Etcdctl): Promise<readonly (readonly [string, string, string])[]> {
+  const list = await etcdctl(['member', 'list']);
+  return list
+    .trim()
+    .split('\n')
+    .map((line) => line.split(', '))
+    .map(([id = '', _state, name = '', peerUrl = '']) => [id, name, peerUrl] as const);
+}
+
+/** How a cluster is changed; `members` is kept up to date. */
+function changes(
+  members: Member[],
+  shared: Shared,
+  etcdctl: Etcdctl,
+): Pick<EtcdCluster, 'add' | 'remove'> {
+  let made = members.length;
+  return {
+    add: async () => {
+      const [clientPort = 0, peerPort = 0] = await reservePorts(2);
+      const [name, peerUrl] = [`etcd-${made++}`, `http://127.0.0.1:${peerPort}`];
+      const clientUrl = (members[0]?.clientUrl ?? '').replace(/\d+$/, String(clientPort));
+      await etcdctl(['member', 'add', name, `--peer-urls=${peerUrl}`]);
+      const others = (await known(etcdctl)).filter(([, , url]) => url !== peerUrl);
+      const together = [...others.map(([, one, url]) => `${one}=${url}`), `${name}=${peerUrl}`];
+      const args = [`--initial-cluster=${together.join(',')}`, '--initial-cluster-state=existing'];
+      const own = { ...shared, args: [...args, ...shared.args] };
+      const member = new Member(name, clientUrl, peerUrl, own);
+      members.push(member);
+      await member.restart();
+      return member;
+    },
+    remove: async (node) => {
+      const [id] = (await known(etcdctl)).find(([, name]) => name === node.name) ?? [''];
+      await etcdctl(['member', 'remove', id]);
+      await node.kill();
+      const place = members.findIndex(({ name }) => name === node.name);
+      members.splice(place, 1);
+      await agreement(members);
+    },
+  };
+}
+
+type Etcdctl = EtcdCluster['etcdctl'];
+
 /** Starts the members, with other ports when one of them turns out to be taken. */
 async function startMembersRetrying(
   options: EtcdClusterOptions,
@@ -295,8 +350,6 @@ function runEtcdctl(file: string, args: readonly string[]): Promise<string> {
     });
   });
 }
-
-type Etcdctl = EtcdCluster['etcdctl'];
 
 /** The commands that make a user who may read and write everything, and demand passwords. */
 async function switchOnAuthentication(
@@ -365,8 +418,8 @@ export async function startEtcdCluster(options: EtcdClusterOptions): Promise<Etc
     await removeFiles();
     throw error;
   });
-  const endpoints = members.map((member) => member.clientUrl);
-  const etcdctl: Etcdctl = (command, { endpoints: only = endpoints } = {}) => {
+  const present = (): string[] => members.map(({ clientUrl }) => clientUrl);
+  const etcdctl: Etcdctl = (command, { endpoints: only = present() } = {}) => {
     const flags = [`--endpoints=${only.join(',')}`];
     if (certificates !== null) flags.push(`--cacert=${certificates.authority.certFile}`);
     if (certificates !== null && mutual) {
@@ -391,15 +444,12 @@ export async function startEtcdCluster(options: EtcdClusterOptions): Promise<Etc
   }
   return {
     version,
-    endpoints,
+    endpoints: present(),
     nodes: members,
     certificates,
-    leader: () =>
-      eventually(() => agreedLeader(members), {
-        withinMs: leaderWithinMs,
-        what: 'a leader of etcd that a quorum agrees on',
-      }),
+    leader: () => agreement(members),
     etcdctl,
+    ...changes(members, shared, etcdctl),
     stop,
   };
 }

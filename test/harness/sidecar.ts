@@ -15,8 +15,8 @@ import { eventually, within } from './wait.ts';
 export interface SidecarOptions {
   readonly election: string;
   readonly id: string;
-  /** etcd's client URLs. */
-  readonly etcd: readonly string[];
+  /** etcd's client URLs; null where they are in a file among `args`. */
+  readonly etcd: readonly string[] | null;
   /** More flags of `serve`. */
   readonly args?: readonly string[];
   /** More variables for its environment, which has none of ours that begin with ELECTORD. */
@@ -206,7 +206,7 @@ function serveArguments(options: SidecarOptions, port: number, localPort: number
     'serve',
     `--election=${options.election}`,
     `--id=${options.id}`,
-    `--etcd=${options.etcd.join(',')}`,
+    ...(options.etcd === null ? [] : [`--etcd=${options.etcd.join(',')}`]),
     `--listen=127.0.0.1:${port}`,
     `--local-listen=127.0.0.1:${localPort}`,
     ...(options.args ?? []),
