@@ -191,6 +191,8 @@ export class Cluster {
         const until = this.#options.clock.now() + otherClusterAgainMs;
         this.#others.set(endpoint, { why: failure.message, until });
         this.#proven.delete(endpoint);
+        // Whatever leads there may have been put right by then: the connection would stay where it is.
+        endpoint.discard();
         this.#warnOnce(
           `${failure.message}: it is left out; name the endpoints of one cluster only`,
         );

@@ -1,5 +1,7 @@
 // Which etcd it is: endpoints of two clusters in one list, an etcd that comes back empty, and versions with known faults.
 // The header of each answer tells, and nothing is written to an etcd that is not ours or not where it was.
+import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net';
+import { pipeline } from 'node:stream';
 import { afterEach, describe, expect, test } from 'vitest';
 import { EtcdWentBack, OtherCluster, type ElectordError } from '../../src/errors.ts';
 import { versionWarning } from '../../src/etcd/versions.ts';
@@ -37,6 +39,36 @@ function connect(
   const connection = connectTo(endpoints, { warn, ...more });
   cleanups.push(() => connection.coordinator.close());
   return { ...connection, warnings };
+}
+
+const portOf = ({ endpoints }: EtcdCluster): number => Number(new URL(endpoints[0]!).port);
+
+/** An address that leads new connections to whichever cluster it is told. */
+async function openDoor(first: EtcdCluster): Promise<{
+  readonly url: string;
+  readonly leadsTo: (cluster: EtcdCluster) => void;
+  readonly reset: () => void;
+}> {
+  let port = portOf(first);
+  const open = new Set<Socket>();
+  const server = createServer((client) => {
+    const target = createConnection({ host: '127.0.0.1', port });
+    open.add(client);
+    client.on('close', () => open.delete(client));
+    pipeline(client, target, client, () => undefined);
+  });
+  const reset = (): void => open.forEach((socket) => socket.destroy());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanups.push(() => {
+    reset();
+    server.close();
+  });
+  const { port: own } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${own}`,
+    leadsTo: (cluster) => void (port = portOf(cluster)),
+    reset,
+  };
 }
 
 const failureOf = (work: Promise<unknown>): Promise<ElectordError> =>
@@ -114,6 +146,27 @@ describe.each(['3.4', '3.5.30'] as const)('etcd %s', (version) => {
     const joined = await coordinator.join(orders, granted(other), me);
     expect(joined.value.createRevision).toBeGreaterThan(before);
   });
+});
+
+test('an address that led to another cluster and is put right is used again', async () => {
+  const [ours, others] = await Promise.all([start(), start()]);
+  const door = await openDoor(ours);
+  const { coordinator } = connect([door.url]);
+  const lease = anyLease();
+  await coordinator.grant(lease, 60_000);
+  door.leadsTo(others);
+  door.reset();
+  await eventually(async () => (await failureOf(observed(coordinator))) instanceof OtherCluster, {
+    withinMs: 20_000,
+    what: 'the address is left out',
+  });
+  // A connection that is kept goes on to the other cluster.
+  door.leadsTo(ours);
+  await eventually(() => coordinator.renew(lease).then(() => true), {
+    withinMs: 20_000,
+    what: 'our cluster again',
+  });
+  expect(await others.etcdctl(['get', '', '--from-key'])).toBe('');
 });
 
 describe('versions', () => {
