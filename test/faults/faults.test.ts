@@ -50,7 +50,7 @@ test.for(etcdSeries)(
   async (etcd) => {
     const only = kindsOn(etcd);
     const result = await runFaults({ ...options, etcd, only });
-    const { faults, verdict, failure } = result;
+    const { faults, verdict, conduct, failure } = result;
     // A fault that takes no effect fails the run.
     expect(failure).toBeNull();
     expect(faults.map(({ kind }) => kind)).toEqual(only);
@@ -61,6 +61,11 @@ test.for(etcdSeries)(
       if (only.includes(kind)) expect(struck.get(kind)).toContain('the leader');
     }
     expect(violationsIn(result)).toEqual([]);
+    // Every process has ended as it was asked, and none has asked etcd for too much.
+    expect(conduct.misconduct).toEqual([]);
+    expect(conduct.ends).toBeGreaterThanOrEqual(3);
+    expect(conduct.rates.map(({ from }) => from)).toEqual(['a', 'b', 'c']);
+    for (const { mean } of conduct.rates) expect(mean.requests).toBeGreaterThan(1);
     // Somebody looked, all the time: ten answers a second of each would be few.
     const seconds = (result.endedAt - result.startedAt) / 1000;
     for (const name of ['a', 'b', 'c']) {

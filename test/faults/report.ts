@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Answer } from './answer-line.ts';
+import { stretchMs } from './conduct.ts';
 import type { Violation } from './judge.ts';
 import { pictureOf } from './picture.ts';
 import { reportFolder } from './run.ts';
@@ -61,6 +62,27 @@ export function describeViolation(violation: Violation, startedAt: number): stri
   return head + evidence.join('');
 }
 
+/** How the sidecars behaved as processes. */
+function conductOf({ conduct, conductLaw }: RunResult): readonly string[] {
+  const { misconduct, rates, ends, slowestEndMs } = conduct;
+  const { mostRequestsPerSecond, mostPacketsPerSecond, endsWithinMs } = conductLaw;
+  const number = (value: number): string => value.toFixed(1);
+  const columns = ['requests to etcd per second, mean', 'most', 'packets, mean', 'most'];
+  const rows = rates.map(({ from, mean, most }) => [
+    from,
+    ...[mean.requests, most.requests, mean.packets, most.packets].map(number),
+  ]);
+  return [
+    table([['sidecar', ...columns], ...rows]),
+    `most: in some ${stretchMs / 1000} s; at most ${number(mostRequestsPerSecond)} requests and ${number(mostPacketsPerSecond)} packets are no loop`,
+    `asked to end by SIGTERM: ${ends} processes; the slowest took ${rounded(slowestEndMs)} ms of ${endsWithinMs} ms`,
+    `misconduct: ${misconduct.length}`,
+    ...misconduct.map(
+      ({ rule, who, during, what }) => `  ${rule}: ${who}, during ${during || 'no fault'}: ${what}`,
+    ),
+  ];
+}
+
 /** The summary. */
 export function summaryOf(result: RunResult): string {
   const { options, law, faults, verdict, startedAt, endedAt, failure } = result;
@@ -81,9 +103,12 @@ export function summaryOf(result: RunResult): string {
     `terms that may have been claimed at one instant (question to answer; not proven): ${verdict.overlaps.length}, at most ${overlapMs.toFixed(1)} ms`,
     `terms that etcd itself ended early, its stopped leader having come back: ${revoked}`,
     law.watchLatencyMs === null
-      ? 'nothing is excused: successors wait for terms that an administrator or etcd has taken away'
-      : `excused, because an administrator or etcd had ended the term (claims for ${law.watchLatencyMs} ms): ${verdict.excused.length}`,
+      ? 'of terms that an administrator or etcd has taken away nothing is excused: successors wait for them'
+      : `terms that an administrator or etcd had ended are excused claims for ${law.watchLatencyMs} ms`,
+    `excused: ${verdict.excused.length}`,
     ...verdict.excused.map((violation) => `  ${describeViolation(violation, startedAt)}`),
+    '',
+    ...conductOf(result),
     ...(failure === null ? [] : ['', `the run ended early: ${failure.message}`]),
     '',
   ].join('\n');

@@ -7,6 +7,8 @@ import type { EtcdSeries } from '../harness/binaries.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import { Random } from '../sim/random.ts';
 import type { Answer } from './answer-line.ts';
+import { judgeConduct } from './conduct.ts';
+import type { Conduct, ConductLaw } from './conduct.ts';
 import { EtcdHosts } from './etcd-hosts.ts';
 import { prepareFirewalls } from './firewall.ts';
 import { Laboratory } from './hosts.ts';
@@ -52,6 +54,8 @@ export interface RunResult {
   readonly answers: readonly Answer[];
   readonly faults: readonly FaultRecord[];
   readonly verdict: Verdict;
+  readonly conductLaw: ConductLaw;
+  readonly conduct: Conduct;
   /** Why it ended before its time, null where it did not. */
   readonly failure: Error | null;
   /** Which build of ours was judged. */
@@ -78,6 +82,26 @@ function lawOf({ ttlMs, takeoverDelay, make, ...rest }: RunOptions): Law {
   return {
     ...{ ttlMs, takeoverDelayMs, availabilityBoundMs, watchLatencyMs },
     mostValidForMs: ttlMs - marginMs,
+  };
+}
+
+/** The program's own default, without an app beside it. */
+const graceMs = 10_000;
+
+/**
+ * In a TTL: ten by a round and a renewal each fifth, twenty of whoever stands third and asks for two leases, which are
+ * eighty while a leader misses its renewals. The rest is for joining, and the watch.
+ */
+const mostRequestsPerTtl = 100;
+/** Request, acknowledgement, windows and pings, to one endpoint and to a hedge. */
+const mostPacketsPerRequest = 10;
+
+function conductLawOf({ ttlMs }: RunOptions): ConductLaw {
+  const mostRequestsPerSecond = (mostRequestsPerTtl * 1000) / ttlMs;
+  return {
+    mostRequestsPerSecond,
+    mostPacketsPerSecond: mostRequestsPerSecond * mostPacketsPerRequest,
+    endsWithinMs: graceMs,
   };
 }
 
@@ -199,13 +223,15 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
     const startedAt = monotonicMs();
     const { faults, failure } = await happen(scene, options);
     const endedAt = monotonicMs();
-    const law = lawOf(options);
     const answers = sidecars.answers();
-    const verdict = judge(answers, faults, law);
-    const { electordDigest } = programs;
+    // What they answer from here on, all being asked to end, is not judged; how they end is.
+    if (failure === null) await sidecars.end();
+    const [law, conductLaw] = [lawOf(options), conductLawOf(options)];
     return {
-      ...{ options, law, startedAt, endedAt, answers, faults, verdict, failure },
-      ...{ electordDigest, logFolder },
+      ...{ options, law, conductLaw, startedAt, endedAt, answers, faults, failure },
+      verdict: judge(answers, faults, law),
+      conduct: judgeConduct(sidecars.samples(), sidecars.ends(), faults, conductLaw),
+      ...{ electordDigest: programs.electordDigest, logFolder },
     };
   } finally {
     for (const close of closing.reverse()) await close();

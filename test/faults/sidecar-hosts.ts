@@ -4,9 +4,10 @@ import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ChildExit, GuardedChild } from '../../src/dev/etcd-child.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
-import { eventually } from '../harness/wait.ts';
+import { eventually, within } from '../harness/wait.ts';
 import { parseAnswer } from './answer-line.ts';
 import type { Answer } from './answer-line.ts';
+import type { End } from './conduct.ts';
 import { Firewall } from './firewall.ts';
 import { startOn } from './hosts.ts';
 import type { Host, Laboratory } from './hosts.ts';
@@ -14,6 +15,7 @@ import { sidecarLocalPort, sidecarPort } from './ports.ts';
 import { isStopped } from './process-state.ts';
 import type { Programs } from './programs.ts';
 import { SteppedClock } from './stepped-clock.ts';
+import { parseSample, type Sample } from './traffic.ts';
 
 /** The election that all of them stand in. */
 export const electionName = 'faults';
@@ -37,6 +39,9 @@ export const candidatesPrefix = (make: Contestants['make']): string =>
 /** An answer is news for this long: longer than a busy machine takes to get to the next one. */
 const newsMs = 400;
 
+/** Longer than any grace: whoever has not ended by then never does, and the run goes on without it. */
+const endsAtAllWithinMs = 30_000;
+
 /** Nothing of this process's own settings for Node and electord. */
 function plainEnvironment(): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !/^(ELECTORD_|NODE_)/.test(name));
@@ -51,12 +56,18 @@ export class SidecarHost {
   readonly clock: SteppedClock | null;
   /** Everything that its probe has seen, in the order of arrival. */
   readonly answers: Answer[] = [];
+  /** How much it has asked of etcd, once a second. */
+  readonly samples: Sample[] = [];
+  /** Of each of its processes that has ended. */
+  readonly ends: End[] = [];
   /** Terms that it gave up because its key was gone, by its own log, and when that was read. */
   readonly keysLost: { readonly token: bigint; readonly at: number }[] = [];
   readonly #contestants: Contestants;
   readonly #logFile: string;
   #child: GuardedChild | undefined;
   #probe: GuardedChild | undefined;
+  /** Whether its process is to end, by a signal or by itself. */
+  #mayEnd = false;
   /** Why the probe cannot be believed any more, null while it can. */
   #fault: unknown = null;
 
@@ -89,25 +100,29 @@ export class SidecarHost {
     return this.#child !== undefined && this.#child.exit() === null;
   }
 
-  /** Starts it; resolves before it answers. */
-  async start(): Promise<void> {
+  /** Starts it; resolves before it answers. What it writes goes to the file `logTo`, if given, and is not read. */
+  async start(logTo: string | null = null): Promise<void> {
     this.#note(`--- started at ${monotonicMs().toFixed(3)}`);
-    this.#child = await startOn(this.host, process.execPath, this.#arguments(), {
+    const command = [process.execPath, ...this.#arguments()];
+    // Only a shell gives a program a file to write.
+    const shell = logTo === null ? [] : ['sh', '-c', 'exec "$@" > "$0" 2>&1', logTo];
+    const [file = '', ...args] = [...shell, ...command];
+    this.#mayEnd = false;
+    this.#child = await startOn(this.host, file, args, {
       env: { ...plainEnvironment(), ...this.clock?.environment },
-      onLine: (line) => {
-        const at = monotonicMs();
-        this.#note(`${at.toFixed(3)} ${line}`);
-        const lost = /"term":"(\d+)".*"msg":"no longer leads [^"]*: key_deleted"/.exec(line)?.[1];
-        if (lost !== undefined) this.keysLost.push({ token: BigInt(lost), at });
-      },
+      onLine: (line) => this.#read(line),
     });
     const { pid, exited } = this.#child;
-    if (this.clock !== null) void exited.then(() => SteppedClock.sweep(pid));
+    void exited.then((exit) => {
+      if (this.clock !== null) SteppedClock.sweep(pid);
+      if (this.#mayEnd) return;
+      this.ends.push({ of: this.name, at: monotonicMs(), asked: null, tookMs: 0, exit });
+    });
   }
 
   /** Starts the probe, which goes on whether the sidecar runs or not. */
   async startProbe(): Promise<void> {
-    const url = `http://127.0.0.1:${sidecarPort}/leader`;
+    const url = `http://127.0.0.1:${sidecarPort}`;
     this.#probe = await startOn(
       this.host,
       process.execPath,
@@ -116,7 +131,7 @@ export class SidecarHost {
         env: plainEnvironment(),
         onLine: (line, stream) => {
           if (stream === 'stderr') this.#fault ??= new Error(`the probe of ${this.name}: ${line}`);
-          else this.answers.push(parseAnswer(this.name, line));
+          else this.#take(line);
         },
       },
     );
@@ -132,9 +147,28 @@ export class SidecarHost {
 
   /** SIGKILL or SIGTERM; resolves when it is gone. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<ChildExit> {
-    this.#note(`--- ${signal} at ${monotonicMs().toFixed(3)}`);
-    this.#child?.signal(signal);
-    return this.#child?.exited ?? { code: null, signal: null };
+    const at = monotonicMs();
+    this.#note(`--- ${signal} at ${at.toFixed(3)}`);
+    this.#mayEnd = true;
+    const child = this.#child!;
+    if (signal === 'SIGKILL') child.signal(signal);
+    const exit = await (signal === 'SIGKILL' ? child.exited : child.stop(endsAtAllWithinMs));
+    this.ends.push({ of: this.name, at, asked: signal, tookMs: monotonicMs() - at, exit });
+    return exit;
+  }
+
+  /** Waits for an end that nobody asks for, and that is right. */
+  async endOfItself(): Promise<ChildExit> {
+    this.#mayEnd = true;
+    return within(this.#child!.exited, {
+      withinMs: endsAtAllWithinMs,
+      what: `the end of ${this.name}`,
+    });
+  }
+
+  /** The reasons for which it does not use etcd, or some endpoint, as it said at or after `since`. */
+  trouble(since: number): readonly string[] {
+    return this.samples.filter(({ at }) => at >= since).flatMap(({ trouble }) => trouble);
   }
 
   /** SIGSTOP; resolves once every thread has stopped. */
@@ -159,6 +193,7 @@ export class SidecarHost {
   /** Ends both; SIGKILL, because nothing is to be learned any more. */
   async close(): Promise<void> {
     this.#closing = true;
+    this.#mayEnd = true;
     for (const child of [this.#probe, this.#child]) {
       child?.signal('SIGKILL');
       await child?.exited;
@@ -185,6 +220,19 @@ export class SidecarHost {
       `--local-listen=127.0.0.1:${sidecarLocalPort}`,
       '--log-level=debug',
     ];
+  }
+
+  #read(line: string): void {
+    const at = monotonicMs();
+    this.#note(`${at.toFixed(3)} ${line}`);
+    const lost = /"term":"(\d+)".*"msg":"no longer leads [^"]*: key_deleted"/.exec(line)?.[1];
+    if (lost !== undefined) this.keysLost.push({ token: BigInt(lost), at });
+  }
+
+  #take(line: string): void {
+    const sample = parseSample(this.name, line);
+    if (sample === null) this.answers.push(parseAnswer(this.name, line));
+    else this.samples.push(sample);
   }
 
   #note(line: string): void {
@@ -228,6 +276,26 @@ export class SidecarHosts {
     return this.members
       .flatMap(({ answers }) => answers)
       .sort((one, other) => one.receivedAt - other.receivedAt);
+  }
+
+  /** All their samples. */
+  samples(): readonly Sample[] {
+    return this.members.flatMap(({ samples }) => samples);
+  }
+
+  /** How all their processes have ended so far. */
+  ends(): readonly End[] {
+    return this.members.flatMap(({ ends }) => ends).sort((one, other) => one.at - other.at);
+  }
+
+  /** Starts all. */
+  async start(): Promise<void> {
+    for (const member of this.members) await member.start();
+  }
+
+  /** SIGTERM to all at once; resolves when they are gone. */
+  async end(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.end('SIGTERM')));
   }
 
   /** Who claims to lead now, with its newest term; null where nobody does, or two do. */
