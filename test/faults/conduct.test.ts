@@ -32,8 +32,14 @@ test('a loop of requests lasts; a burst is none', () => {
   expect(rulesOf(samplesOnly(requesting(30, 30, 30, 30, 30, 30)))).toEqual([]);
   expect(rulesOf(samplesOnly(requesting(5, 100, 5, 5, 5, 5)))).toEqual([]);
   const loop = samplesOnly(requesting(5, 5, 31, 31, 31, 31, 31, 5));
-  expect(loop.misconduct).toMatchObject([{ rule: 'request loop', who: 'a' }]);
-  expect(loop.rates).toMatchObject([{ at: 2000, most: { requests: 31, packets: 310 } }]);
+  const [rule, who] = ['request loop', 'a'];
+  expect(loop.misconduct).toMatchObject([
+    { rule, who, what: '31.0 requests a second' },
+    { rule, who, what: '310.0 packets a second' },
+  ]);
+  const { requests, packets } = loop.rates[0]!;
+  expect(requests.peak).toEqual({ at: 2000, perSecond: 31 });
+  expect(packets.peak).toEqual({ at: 2000, perSecond: 310 });
 });
 
 test('what no request of its own count is in shows by the packets', () => {
@@ -52,7 +58,7 @@ test('a process that is started anew counts from nothing', () => {
   const after = [3, 4, 5, 6].map((second) => sample(second, (second - 2) * 20, second));
   const { rates, misconduct } = samplesOnly([...before, ...after]);
   expect(misconduct).toEqual([]);
-  expect(rates[0]!.most.requests).toBe(81 / 5);
+  expect(rates[0]!.requests.peak.perSecond).toBe(81 / 5);
 });
 
 test('whoever is asked to end does so within the grace, with code 0; nobody else ends', () => {

@@ -36,12 +36,23 @@ export interface Misconduct {
   readonly what: string;
 }
 
-/** How much one sidecar asked for, per second, at most in some stretch and over all. */
+/** The busiest stretch of one sidecar. */
+export interface Peak {
+  readonly at: number;
+  readonly perSecond: number;
+}
+
+/** How much one sidecar asked for. */
 export interface Rates {
   readonly from: string;
-  readonly at: number;
-  readonly most: { readonly requests: number; readonly packets: number };
-  readonly mean: { readonly requests: number; readonly packets: number };
+  readonly requests: Rate;
+  readonly packets: Rate;
+}
+
+/** Of requests, or packets. */
+interface Rate {
+  readonly meanPerSecond: number;
+  readonly peak: Peak;
 }
 
 /** The judgement. */
@@ -67,11 +78,16 @@ export function judgeConduct(
     faults.findLast(({ startedAt }) => startedAt <= at)?.kind ?? '';
   const names = [...new Set(samples.map(({ from }) => from))].sort();
   const rates = names.map((name) => ratesOf(samples.filter(({ from }) => from === name)));
-  const loops = rates.flatMap(({ from, at, most }): readonly Misconduct[] => {
-    const { requests, packets } = most;
-    if (requests <= law.mostRequestsPerSecond && packets <= law.mostPacketsPerSecond) return [];
-    const what = `${requests.toFixed(1)} requests and ${packets.toFixed(1)} packets a second`;
-    return [{ rule: 'request loop', who: from, during: during(at), what }];
+  const loops = rates.flatMap(({ from, requests, packets }): readonly Misconduct[] => {
+    const loop = (peak: Peak, most: number, unit: string): readonly Misconduct[] => {
+      const what = `${peak.perSecond.toFixed(1)} ${unit} a second`;
+      if (peak.perSecond <= most) return [];
+      return [{ rule: 'request loop', who: from, during: during(peak.at), what }];
+    };
+    return [
+      ...loop(requests.peak, law.mostRequestsPerSecond, 'requests'),
+      ...loop(packets.peak, law.mostPacketsPerSecond, 'packets'),
+    ];
   });
   const unended = ends.flatMap((end): readonly Misconduct[] => {
     const what = complaintAbout(end, law);
@@ -93,49 +109,33 @@ function complaintAbout({ asked, tookMs, exit }: End, { endsWithinMs }: ConductL
   return `ended by ${how} ${tookMs.toFixed(0)} ms after SIGTERM`;
 }
 
-/** By how much a count rose; a process that was started anew counts from nothing. */
-const rise = (before: number, after: number): number => (after < before ? after : after - before);
-
-/** Of one sidecar. The greatest rates may be of two stretches; `at` is where the one of the requests began. */
 function ratesOf(samples: readonly Sample[]): Rates {
-  const counted = samples.filter(({ packets }) => !Number.isNaN(packets));
-  const totals: { at: number; requests: number; packets: number }[] = [];
-  counted.forEach((sample, index) => {
-    const before = counted[index - 1] ?? sample;
-    const total = totals.at(-1) ?? { at: 0, requests: 0, packets: 0 };
-    totals.push({
-      at: sample.at,
-      requests: total.requests + (rise(before.requests, sample.requests) || 0),
-      packets: total.packets + rise(before.packets, sample.packets),
-    });
+  const times = samples.map(({ at }) => at);
+  // NaN, where a make does not count, is nothing.
+  const rate = (count: 'requests' | 'packets'): Rate =>
+    rateOf(times, totalsOf(samples.map((sample) => sample[count] || 0)));
+  return { from: samples[0]?.from ?? '', requests: rate('requests'), packets: rate('packets') };
+}
+
+/** What was counted from the first sample on, though a process that is started anew counts from nothing. */
+function totalsOf(counts: readonly number[]): readonly number[] {
+  let total = 0;
+  return counts.map((count, index) => {
+    const before = counts[index - 1] ?? count;
+    total += count < before ? count : count - before;
+    return total;
   });
-  const [from, first, last] = [samples[0]?.from ?? '', totals[0], totals.at(-1)];
-  const none = { at: 0, requests: 0, packets: 0 };
-  const most = { ...none };
-  let end = 0;
-  for (const begin of totals) {
-    while (end < totals.length && totals[end]!.at - begin.at < stretchMs) end += 1;
-    if (end === totals.length) break;
-    const { requests, packets } = perSecond(begin, totals[end]!);
-    if (requests > most.requests) Object.assign(most, { at: begin.at, requests });
-    most.packets = Math.max(most.packets, packets);
+}
+
+function rateOf(times: readonly number[], totals: readonly number[]): Rate {
+  const perSecond = (from: number, to: number): number =>
+    (1000 * (totals[to]! - totals[from]!)) / Math.max(1, times[to]! - times[from]!);
+  let peak: Peak = { at: times[0] ?? 0, perSecond: 0 };
+  let to = 0;
+  for (const [from, at] of times.entries()) {
+    while (to < times.length && times[to]! - at < stretchMs) to += 1;
+    if (to === times.length) break;
+    if (perSecond(from, to) > peak.perSecond) peak = { at, perSecond: perSecond(from, to) };
   }
-  return { from, at: most.at, most, mean: perSecond(first ?? none, last ?? none) };
-}
-
-interface Total {
-  readonly at: number;
-  readonly requests: number;
-  readonly packets: number;
-}
-
-function perSecond(
-  from: Total,
-  to: Total,
-): { readonly requests: number; readonly packets: number } {
-  const seconds = Math.max((to.at - from.at) / 1000, 0.001);
-  return {
-    requests: (to.requests - from.requests) / seconds,
-    packets: (to.packets - from.packets) / seconds,
-  };
+  return { meanPerSecond: times.length === 0 ? 0 : perSecond(0, times.length - 1), peak };
 }

@@ -65,7 +65,7 @@ test.for(etcdSeries)(
     expect(conduct.misconduct).toEqual([]);
     expect(conduct.ends).toBeGreaterThanOrEqual(3);
     expect(conduct.rates.map(({ from }) => from)).toEqual(['a', 'b', 'c']);
-    for (const { mean } of conduct.rates) expect(mean.requests).toBeGreaterThan(1);
+    for (const { requests } of conduct.rates) expect(requests.meanPerSecond).toBeGreaterThan(1);
     // Somebody looked, all the time: ten answers a second of each would be few.
     const seconds = (result.endedAt - result.startedAt) / 1000;
     for (const name of ['a', 'b', 'c']) {

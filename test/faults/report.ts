@@ -68,9 +68,10 @@ function conductOf({ conduct, conductLaw }: RunResult): readonly string[] {
   const { mostRequestsPerSecond, mostPacketsPerSecond, endsWithinMs } = conductLaw;
   const number = (value: number): string => value.toFixed(1);
   const columns = ['requests to etcd per second, mean', 'most', 'packets, mean', 'most'];
-  const rows = rates.map(({ from, mean, most }) => [
+  const rows = rates.map(({ from, requests, packets }) => [
     from,
-    ...[mean.requests, most.requests, mean.packets, most.packets].map(number),
+    ...[requests.meanPerSecond, requests.peak.perSecond].map(number),
+    ...[packets.meanPerSecond, packets.peak.perSecond].map(number),
   ]);
   return [
     table([['sidecar', ...columns], ...rows]),

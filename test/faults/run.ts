@@ -21,6 +21,7 @@ import { Course, hold } from './scene.ts';
 import type { FaultKind, FaultRecord, Scene } from './scene.ts';
 import { SidecarHosts } from './sidecar-hosts.ts';
 import type { Contestants } from './sidecar-hosts.ts';
+import type { Sample } from './traffic.ts';
 
 /** Every kind of fault. */
 export const faultKinds: readonly FaultKind[] = [...sidecarFaults, ...etcdFaults];
@@ -52,6 +53,7 @@ export interface RunResult {
   readonly startedAt: number;
   readonly endedAt: number;
   readonly answers: readonly Answer[];
+  readonly samples: readonly Sample[];
   readonly faults: readonly FaultRecord[];
   readonly verdict: Verdict;
   readonly conductLaw: ConductLaw;
@@ -93,8 +95,11 @@ const graceMs = 10_000;
  * eighty while a leader misses its renewals. The rest is for joining, and the watch.
  */
 const mostRequestsPerTtl = 100;
-/** Request, acknowledgement, windows and pings, to one endpoint and to a hedge. */
-const mostPacketsPerRequest = 10;
+/**
+ * While etcd has no quorum, or is none, each request goes to every endpoint. An attempt is ten packets at most: a connection
+ * that is opened and closed, the request, windows and pings.
+ */
+const mostPacketsPerRequest = 3 * 10;
 
 function conductLawOf({ ttlMs }: RunOptions): ConductLaw {
   const mostRequestsPerSecond = (mostRequestsPerTtl * 1000) / ttlMs;
@@ -226,11 +231,12 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
     const answers = sidecars.answers();
     // What they answer from here on, all being asked to end, is not judged; how they end is.
     if (failure === null) await sidecars.end();
+    const samples = sidecars.samples();
     const [law, conductLaw] = [lawOf(options), conductLawOf(options)];
     return {
-      ...{ options, law, conductLaw, startedAt, endedAt, answers, faults, failure },
+      ...{ options, law, conductLaw, startedAt, endedAt, answers, samples, faults, failure },
       verdict: judge(answers, faults, law),
-      conduct: judgeConduct(sidecars.samples(), sidecars.ends(), faults, conductLaw),
+      conduct: judgeConduct(samples, sidecars.ends(), faults, conductLaw),
       ...{ electordDigest: programs.electordDigest, logFolder },
     };
   } finally {
