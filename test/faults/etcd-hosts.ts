@@ -1,6 +1,6 @@
-// The three members of etcd, each on a host of its own with a disk of its own, and an operator's host that no fault
-// ever cuts off, from which etcdctl is run.
-import { rm, statfs } from 'node:fs/promises';
+// The three members of etcd, each on a host of its own with a disk of its own, one host more for whoever takes the place
+// of a member, and an operator's host that no fault ever cuts off, from which etcdctl is run.
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { etcdEnvironment } from '../../src/dev/etcd-cache.ts';
 import type { EtcdBinaries } from '../../src/dev/etcd-cache.ts';
@@ -14,15 +14,30 @@ import { etcdClientPort, etcdPeerPort } from './ports.ts';
 import { isStopped } from './process-state.ts';
 
 /** Three segments of the log, which etcd makes in full at once (64 MiB each), the database, and some more. */
-const diskMebibytes = 320;
+export const diskMebibytes = 320;
 
 /** Small enough to be filled in a second; the elections need a thousandth of it. */
 export const etcdQuotaMebibytes = 24;
+
+/** Of the cluster at the beginning; a member that joins needs none. */
+export const firstToken = 'the-first';
 
 const etcdctlTimeoutMs = 20_000;
 
 /** From the start of a member to its service, on a busy machine, an election of etcd's leader included. */
 const servingWithinMs = 30_000;
+
+/** The cluster that a member without data begins in; its id follows from the hosts and the token. */
+export interface Origin {
+  readonly hosts: readonly Host[];
+  readonly state: 'new' | 'existing';
+  readonly token: string;
+}
+
+const initialFlags = ({ hosts, token }: Origin): readonly string[] => [
+  `--initial-cluster=${hosts.map((one) => `${one.name}=${urlOf(one, etcdPeerPort)}`).join(',')}`,
+  `--initial-cluster-token=${token}`,
+];
 
 /** One member. */
 export class EtcdHost {
@@ -31,25 +46,18 @@ export class EtcdHost {
   /** Where its disk is mounted. */
   readonly disk: string;
   readonly #binary: string;
-  readonly #cluster: readonly Host[];
   readonly #extraArgs: readonly string[];
   #child: GuardedChild | undefined;
-  #isNew = true;
 
   constructor(
     host: Host,
     disk: string,
-    options: {
-      readonly firewall: Firewall;
-      readonly binaries: EtcdBinaries;
-      readonly cluster: readonly Host[];
-    },
+    options: { readonly firewall: Firewall; readonly binaries: EtcdBinaries },
   ) {
     this.host = host;
     this.disk = disk;
     this.firewall = options.firewall;
     this.#binary = options.binaries.etcd;
-    this.#cluster = options.cluster;
     // Data in memory need not be synced; 3.4 has no flag for that.
     this.#extraArgs = options.binaries.version.startsWith('3.4') ? [] : ['--unsafe-no-fsync'];
   }
@@ -66,26 +74,29 @@ export class EtcdHost {
     return urlOf(this.host, etcdClientPort);
   }
 
+  get peerUrl(): string {
+    return urlOf(this.host, etcdPeerPort);
+  }
+
   get pid(): number {
     return this.#child?.pid ?? 0;
   }
 
-  /** Starts it on its old data; resolves before it serves. */
-  async start(): Promise<void> {
-    const cluster = this.#cluster.map((one) => `${one.name}=${urlOf(one, etcdPeerPort)}`);
-    const own = { client: this.clientUrl, peer: urlOf(this.host, etcdPeerPort) };
+  /** Starts it on its old data, or without any in the cluster that it begins in; resolves before it serves. */
+  async start(origin: Origin | null = null): Promise<void> {
+    const own = { client: this.clientUrl, peer: this.peerUrl };
     this.#child = await startOn(
       this.host,
       this.#binary,
       [
         `--name=${this.name}`,
-        `--data-dir=${join(this.disk, 'data')}`,
+        `--data-dir=${this.#data}`,
         `--listen-client-urls=${own.client}`,
         `--advertise-client-urls=${own.client}`,
         `--listen-peer-urls=${own.peer}`,
         `--initial-advertise-peer-urls=${own.peer}`,
-        `--initial-cluster=${cluster.join(',')}`,
-        `--initial-cluster-state=${this.#isNew ? 'new' : 'existing'}`,
+        ...(origin === null ? [] : initialFlags(origin)),
+        `--initial-cluster-state=${origin?.state ?? 'existing'}`,
         `--quota-backend-bytes=${etcdQuotaMebibytes * 1024 * 1024}`,
         // A long run writes its log many times over, and the disks are small: what is behind a snapshot goes.
         ...['--snapshot-count=1000', '--max-wals=1', '--max-snapshots=1'],
@@ -95,7 +106,6 @@ export class EtcdHost {
       ],
       { env: etcdEnvironment() },
     );
-    this.#isNew = false;
   }
 
   /** Whether its process runs, stopped or not. */
@@ -119,15 +129,20 @@ export class EtcdHost {
     this.#child?.signal('SIGCONT');
   }
 
-  /** What is left of its disk, in bytes. */
-  async freeBytes(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.disk);
-    return bavail * bsize;
-  }
-
   /** Forgets everything; only for one that does not run. */
   async wipe(): Promise<void> {
-    await rm(join(this.disk, 'data'), { recursive: true, force: true });
+    await rm(this.#data, { recursive: true, force: true });
+  }
+
+  /** The arguments of `etcdctl snapshot` that make its data from a file; only for one that was wiped. */
+  restoring(file: string, origin: Origin): readonly string[] {
+    const self = [`--name=${this.name}`, `--initial-advertise-peer-urls=${this.peerUrl}`];
+    const flags = [`--data-dir=${this.#data}`, ...self, ...initialFlags(origin)];
+    return ['restore', file, ...flags];
+  }
+
+  get #data(): string {
+    return join(this.disk, 'data');
   }
 
   recentOutput(): string {
@@ -147,13 +162,21 @@ interface EndpointStatus {
 
 /** The cluster. */
 export class EtcdHosts {
-  readonly members: readonly EtcdHost[];
   /** Never cut off. */
   readonly operator: Host;
   readonly #etcdctl: string;
+  /** Where the sidecars are told that etcd is: the first three hosts. */
+  readonly endpoints: readonly string[];
+  /** Of the cluster that the present one began as. */
+  token = firstToken;
+  #members: readonly EtcdHost[];
+  /** Runs nothing. */
+  #spare: EtcdHost;
 
-  private constructor(members: readonly EtcdHost[], operator: Host, etcdctl: string) {
-    this.members = members;
+  private constructor(hosts: readonly EtcdHost[], operator: Host, etcdctl: string) {
+    this.#members = hosts.slice(0, -1);
+    this.#spare = hosts.at(-1)!;
+    this.endpoints = this.#members.map(({ clientUrl }) => clientUrl);
     this.operator = operator;
     this.#etcdctl = etcdctl;
   }
@@ -161,22 +184,18 @@ export class EtcdHosts {
   /** Starts three members; resolves once all of them serve. */
   static async open(laboratory: Laboratory, binaries: EtcdBinaries): Promise<EtcdHosts> {
     const operator = await laboratory.addHost('operator', 0, 1);
-    const hosts: Host[] = [];
-    for (const index of [1, 2, 3]) {
-      hosts.push(await laboratory.addHost(`etcd-${index}`, 1, index));
-    }
-    const members: EtcdHost[] = [];
-    for (const host of hosts) {
+    const hosts: EtcdHost[] = [];
+    for (const index of [1, 2, 3, 4]) {
+      const host = await laboratory.addHost(`etcd-${index}`, 1, index);
       const disk = await laboratory.addDisk(host.name, diskMebibytes);
       const firewall = new Firewall(host, laboratory.folder);
-      members.push(new EtcdHost(host, disk, { firewall, binaries, cluster: hosts }));
+      hosts.push(new EtcdHost(host, disk, { firewall, binaries }));
     }
     const { etcdctl } = binaries;
     if (etcdctl === null) throw new Error(`${binaries.etcd} has no etcdctl beside it`);
-    const cluster = new EtcdHosts(members, operator, etcdctl);
+    const cluster = new EtcdHosts(hosts, operator, etcdctl);
     try {
-      await Promise.all(members.map((member) => member.start()));
-      for (const member of members) await cluster.untilServing(member);
+      await cluster.start(cluster.origin(cluster.token));
     } catch (error) {
       await cluster.close();
       throw error;
@@ -184,12 +203,61 @@ export class EtcdHosts {
     return cluster;
   }
 
-  get endpoints(): readonly string[] {
-    return this.members.map(({ clientUrl }) => clientUrl);
+  get members(): readonly EtcdHost[] {
+    return this.#members;
+  }
+
+  /** A new cluster of the present members. */
+  origin(token: string): Origin {
+    return { hosts: this.members.map(({ host }) => host), state: 'new', token };
+  }
+
+  /** Starts all members, without data in a new cluster; resolves once all of them serve. */
+  async start(origin: Origin | null = null): Promise<void> {
+    this.token = origin?.token ?? this.token;
+    await Promise.all(this.members.map((member) => member.start(origin)));
+    for (const member of this.members) await this.untilServing(member);
+  }
+
+  /** SIGKILL to all members. */
+  async kill(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.kill()));
+  }
+
+  /** Puts another one, on another host and without data, in the place of a member; resolves to that once it serves. */
+  async replace(member: EtcdHost): Promise<EtcdHost> {
+    const others = this.members.filter((one) => one !== member);
+    const list = await this.etcdctl(['member', 'list']);
+    const [id = ''] = new RegExp(`^\\w+(?=, \\w+, ${member.name},)`, 'm').exec(list) ?? [];
+    const successor = this.#spare;
+    // It changes its members only after they have been connected with each other for five seconds.
+    const change = (...args: readonly string[]): Promise<true> =>
+      eventually(
+        () => this.etcdctl(['member', ...args], { at: others }).then(() => true as const),
+        {
+          withinMs: servingWithinMs,
+          what: `member ${args.join(' ')}`,
+        },
+      );
+    await change('remove', id);
+    await member.kill();
+    await successor.wipe();
+    await change('add', successor.name, `--peer-urls=${successor.peerUrl}`);
+    this.#members = this.members.map((one) => (one === member ? successor : one));
+    this.#spare = member;
+    await successor.start({ ...this.origin(this.token), state: 'existing' });
+    await this.untilServing(successor);
+    return successor;
   }
 
   get addresses(): readonly string[] {
     return this.members.map(({ address }) => address);
+  }
+
+  /** Of those members that the sidecars were told of. */
+  get configured(): readonly string[] {
+    const told = this.members.filter(({ clientUrl }) => this.endpoints.includes(clientUrl));
+    return told.map(({ address }) => address);
   }
 
   /**
@@ -248,23 +316,43 @@ export class EtcdHosts {
     );
   }
 
-  /** etcd's revision. */
-  async revision(): Promise<number> {
-    const text = await this.etcdctl(['get', 'nothing', '-w', 'json']);
+  /** Its revision, by the word of these. */
+  async revision(at: readonly EtcdHost[] = this.members): Promise<number> {
+    const text = await this.etcdctl(['get', 'nothing', '-w', 'json'], { at });
     return (JSON.parse(text) as { header: { revision: number } }).header.revision;
   }
 
-  /** Everything runs and nothing is cut. */
-  async restore(): Promise<void> {
-    for (const member of this.members) {
-      member.thaw();
-      await member.firewall.clear();
-      if (!member.isRunning()) await member.start();
-    }
-    for (const member of this.members) await this.untilServing(member);
+  /** Saves all that it knows; resolves to the file. */
+  async saveSnapshot(folder: string): Promise<string> {
+    const file = join(folder, 'snapshot.db');
+    await rm(file, { force: true });
+    await this.etcdctl(['snapshot', 'save', file], { at: this.members.slice(0, 1) });
+    return file;
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.members.map((member) => member.kill()));
+  /** Whether this etcd can count on from a greater revision than a snapshot has. */
+  async canBump(): Promise<boolean> {
+    const help = await this.etcdctl(['snapshot', 'restore', '--help']);
+    return help.includes('--bump-revision');
+  }
+
+  /** Puts a snapshot in the place of all data, `bumpBy` revisions further; only while no member runs. */
+  async restoreSnapshot(file: string, bumpBy: number): Promise<void> {
+    const bump = bumpBy === 0 ? [] : [`--bump-revision=${bumpBy}`, '--mark-compacted'];
+    for (const member of this.members) {
+      await member.wipe();
+      const restore = member.restoring(file, this.origin(this.token));
+      await this.etcdctl(['snapshot', ...restore, ...bump]);
+    }
+  }
+
+  /** The id of the cluster, which is too large for a number. */
+  async id(): Promise<string> {
+    const text = await this.etcdctl(['endpoint', 'status', '-w', 'json']);
+    return /"cluster_id":(\d+)/.exec(text)![1]!;
+  }
+
+  close(): Promise<void> {
+    return this.kill();
   }
 }

@@ -37,8 +37,16 @@ const kindsOf = {
     'quorum-frozen',
     'key-deleted',
     'etcd-leader-frozen',
+    'etcd-wiped',
   ],
-  sidecar: ['sigkill-leader', 'sigstop-long', 'silent-cut', 'one-way-cut-in', 'wall-clock'],
+  sidecar: [
+    'sigkill-leader',
+    'sigstop-long',
+    'silent-cut',
+    'one-way-cut-in',
+    'wall-clock',
+    'other-cluster',
+  ],
 };
 const kindsOn = (etcd: EtcdSeries): readonly string[] =>
   etcd === newestEtcd ? [...kindsOf.sidecar, ...kindsOf.etcd] : kindsOf.etcd;

@@ -6,6 +6,7 @@ import { complaint } from '../../src/dev/etcd-command.ts';
 import { extensionsOfIptables, findPrograms } from '../harness/programs.ts';
 import type { Host } from './hosts.ts';
 import { runOn } from './hosts.ts';
+import { etcdClientPort } from './ports.ts';
 
 /** Rules in the language of iptables, without the `-A`: `OUTPUT -d 10.0.0.1 -j DROP`. */
 export interface Rules {
@@ -62,6 +63,12 @@ export class Firewall {
     return [...hits].reduce((sum, [, packets]) => sum + Number(packets), 0);
   }
 
+  /** How many connections were redirected since the rules were applied. */
+  async redirected(): Promise<number> {
+    const hits = (await this.#counters('nat')).matchAll(/^\[(\d+):\d+\] .*-j DNAT/gm);
+    return [...hits].reduce((sum, [, packets]) => sum + Number(packets), 0);
+  }
+
   /** To which of these addresses most packets are sent while `watch` lasts; lets everything pass. */
   async busiest(addresses: readonly string[], watch: Promise<void>): Promise<string> {
     await this.apply({ filter: addresses.map((address) => `OUTPUT -d ${address}`) });
@@ -75,8 +82,8 @@ export class Firewall {
     return counted.sort((one, other) => other.packets - one.packets)[0]?.address ?? addresses[0]!;
   }
 
-  #counters(): Promise<string> {
-    return this.#run(['iptables-save', '-c', '-t', 'filter']);
+  #counters(table: 'filter' | 'nat' = 'filter'): Promise<string> {
+    return this.#run(['iptables-save', '-c', '-t', table]);
   }
 
   async #run([tool = '', ...args]: readonly string[]): Promise<string> {
@@ -106,6 +113,20 @@ export function dropRules(addresses: readonly string[], ways: readonly Way[]): R
 export function rejectRules(addresses: readonly string[]): Rules {
   const target = '-p tcp -j REJECT --reject-with tcp-reset';
   return { filter: addresses.map((address) => `OUTPUT -d ${address} ${target}`) };
+}
+
+/**
+ * Rules that lead each connection from `source` to etcd at one of these addresses to another place, `address:port`.
+ * Connections from before are reset; those that were led elsewhere stay, so that the other place must end at last.
+ */
+export function redirectRules(source: string, places: ReadonlyMap<string, string>): Rules {
+  const toEtcd = (to: string): string =>
+    `OUTPUT -s ${source} -d ${to} -p tcp --dport ${etcdClientPort}`;
+  return {
+    // Only connections from before still have etcd's own address here.
+    filter: [...places.keys()].map((to) => `${toEtcd(to)} -j REJECT --reject-with tcp-reset`),
+    nat: [...places].map(([to, place]) => `${toEtcd(to)} -j DNAT --to-destination ${place}`),
+  };
 }
 
 /** Rules that lose this share of the packets to and from the addresses, at random. */

@@ -24,6 +24,7 @@ const answer = (from: string, sentAt: number, more: Partial<Answer>): Answer => 
 const fault = (more: Partial<FaultRecord> = {}): FaultRecord => ({
   ...{ kind: 'made-up', target: '', startedAt: 0, healedAt: 50, settledAt: 100, effect: '' },
   ...{ leaderDue: 'throughout', plannedEnds: [], administered: [], revokedByEtcd: [] },
+  ...{ withoutEtcd: [], revived: null },
   ...more,
 });
 
@@ -112,6 +113,31 @@ test('what was taken away is excused for one watch latency where nobody waits, a
     );
     expect([rulesOf(others), others.excused]).toEqual([['stale to others'], []]);
   }
+});
+
+test('past a TTL without etcd nobody is claimed or named, until it is back', () => {
+  const lost = fault({ withoutEtcd: [{ from: 1000, to: 9000 }], settledAt: 9000 });
+  const judged = (sentAt: number, more: Partial<Answer>): readonly string[] =>
+    rulesOf(judge([answer('a', sentAt, more)], [lost], law));
+  expect(judged(4000, { names: 6n })).toEqual([]);
+  expect(judged(4001, { names: 6n })).toEqual(['named too long']);
+  expect(judged(4001, { claims: 6n })).toEqual(['named too long']);
+  expect(judged(4001, {})).toEqual([]);
+  // Received when it was back: it may have been made then.
+  expect(judged(8990, { names: 6n })).toEqual([]);
+  expect(judged(8989, { names: 6n })).toEqual(['named too long']);
+});
+
+test('a leader whom a snapshot brought back may be named until its lease has run out, and never claimed', () => {
+  const restored = fault({ revived: { from: 500, to: 4000 } });
+  const newer = answer('a', 0, { names: 7n });
+  const judged = (sentAt: number, more: Partial<Answer>): Verdict =>
+    judge([newer, answer('a', sentAt, more)], [restored], law);
+  expect(rulesOf(judged(500, { names: 6n }))).toEqual([]);
+  expect(judged(500, { names: 6n }).excused).toMatchObject([{ rule: 'backwards', count: 1 }]);
+  expect(rulesOf(judged(499, { names: 6n }))).toEqual(['backwards']);
+  expect(rulesOf(judged(3991, { names: 6n }))).toEqual(['backwards']);
+  expect(rulesOf(judged(500, { claims: 6n }))).toEqual(['stale to others', 'backwards']);
 });
 
 test('an overlap that cannot be excluded is told apart from a violation', () => {

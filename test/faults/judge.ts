@@ -6,13 +6,20 @@
 // promise broken    a newer term was claimed before an older one's `validForMs`, from its question on, was over
 // valid too long    `validForMs` was longer than a lease can be relied upon
 // backwards         a sidecar named an older term after a newer one
+// named too long    somebody was claimed or named more than a TTL after the last etcd that may be believed was gone
 // late              nobody led for longer than a TTL, the takeover delay and a bound
 import type { Answer } from './answer-line.ts';
 import type { FaultRecord } from './scene.ts';
 
 /** What is forbidden. */
 export type Rule =
-  'stale claim' | 'stale to others' | 'promise broken' | 'valid too long' | 'backwards' | 'late';
+  | 'stale claim'
+  | 'stale to others'
+  | 'promise broken'
+  | 'valid too long'
+  | 'backwards'
+  | 'named too long'
+  | 'late';
 
 /** What the judge must know of the run. */
 export interface Law {
@@ -61,7 +68,10 @@ export interface Gap {
 /** The judgement. */
 export interface Verdict {
   readonly violations: readonly Violation[];
-  /** Where the successor does not wait: what was told of terms that an administrator or etcd itself ended early. */
+  /**
+   * Where the successor does not wait: what was told of terms that an administrator or etcd itself ended early. And names
+   * of leaders, not claims, that a restored snapshot had brought back.
+   */
   readonly excused: readonly Violation[];
   readonly overlaps: readonly Overlap[];
   readonly answers: number;
@@ -83,7 +93,8 @@ export function judge(
   const excused = new Docket(faults);
   judgeStaleness(claims, answers, { law, docket, excused, faults });
   judgePromises(claims, { law, docket, excused, faults });
-  judgeBackwards(answers, docket);
+  judgeBackwards(answers, { law, docket, excused, faults });
+  for (const fault of faults) judgeNames(answers, fault, law, docket);
   const leaderlessMs = faults.map((fault) => {
     const longest = longestAround(gaps, fault);
     judgeLateness(fault, gaps, longest, law, docket);
@@ -211,7 +222,8 @@ function judgePromises(claims: readonly Answer[], { law, docket, excused, faults
   }
 }
 
-function judgeBackwards(answers: readonly Answer[], docket: Docket): void {
+function judgeBackwards(answers: readonly Answer[], { docket, excused, faults }: Court): void {
+  const revived = faults.flatMap(({ revived }) => (revived === null ? [] : [revived]));
   const bySidecar = new Map<string, News>();
   for (const answer of answers) {
     const news = bySidecar.get(answer.from) ?? new News();
@@ -221,9 +233,31 @@ function judgeBackwards(answers: readonly Answer[], docket: Docket): void {
     const against = news.firstNewerThan(term);
     if (against !== null && against.receivedAt < answer.sentAt) {
       const worstMs = answer.sentAt - against.receivedAt;
-      docket.add('backwards', answer.receivedAt, { answer, against, worstMs });
+      // Its new process takes the snapshot's queue for what it is, and leads nothing in it.
+      const isExcused =
+        answer.claims === null &&
+        revived.some(({ from, to }) => answer.sentAt >= from && answer.receivedAt <= to);
+      const where = isExcused ? excused : docket;
+      where.add('backwards', answer.receivedAt, { answer, against, worstMs });
     }
     news.take(term, answer);
+  }
+}
+
+/** Past one TTL without etcd nobody knows who leads. */
+function judgeNames(
+  answers: readonly Answer[],
+  { withoutEtcd }: FaultRecord,
+  { ttlMs }: Law,
+  docket: Docket,
+): void {
+  for (const { from, to } of withoutEtcd) {
+    for (const answer of answers) {
+      const worstMs = answer.sentAt - from - ttlMs;
+      const names = answer.claims ?? answer.names;
+      if (worstMs <= 0 || answer.receivedAt >= to || names === null) continue;
+      docket.add('named too long', answer.receivedAt, { answer, against: null, worstMs });
+    }
   }
 }
 

@@ -1,22 +1,18 @@
-// Faults of etcd: members killed, stopped, cut off from each other, a lost quorum, a full disk; and what people do to
-// it: keys deleted, leases revoked, history compacted, hundreds of candidates.
-import { open, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+// Faults of etcd: members killed, stopped, cut off from each other, replaced, a lost quorum; and what people do to it: keys
+// deleted, leases revoked, history compacted, hundreds of candidates.
 import type { Random } from '../sim/random.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
-import { etcdQuotaMebibytes } from './etcd-hosts.ts';
 import type { EtcdHost } from './etcd-hosts.ts';
 import { dropRules } from './firewall.ts';
 import { startOn, tryConnect } from './hosts.ts';
 import { etcdPeerPort } from './ports.ts';
 import { isStopped } from './process-state.ts';
-import { hold, leaderOf, longerThanTtl, someSidecar } from './scene.ts';
+import { hold, leaderOf, longerThanTtl, ms, someSidecar } from './scene.ts';
 import type { FaultKind, Scene } from './scene.ts';
 import { candidatesPrefix } from './sidecar-hosts.ts';
 
 const silentAfterMs = 700;
-const ms = (value: number): string => `${Math.round(value)} ms`;
 
 type Rank = 'leader' | 'follower';
 
@@ -113,8 +109,10 @@ const quorumLost = (how: 'killed' | 'frozen'): FaultKind => ({
     const lengthMs = longerThanTtl(scene, random);
     course.begin(`${gone.map(({ name }) => name).join(' and ')}, for ${ms(lengthMs)}`);
     await Promise.all(gone.map((member) => (how === 'killed' ? member.kill() : member.freeze())));
+    const goneAt = monotonicMs();
     const [refused] = await Promise.all([isWithoutQuorum(scene, left!), hold(lengthMs)]);
     course.proves('etcd answers no linearizable read', refused);
+    course.etcdWasGone(goneAt);
     if (how === 'frozen' && gone.includes(leader)) course.exLeaderBackAt = monotonicMs();
     for (const member of gone) {
       if (how === 'killed') await member.start();
@@ -125,6 +123,21 @@ const quorumLost = (how: 'killed' | 'frozen'): FaultKind => ({
   },
 });
 
+const memberReplaced: FaultKind = {
+  name: 'etcd-replaced',
+  doc: 'a member of etcd is removed, and another takes its place, empty and at another address',
+  leaderDue: 'throughout',
+  async run(scene, random, course) {
+    const member = await memberOfRank(scene, random.pick(['leader', 'follower']), random);
+    course.begin(member.name);
+    const successor = await scene.etcd.replace(member);
+    const list = await scene.etcd.etcdctl(['member', 'list']);
+    const isChanged = list.includes(successor.clientUrl) && !list.includes(member.clientUrl);
+    course.proves(`${successor.name} is a member instead`, isChanged && !member.isRunning());
+    course.heal();
+  },
+};
+
 const allRestarted: FaultKind = {
   name: 'etcd-restarted',
   doc: 'all members of etcd are killed at once and started again',
@@ -134,10 +147,11 @@ const allRestarted: FaultKind = {
     const downMs = random.chance(0.5) ? 0 : longerThanTtl(scene, random);
     const before = members.map(({ pid }) => pid);
     course.begin(`back after ${ms(downMs)}`);
-    await Promise.all(members.map((member) => member.kill()));
+    await scene.etcd.kill();
+    const goneAt = monotonicMs();
     await hold(downMs);
-    await Promise.all(members.map((member) => member.start()));
-    for (const member of members) await scene.etcd.untilServing(member);
+    course.etcdWasGone(goneAt);
+    await scene.etcd.start();
     course.proves('three new processes', !members.some(({ pid }) => before.includes(pid)));
     course.heal();
   },
@@ -229,96 +243,6 @@ const compacted: FaultKind = {
   },
 };
 
-const loadPrefix = '/load/';
-const valueBytes = 1024 * 1024;
-
-/**
- * Writes values of a mebibyte, one after another, while `goOn` and until etcd refuses one (unless `stubbornly`); at
- * most four times what the quota allows.
- */
-async function write(
-  scene: Scene,
-  at: readonly EtcdHost[],
-  { goOn, stubbornly }: { readonly goOn: () => boolean; readonly stubbornly: boolean },
-): Promise<void> {
-  const input = join(scene.laboratory.folder, 'value');
-  await writeFile(input, 'x'.repeat(valueBytes));
-  for (let count = 0; count < 4 * etcdQuotaMebibytes && goOn(); count += 1) {
-    // The same few keys again and again: history takes as much room as keys do.
-    const put = scene.etcd.etcdctl(['put', `${loadPrefix}${count % 8}`], { at, input });
-    const taken = await put.then(
-      () => true,
-      () => false,
-    );
-    if (!taken && !stubbornly) return;
-  }
-}
-
-/** Removes what was written, and gives the room back. */
-async function removeLoad(scene: Scene): Promise<void> {
-  const { etcd } = scene;
-  await etcd.etcdctl(['del', '--prefix', loadPrefix]);
-  await etcd.etcdctl(['compaction', String(await etcd.revision())]);
-  for (const member of etcd.members) await etcd.etcdctl(['defrag'], { at: [member] });
-  await etcd.etcdctl(['alarm', 'disarm']);
-}
-
-const noSpace: FaultKind = {
-  name: 'etcd-no-space',
-  doc: 'the quota of etcd is used up: it refuses all writes but renewals and deletions',
-  leaderDue: 'after',
-  async run(scene, random, course) {
-    course.begin(`quota of ${etcdQuotaMebibytes} MiB`);
-    await write(scene, scene.etcd.members, { goOn: () => true, stubbornly: false });
-    const alarms = await scene.etcd.etcdctl(['alarm', 'list']);
-    course.proves('the alarm NOSPACE is raised', alarms.includes('NOSPACE'));
-    await hold(longerThanTtl(scene, random));
-    await removeLoad(scene);
-    course.heal();
-  },
-};
-
-const diskFull: FaultKind = {
-  name: 'etcd-disk-full',
-  doc: 'the disk under one member of etcd is full',
-  leaderDue: 'throughout',
-  async run(scene, random, course) {
-    const member = random.pick(scene.etcd.members);
-    const filler = join(member.disk, 'filler');
-    course.begin(member.name);
-    await fill(filler);
-    course.proves('no byte is left', (await member.freeBytes()) === 0);
-    // Through the others, which outvote it.
-    const others = scene.etcd.members.filter((one) => one !== member);
-    await write(scene, others, { goOn: () => member.isRunning(), stubbornly: true });
-    course.proves('the member has ended for want of room', !member.isRunning());
-    await hold(longerThanTtl(scene, random));
-    await rm(filler);
-    await member.start();
-    await scene.etcd.untilServing(member);
-    await removeLoad(scene);
-    course.heal();
-  },
-};
-
-/** Takes all that is left of a disk. */
-async function fill(file: string): Promise<void> {
-  const handle = await open(file, 'w');
-  const piece = Buffer.alloc(1024 * 1024);
-  try {
-    for (let size = piece.length; size >= 4096; size = Math.floor(size / 16)) {
-      for (;;) {
-        const { bytesWritten } = await handle.write(piece, 0, size);
-        if (bytesWritten < size) break;
-      }
-    }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
-  } finally {
-    await handle.close();
-  }
-}
-
 const crowd: FaultKind = {
   name: 'crowd',
   doc: 'hundreds of candidates join at once and leave at once',
@@ -365,11 +289,10 @@ export const etcdFaults: readonly FaultKind[] = [
   memberCutOff('leader'),
   quorumLost('killed'),
   quorumLost('frozen'),
+  memberReplaced,
   allRestarted,
   keyDeleted,
   leaseRevoked,
   compacted,
-  noSpace,
-  diskFull,
   crowd,
 ];

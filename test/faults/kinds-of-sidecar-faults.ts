@@ -2,12 +2,12 @@
 // silently, with a reset, one way, slow, lossy.
 import type { Random } from '../sim/random.ts';
 import { eventually } from '../harness/wait.ts';
-import { dropRules, lossRules, rejectRules } from './firewall.ts';
+import { dropRules, lossRules, redirectRules, rejectRules } from './firewall.ts';
 import type { Rules, Way } from './firewall.ts';
 import { startOn, tryConnect } from './hosts.ts';
 import { etcdClientPort, slowLinkPort } from './ports.ts';
 import { isStopped } from './process-state.ts';
-import { hold, leaderOf, longerThanTtl, someSidecar } from './scene.ts';
+import { hold, leaderOf, longerThanTtl, makeLeader, ms, someSidecar } from './scene.ts';
 import type { Course, FaultKind, Scene } from './scene.ts';
 import type { SidecarHost } from './sidecar-hosts.ts';
 
@@ -15,8 +15,6 @@ import type { SidecarHost } from './sidecar-hosts.ts';
 const silentAfterMs = 700;
 /** A refusal ends the wait for it, which may be late on a busy machine. */
 const refusedWithinMs = 10_000;
-
-const ms = (value: number): string => `${Math.round(value)} ms`;
 
 const killed = (name: string, leaderChance: number, doc: string): FaultKind => ({
   name,
@@ -44,6 +42,26 @@ const terminated: FaultKind = {
     course.begin(sidecar.name);
     const exit = await sidecar.end('SIGTERM');
     course.proves('ended with code 0', exit.code === 0);
+    await sidecar.start();
+    course.heal();
+  },
+};
+
+const terminatedCutOff: FaultKind = {
+  name: 'sigterm-cut-off',
+  doc: 'SIGTERM to a sidecar that etcd has been silent to, for less than a TTL or longer',
+  leaderDue: 'throughout',
+  async run(scene, random, course) {
+    const { sidecar, title } = await someSidecar(scene, random);
+    const silentMs = random.between(0, 1.5) * scene.contestants.ttlMs;
+    course.begin(`${title}, cut off for ${ms(silentMs)}`);
+    await sidecar.firewall.apply(dropRules(scene.etcd.addresses, ['in', 'out']));
+    await hold(silentMs);
+    const exit = await sidecar.end('SIGTERM');
+    course.proves('ended with code 0', exit.code === 0);
+    const packets = await sidecar.firewall.stopped();
+    course.proves(`${packets} packets dropped`, packets > 0);
+    await sidecar.firewall.clear();
     await sidecar.start();
     course.heal();
   },
@@ -280,16 +298,9 @@ async function slowly(
     withinMs: 10_000,
     what: 'the slow link listens',
   });
-  const toEtcd = (to: string): string =>
-    `OUTPUT -s ${address} -d ${to} -p tcp --dport ${etcdClientPort}`;
   course.begin(`${title}, ${delayMs} to ${2 * delayMs} ms each way`);
-  await sidecar.firewall.apply({
-    // Only connections from before still have etcd's own address here.
-    filter: addresses.map((to) => `${toEtcd(to)} -j REJECT --reject-with tcp-reset`),
-    nat: addresses.map(
-      (to, index) => `${toEtcd(to)} -j DNAT --to-destination ${address}:${slowLinkPort + index}`,
-    ),
-  });
+  const relays = addresses.map((to, index) => [to, `${address}:${slowLinkPort + index}`] as const);
+  await sidecar.firewall.apply(redirectRules(address, new Map(relays)));
   await hold(longerThanTtl(scene, random) * 1.5);
   await sidecar.firewall.clear();
 }
@@ -320,22 +331,12 @@ const wallClock: FaultKind = {
   },
 };
 
-/** Ends the leaders in turn until this one leads. */
-async function makeLeader(scene: Scene, wanted: SidecarHost, course: Course): Promise<void> {
-  for (;;) {
-    const { sidecar, token } = await leaderOf(scene);
-    if (sidecar === wanted) return;
-    course.plannedEnds.push(token);
-    await sidecar.end('SIGTERM');
-    await sidecar.start();
-  }
-}
-
 /** All of them. */
 export const sidecarFaults: readonly FaultKind[] = [
   killed('sigkill-leader', 1, 'SIGKILL to the leader, which comes back at once or later'),
   killed('sigkill-any', 0.34, 'SIGKILL to any sidecar, which comes back at once or later'),
   terminated,
+  terminatedCutOff,
   stoppedShortly,
   stoppedLong,
   stoppedRapidly,

@@ -1,4 +1,4 @@
-// The small programs that run on the hosts (probe, slow link, crowd, peer), bundled from this folder for a run, and a
+// The small programs that run on the hosts (probe, slow link, crowd, what is no etcd, peer), bundled from this folder for a run, and a
 // copy of the built sidecar, so that a build which happens meanwhile does not change what is being judged.
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -15,6 +15,7 @@ export interface Programs {
   readonly probe: string;
   readonly slowLink: string;
   readonly crowd: string;
+  readonly noEtcd: string;
   readonly peer: string;
   /** Removes them. */
   readonly remove: () => void;
@@ -36,7 +37,7 @@ export async function buildPrograms(program: string | null): Promise<Programs> {
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   process.on('exit', remove);
   mkdirSync(folder, { recursive: true });
-  const names = ['probe', 'slow-link', 'crowd', 'peer-etcd3'] as const;
+  const names = ['probe', 'slow-link', 'crowd', 'no-etcd', 'peer-etcd3'] as const;
   await build({
     absWorkingDir: projectFolder,
     entryPoints: names.map((name) => join('test', 'faults', 'programs', `${name}.ts`)),
@@ -58,6 +59,7 @@ export async function buildPrograms(program: string | null): Promise<Programs> {
     probe: join(folder, 'probe.mjs'),
     slowLink: join(folder, 'slow-link.mjs'),
     crowd: join(folder, 'crowd.mjs'),
+    noEtcd: join(folder, 'no-etcd.mjs'),
     peer: join(folder, 'peer-etcd3.mjs'),
     remove: () => {
       process.off('exit', remove);

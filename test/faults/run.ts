@@ -2,6 +2,7 @@
 // everything that was seen to the judge. What it started is gone at its end, however it ends.
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { EtcdBinaries } from '../../src/dev/etcd-cache.ts';
 import { etcdBinaries, projectFolder } from '../harness/binaries.ts';
 import type { EtcdSeries } from '../harness/binaries.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
@@ -9,14 +10,17 @@ import { Random } from '../sim/random.ts';
 import type { Answer } from './answer-line.ts';
 import { judgeConduct } from './conduct.ts';
 import type { Conduct, ConductLaw } from './conduct.ts';
-import { EtcdHosts } from './etcd-hosts.ts';
-import { prepareFirewalls } from './firewall.ts';
+import { diskMebibytes, EtcdHost, EtcdHosts } from './etcd-hosts.ts';
+import { Firewall, prepareFirewalls } from './firewall.ts';
 import { Laboratory } from './hosts.ts';
 import { judge } from './judge.ts';
 import type { Law, Verdict } from './judge.ts';
 import { etcdFaults } from './kinds-of-etcd-faults.ts';
+import { diskFaults } from './kinds-of-full-disks.ts';
+import { endpointFaults } from './kinds-of-endpoint-faults.ts';
+import { lostEtcds } from './kinds-of-lost-etcds.ts';
 import { sidecarFaults } from './kinds-of-sidecar-faults.ts';
-import { buildPrograms } from './programs.ts';
+import { buildPrograms, type Programs } from './programs.ts';
 import { Course, hold } from './scene.ts';
 import type { FaultKind, FaultRecord, Scene } from './scene.ts';
 import { SidecarHosts } from './sidecar-hosts.ts';
@@ -24,7 +28,13 @@ import type { Contestants } from './sidecar-hosts.ts';
 import type { Sample } from './traffic.ts';
 
 /** Every kind of fault. */
-export const faultKinds: readonly FaultKind[] = [...sidecarFaults, ...etcdFaults];
+export const faultKinds: readonly FaultKind[] = [
+  ...sidecarFaults,
+  ...endpointFaults,
+  ...etcdFaults,
+  ...diskFaults,
+  ...lostEtcds,
+];
 
 /** What to do. */
 export interface RunOptions {
@@ -137,12 +147,13 @@ async function oneFault(kind: FaultKind, scene: Scene, random: Random): Promise<
   const course = new Course();
   await kind.run(scene, random, course);
   const { target, startedAt, healedAt, effects, plannedEnds, administered } = course;
+  const { withoutEtcd, revived } = course;
   await settle(scene, healedAt);
   const revokedByEtcd = revokedAfter(course.exLeaderBackAt, sidecars);
   return {
     ...{ kind: kind.name, leaderDue: kind.leaderDue, target, startedAt, healedAt },
     ...{ settledAt: monotonicMs(), effect: effects.join('; ') },
-    ...{ plannedEnds, administered, revokedByEtcd },
+    ...{ plannedEnds, administered, revokedByEtcd, withoutEtcd, revived },
   };
 }
 
@@ -202,6 +213,37 @@ async function happen(scene: Scene, options: RunOptions): Promise<Happened> {
   }
 }
 
+/** For what a sidecar may write before its disk is full: a run's debug lines in seconds. */
+const logMebibytes = 8;
+
+/** Starts everything; `closing` gets what ends it, even where not all of it could be started. */
+async function setScene(
+  laboratory: Laboratory,
+  parts: {
+    readonly options: RunOptions;
+    readonly binaries: EtcdBinaries;
+    readonly programs: Programs;
+    readonly logFolder: string;
+    readonly closing: (() => Promise<void>)[];
+  },
+): Promise<Scene> {
+  const { options, binaries, programs, logFolder, closing } = parts;
+  const etcd = await EtcdHosts.open(laboratory, binaries);
+  closing.push(() => etcd.close());
+  const elsewhere = await laboratory.addHost('elsewhere', 3, 1);
+  const disk = await laboratory.addDisk('elsewhere', diskMebibytes);
+  const logDisk = await laboratory.addDisk('logs', logMebibytes);
+  const firewall = new Firewall(elsewhere, laboratory.folder);
+  const stranger = new EtcdHost(elsewhere, disk, { firewall, binaries });
+  closing.push(() => stranger.kill());
+  const { make, ttlMs, takeoverDelay } = options;
+  const { endpoints } = etcd;
+  const contestants = { make, ttlMs, takeoverDelay, endpoints, programs, logFolder };
+  const sidecars = await SidecarHosts.open(laboratory, contestants);
+  closing.push(() => sidecars.close());
+  return { laboratory, etcd, sidecars, contestants, elsewhere, stranger, binaries, logDisk };
+}
+
 /**
  * Does it.
  *
@@ -217,14 +259,8 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
   const laboratory = await Laboratory.open();
   const closing: (() => Promise<void>)[] = [];
   try {
-    const etcd = await EtcdHosts.open(laboratory, binaries);
-    closing.push(() => etcd.close());
-    const { make, ttlMs, takeoverDelay } = options;
-    const { endpoints } = etcd;
-    const contestants = { make, ttlMs, takeoverDelay, endpoints, programs, logFolder };
-    const sidecars = await SidecarHosts.open(laboratory, contestants);
-    closing.push(() => sidecars.close());
-    const scene = { laboratory, etcd, sidecars, contestants };
+    const scene = await setScene(laboratory, { options, binaries, programs, logFolder, closing });
+    const { sidecars } = scene;
     const startedAt = monotonicMs();
     const { faults, failure } = await happen(scene, options);
     const endedAt = monotonicMs();

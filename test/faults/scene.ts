@@ -3,8 +3,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../sim/random.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
-import type { EtcdHosts } from './etcd-hosts.ts';
-import type { Laboratory } from './hosts.ts';
+import type { EtcdBinaries } from '../../src/dev/etcd-cache.ts';
+import type { EtcdHost, EtcdHosts } from './etcd-hosts.ts';
+import type { Host, Laboratory } from './hosts.ts';
 import type { Contestants, SidecarHost, SidecarHosts } from './sidecar-hosts.ts';
 
 /** Everything there is. */
@@ -13,6 +14,19 @@ export interface Scene {
   readonly etcd: EtcdHosts;
   readonly sidecars: SidecarHosts;
   readonly contestants: Contestants;
+  /** For what stands in etcd's place. */
+  readonly elsewhere: Host;
+  /** Another cluster there, which runs only in a fault. */
+  readonly stranger: EtcdHost;
+  readonly binaries: EtcdBinaries;
+  /** A small one, for the log of a sidecar. */
+  readonly logDisk: string;
+}
+
+/** A stretch of time. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
 }
 
 /** One fault as it happened. Times in ms of CLOCK_MONOTONIC. */
@@ -37,6 +51,10 @@ export interface FaultRecord {
    * deposed meanwhile, comes back and revokes leases that are long renewed (etcd issue 15247).
    */
   readonly revokedByEtcd: readonly bigint[];
+  /** When no etcd was there that a sidecar may believe: past one TTL of it, nobody may name anybody. */
+  readonly withoutEtcd: readonly Span[];
+  /** When a snapshot's leader, who is gone, was first in the queue again until its lease ran out; null where it never was. */
+  readonly revived: Span | null;
 }
 
 /** Written by a fault while it runs. */
@@ -47,6 +65,8 @@ export class Course {
   readonly effects: string[] = [];
   readonly plannedEnds: bigint[] = [];
   readonly administered: bigint[] = [];
+  readonly withoutEtcd: Span[] = [];
+  revived: Span | null = null;
   /** When a deposed leader of etcd was continued, which may revoke leases; null where none was. */
   exLeaderBackAt: number | null = null;
 
@@ -64,6 +84,11 @@ export class Course {
   proves(effect: string, holds: boolean): void {
     if (!holds) throw new Error(`the fault took no effect: expected "${effect}" (${this.target})`);
     this.effects.push(effect);
+  }
+
+  /** To be called when etcd is about to be believed again; `from` is when it was there no more. */
+  etcdWasGone(from: number): void {
+    this.withoutEtcd.push({ from, to: monotonicMs() });
   }
 
   /** To be called just after the last thing was mended. */
@@ -86,6 +111,9 @@ export interface FaultKind {
   /** Begins, holds, proves and heals. */
   readonly run: (scene: Scene, random: Random, course: Course) => Promise<void>;
 }
+
+/** A length for people. */
+export const ms = (value: number): string => `${Math.round(value)} ms`;
 
 /** Lets a fault last: its length is what the fault is. */
 export const hold = (lengthMs: number): Promise<void> => delay(Math.round(lengthMs));
@@ -114,4 +142,15 @@ export async function someSidecar(
   const others = scene.sidecars.members.filter((one) => one !== leader);
   const sidecar = random.pick(others);
   return { sidecar, title: `${sidecar.name}, a follower` };
+}
+
+/** Ends the leaders in turn until this one leads. */
+export async function makeLeader(scene: Scene, wanted: SidecarHost, course: Course): Promise<void> {
+  for (;;) {
+    const { sidecar, token } = await leaderOf(scene);
+    if (sidecar === wanted) return;
+    course.plannedEnds.push(token);
+    await sidecar.end('SIGTERM');
+    await sidecar.start();
+  }
 }
