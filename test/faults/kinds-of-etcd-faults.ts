@@ -3,7 +3,7 @@
 import type { Random } from '../sim/random.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
-import type { EtcdHost } from './etcd-hosts.ts';
+import type { EtcdHost } from './etcd-host.ts';
 import { dropRules } from './firewall.ts';
 import { startOn, tryConnect } from './hosts.ts';
 import { etcdPeerPort } from './ports.ts';

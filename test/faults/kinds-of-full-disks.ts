@@ -1,8 +1,8 @@
 // Full disks: etcd's quota used up, no room under one member of etcd, and none for the log of a sidecar.
 import { open, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { etcdQuotaMebibytes } from './etcd-hosts.ts';
-import type { EtcdHost } from './etcd-hosts.ts';
+import { etcdQuotaMebibytes } from './etcd-host.ts';
+import type { EtcdHost } from './etcd-host.ts';
 import { hold, leaderOf, longerThanTtl, makeLeader } from './scene.ts';
 import type { FaultKind, Scene } from './scene.ts';
 

@@ -4,7 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../sim/random.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import type { EtcdBinaries } from '../../src/dev/etcd-cache.ts';
-import type { EtcdHost, EtcdHosts } from './etcd-hosts.ts';
+import type { EtcdHost } from './etcd-host.ts';
+import type { EtcdHosts } from './etcd-hosts.ts';
 import type { Host, Laboratory } from './hosts.ts';
 import type { Contestants, SidecarHost, SidecarHosts } from './sidecar-hosts.ts';
 
