@@ -12,12 +12,15 @@ import type {
   MemberId,
   Millis,
   Revision,
+  Self,
   Snapshot,
   SwitchoverRequest,
   TermRecord,
 } from './core/model.ts';
 import type { Succession } from './core/queue.ts';
 import type { Report } from './core/report.ts';
+import type { RecordChange, WitnessRecord } from './core/short-lease.ts';
+import type { ElectionPing } from './core/model.ts';
 
 /** The monotonic clock, and the one timer that stands on it. */
 export interface Clock {
@@ -35,7 +38,7 @@ export interface Answer<Value> {
   readonly sentAt: Millis;
 }
 
-/** Where our key stands after joining, and the whole election as of that very transaction. */
+/** After joining: where our key stands, and the whole election as of that very transaction. */
 export interface Joined {
   readonly createRevision: Revision;
   readonly snapshot: Snapshot;
@@ -79,6 +82,17 @@ export interface Released {
   readonly snapshot: Snapshot;
 }
 
+/** Ends the term of another: a release in its place, by a witness, for itself. */
+export interface Deposition extends Release {
+  /** Guards the transaction as well: what wrote the record of witnesses last in which this one stands. */
+  readonly witnessesAt: Revision;
+}
+
+export interface Deposed extends Released {
+  /** Who is a witness of that term now. */
+  readonly record: WitnessRecord;
+}
+
 /** The lease that a key hangs on, as etcd granted it. */
 export interface GrantedLease {
   readonly leaseId: LeaseId;
@@ -115,11 +129,7 @@ export interface Coordinator {
   /** Revokes a lease, and with it all its keys; a lease that is gone is a success. */
   revoke(leaseId: LeaseId): Promise<void>;
   /** Puts our key at the end of the queue, or finds it where it already stands. */
-  join(
-    election: ElectionName,
-    lease: GrantedLease,
-    me: Omit<Member, 'leaseId' | 'healthy'>,
-  ): Promise<Answer<Joined>>;
+  join(election: ElectionName, lease: GrantedLease, me: Self): Promise<Answer<Joined>>;
   /**
    * Linearizable: the state of each election named, in the order asked; each is answered, or fails, by itself. Those
    * that fail together for one reason reject with the same error.
@@ -130,6 +140,17 @@ export interface Coordinator {
    * without a record, or without a named successor: better an end that nobody explains than no successor.
    */
   release(request: Release): Promise<Answer<Released>>;
+  /**
+   * Makes a change of the record of who is a witness of our term, guarded by the term and by what the record was; answers
+   * with what it is then. Rejects with FencedOut if the term is over.
+   */
+  recordWitnesses(
+    election: ElectionName,
+    own: GrantedLease & { readonly createRevision: Revision },
+    change: RecordChange,
+  ): Promise<Answer<WitnessRecord>>;
+  /** Deletes the key of a leader, guarded as a release is and by the record of its witnesses. */
+  depose(request: Deposition): Promise<Answer<Deposed>>;
   /** Writes our leased member record. */
   enroll(election: ElectionName, member: Member): Promise<void>;
   /**
@@ -139,7 +160,7 @@ export interface Coordinator {
   proclaim(
     election: ElectionName,
     own: GrantedLease & { readonly createRevision: Revision },
-    me: Omit<Member, 'leaseId' | 'healthy'>,
+    me: Self,
     began: TermBeginning,
   ): Promise<void>;
   /**
@@ -161,7 +182,19 @@ export interface Coordinator {
   isCurrent(election: ElectionName, token: FencingToken): Promise<boolean>;
   /** Watches the queues of these elections until the returned function is called. */
   watch(elections: readonly ElectionName[], listener: (notice: WatchNotice) => void): () => void;
-  /** Ends all streams and connections. */
+  close(): void;
+}
+
+/** How pings reach another process of ours. */
+export interface Pings {
+  /**
+   * Sends pings to the process at `url`, signed with `key`; resolves with those that it acknowledged. Rejects where no answer
+   * that is signed likewise comes within the shortest lease that they ask for.
+   */
+  send(
+    to: { readonly url: string; readonly key: string },
+    pings: readonly ElectionPing[],
+  ): Promise<readonly ElectionPing[]>;
   close(): void;
 }
 
@@ -177,6 +210,8 @@ export interface App {
     mustStopBy: Millis,
     quiesced: () => void,
   ): void;
+  /** Whatever acts for our terms may go on until then, whatever becomes of us; told anew whenever that has moved. */
+  lasts(until: Millis): void;
   /** No time is left: whatever still acts for the term is killed now. */
   cutOff(election: ElectionName, token: FencingToken): void;
   /** Kills whatever acts for any term; resolves when it is gone. */
@@ -226,13 +261,28 @@ export type Notice =
       readonly election: ElectionName | null;
       readonly error: Error;
     }
-  | { readonly kind: 'watchInterrupted'; readonly why: string };
+  | { readonly kind: 'watchInterrupted'; readonly why: string }
+  /** We ended the term of a leader that was not heard of. */
+  | { readonly kind: 'deposed'; readonly election: ElectionName; readonly token: FencingToken }
+  /** Who may depose our term is another set than before. */
+  | {
+      readonly kind: 'witnesses';
+      readonly election: ElectionName;
+      readonly token: FencingToken;
+      readonly ids: readonly MemberId[];
+    }
+  /** A ping to a witness, or to a candidate for one, ended. */
+  | {
+      readonly kind: 'ping';
+      readonly result: 'acknowledged' | 'refused' | 'failed';
+      readonly durationMs: number;
+    };
 
 /** One request to etcd as it ended, for the metrics. */
 export interface RequestObserver {
   /**
-   * `operation` is grant, renew, timeToLive, revoke, join, observe, release, enroll, proclaim, watch, authenticate, control,
-   * history, fence, state or journal.
+   * `operation` is grant, renew, timeToLive, revoke, join, observe, release, recordWitnesses, depose, enroll, proclaim, watch,
+   * authenticate, control, history, fence, state or journal.
    */
   requested(operation: string, result: 'ok' | 'failed', durationMs: number): void;
 }
@@ -269,6 +319,8 @@ export interface Elections {
   hold(election: ElectionName, holdMs: number): number;
   /** What the app check found. */
   appHealth(healthy: boolean): void;
+  /** The leader of a term asks not to be deposed: whether that is promised. */
+  ping(ping: ElectionPing): boolean;
 }
 
 /** A term of our own that a write is made for, and the lease that its key hangs on: what guards the write. */

@@ -1,6 +1,7 @@
 // The state of one candidacy in one election, what can happen to it, what it asks for, and the questions that can
 // be asked of it at a moment. No transitions: those are in decide.ts.
 import type {
+  Candidate,
   Cause,
   Change,
   ElectionName,
@@ -10,14 +11,23 @@ import type {
   Member,
   MemberId,
   Millis,
+  Ping,
   Revision,
+  Self,
   Snapshot,
   TermRecord,
 } from './model.ts';
 import type { Evidence, TimeToLive } from './evidence.ts';
 import type { Loss, Queue, Succession } from './queue.ts';
 import type { Lease } from './session.ts';
+import {
+  shortBoundOf,
+  type RecordChange,
+  type ShortLease,
+  type WitnessRecord,
+} from './short-lease.ts';
 import { failbackWindowMs, reliableUntil, settlingMs, type Timing } from './timing.ts';
+import type { Vigil } from './witness.ts';
 
 /** Our key in the queue. */
 export interface OwnKey {
@@ -52,11 +62,18 @@ export interface Ending {
 export type Phase =
   | { readonly kind: 'idle'; readonly joinAt: Millis; readonly failures: number }
   | { readonly kind: 'joining'; readonly generation: number; readonly failures: number }
-  | { readonly kind: 'waiting'; readonly own: OwnKey }
+  | {
+      readonly kind: 'waiting';
+      readonly own: OwnKey;
+      /** What the leader was promised; null where it has asked for nothing. */
+      readonly vigil: Vigil | null;
+    }
   | {
       readonly kind: 'leading';
       readonly own: OwnKey;
       readonly term: Term;
+      /** The short lease that is held with the next in the queue; null without fast failover. */
+      readonly short: ShortLease | null;
       /** Until when we promised that nobody else leads. */
       readonly heldUntil: Millis;
       /** When to say in etcd that we lead, unless etcd shows it by then. */
@@ -69,6 +86,7 @@ export type Phase =
       readonly kind: 'steppingDown';
       readonly own: OwnKey;
       readonly ending: Ending;
+      readonly short: ShortLease | null;
       readonly quiesced: boolean;
       /** Before this the key stays: a hold was promised that is not over. */
       readonly keptUntil: Millis;
@@ -90,7 +108,7 @@ export type Obstacle = 'never_leads' | 'paused' | 'app_unhealthy' | 'standing_ba
 
 export interface Candidacy {
   readonly name: ElectionName;
-  readonly me: Omit<Member, 'leaseId' | 'healthy'>;
+  readonly me: Self;
   /** Whether an unhealthy app may lead where the apps of all members are unhealthy. */
   readonly whenAllUnhealthy: 'lead' | 'none';
   /** True where something beside us (a hook, a child) must stop before the key may be released. */
@@ -145,6 +163,33 @@ export type CandidacyEvent =
     }
   | { readonly kind: 'releaseFailed'; readonly createRevision: Revision; readonly jitter: number }
   | ({ readonly kind: 'timeToLive' } & TimeToLive)
+  /** The leader of a term asks that we do not depose it. */
+  | { readonly kind: 'pinged'; readonly ping: Ping }
+  /** A candidate promised that it does not depose our term, in answer to a ping that was sent at `sentAt`. */
+  | {
+      readonly kind: 'acknowledged';
+      readonly term: FencingToken;
+      readonly witness: Revision;
+      readonly sentAt: Millis;
+    }
+  /** What the record of our witnesses is after change `number`; null where its outcome is not known. */
+  | {
+      readonly kind: 'recorded';
+      readonly term: FencingToken;
+      readonly number: number;
+      readonly record: WitnessRecord | null;
+    }
+  /** What became of our request to depose a term; null where that is not known. */
+  | {
+      readonly kind: 'deposed';
+      readonly term: FencingToken;
+      readonly at: Revision;
+      readonly outcome: {
+        readonly record: WitnessRecord;
+        readonly snapshot: Snapshot;
+        readonly sentAt: Millis;
+      } | null;
+    }
   | { readonly kind: 'quiesced'; readonly token: FencingToken }
   | { readonly kind: 'hold'; readonly until: Millis }
   | { readonly kind: 'appHealth'; readonly healthy: boolean }
@@ -175,6 +220,19 @@ export type CandidacyEffect =
       /** Who was named, and is there; null for "whoever is next". */
       readonly succession: Succession | null;
     }
+  /** Asks a candidate not to depose our term. */
+  | { readonly kind: 'ping'; readonly to: Candidate; readonly ping: Ping }
+  /** Changes the record of our witnesses. */
+  | { readonly kind: 'record'; readonly own: OwnKey; readonly change: RecordChange }
+  /** Ends the term of a leader that was not heard of, in our favour. */
+  | {
+      readonly kind: 'depose';
+      readonly leader: Candidate;
+      /** What wrote the record last in which we stand as a witness. */
+      readonly at: Revision;
+      readonly succession: Succession;
+      readonly handover: Handover;
+    }
   | { readonly kind: 'elected'; readonly own: OwnKey; readonly term: Term }
   /** Say in our key since when we lead, and record the term. */
   | {
@@ -195,6 +253,12 @@ export type CandidacyEffect =
   | { readonly kind: 'cutOff'; readonly term: Term }
   /** etcd does not let our key go: the lease that it hangs on is given up, and with it the key. */
   | { readonly kind: 'giveUpLease'; readonly generation: number };
+
+/** A state on its way to being settled, and what it has asked for so far. */
+export interface Draft {
+  readonly candidacy: Candidacy;
+  readonly effects: readonly CandidacyEffect[];
+}
 
 /** The lease that our keys hang on and, if it may be relied upon now, until when. */
 export interface Ground {
@@ -226,12 +290,23 @@ export const newCandidacy = (
 
 export const idle = (joinAt: Millis): Phase => ({ kind: 'idle', joinAt, failures: 0 });
 
-/** Until when we may lead: bounded by the last renewal and, just so, by the last confirmation. */
-export function boundOf(candidacy: Candidacy, { held, timing }: Ground): Millis {
-  if (held === null || candidacy.queue === null) return Number.NEGATIVE_INFINITY;
-  const confirmed = reliableUntil(candidacy.queue.freshAt, held.ttlMs, timing.marginMs);
-  return Math.min(held.leadUntil, confirmed);
+/**
+ * Until when we may lead: bounded by the last renewal and, just so, by the last confirmation; and with fast failover by the
+ * last acknowledgement of whoever may depose the term.
+ */
+export function boundOf({ phase, queue }: Candidacy, { held, timing }: Ground): Millis {
+  if (held === null || queue === null) return Number.NEGATIVE_INFINITY;
+  const confirmed = reliableUntil(queue.freshAt, held.ttlMs, timing.marginMs);
+  const short = 'short' in phase && phase.short !== null ? [shortBoundOf(phase.short)] : [];
+  return Math.min(held.leadUntil, confirmed, ...short);
 }
+
+/**
+ * Until when something may be told, or relied upon, of a term that lasts until `bound`: with fast failover never for longer
+ * than the short lease, witness or not, or what was said before one was enlisted would outlast a deposition by it.
+ */
+export const toldUntil = ({ phase }: Candidacy, bound: Millis, now: Millis): Millis =>
+  'short' in phase && phase.short !== null ? Math.min(bound, now + phase.short.forMs) : bound;
 
 /** A healthy app may lead; an unhealthy one only where that was asked for, and no member is better off. */
 export function appMayLead({ appHealthy, whenAllUnhealthy, queue, me }: Candidacy): boolean {

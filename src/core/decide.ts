@@ -12,15 +12,17 @@ import {
   type Phase,
   type Candidacy,
   type CandidacyEffect,
+  type Draft,
   type Ending,
   type Ground,
   type OwnKey,
   type Term,
 } from './candidacy.ts';
 import type { Cause, Handover, MemberId, Millis } from './model.ts';
-import { fencingToken, unrecordedEnds } from './model.ts';
+import { unrecordedEnds, fencingToken } from './model.ts';
 import { leaderOf, ownOf, successionOf, type Succession } from './queue.ts';
-import { rounds, type Draft } from './rounds.ts';
+import { rounds } from './rounds.ts';
+import { newShortLease, shortBoundOf } from './short-lease.ts';
 import {
   badTermMs,
   mostReleaseFailures,
@@ -140,8 +142,11 @@ function decideWaiting(
   const endBefore = unrecorded ? predecessor.cause : null;
   const term = { token, since: now, leaderlessMs, endBefore };
   const proclaimAt = now + proclaimAfterMs;
+  const { fastFailoverMs, stopLeadMs } = ground.timing;
+  const short =
+    fastFailoverMs === null ? null : newShortLease(token, fastFailoverMs, stopLeadMs, now);
   return to(
-    { kind: 'leading', own, term, heldUntil: now, proclaimAt, asked: null },
+    { kind: 'leading', own, term, short, heldUntil: now, proclaimAt, asked: null },
     [{ kind: 'elected', own, term }],
     { lastToken: token },
   );
@@ -155,7 +160,7 @@ function decideLeading(
 ): Decision | null {
   const { own, term } = phase;
   if (ground.held?.generation !== own.generation) return lost(now, term, 'lease_expired');
-  if (!keyExists(candidacy, own, ground)) return lost(now, term, 'key_deleted');
+  if (!keyExists(candidacy, own, ground)) return lost(now, term, endOfKey(candidacy, term));
   const leader = candidacy.queue === null ? null : leaderOf(candidacy.queue);
   assert(
     leader?.createRevision === own.createRevision,
@@ -163,12 +168,20 @@ function decideLeading(
   );
   const bound = boundOf(candidacy, ground);
   if (now >= bound - ground.timing.stopLeadMs) {
-    return stepDown(candidacy, phase, endingOf(term, now, 'etcd_unreachable'), now, bound);
+    return stepDown(candidacy, phase, endingOf(term, now, whyBounded(phase, bound)), now, bound);
   }
   const ending = voluntaryEnding(candidacy, phase, ground, now);
   if (ending === null || (now < phase.heldUntil && waitsForHold(ending.cause))) return null;
   return stepDown(candidacy, phase, ending, now, now + ground.timing.graceMs);
 }
+
+/** Of our key, which is gone while its lease is not: a witness that deposed us has left a record. */
+const endOfKey = ({ queue }: Candidacy, { token }: Term): Cause =>
+  queue?.handover?.token === token ? queue.handover.cause : 'key_deleted';
+
+/** Of the two leases the one that ended: etcd's, or the short one, where witnesses were not heard of in time. */
+const whyBounded = ({ short }: In<'leading'>, bound: Millis): Cause =>
+  short !== null && shortBoundOf(short) === bound ? 'lease_expired' : 'etcd_unreachable';
 
 /**
  * A hold is a promise to the app: the term goes on until it is over. Whoever is asked to stop ends the claim at once and
@@ -226,7 +239,7 @@ const lost = (now: Millis, term: Term, cause: Cause): Decision =>
 /** Ends the claim now; the key is released once the app has stopped. */
 function stepDown(
   candidacy: Candidacy,
-  { own, heldUntil }: In<'leading'>,
+  { own, heldUntil, short }: In<'leading'>,
   ending: Ending,
   now: Millis,
   until: Millis,
@@ -234,7 +247,7 @@ function stepDown(
   const { term, cause, reason } = ending;
   const keptUntil = cause === 'stopping' ? heldUntil : now;
   return to(
-    { kind: 'steppingDown', own, ending, quiesced: !candidacy.quiesces, keptUntil, until },
+    { kind: 'steppingDown', own, ending, short, quiesced: !candidacy.quiesces, keptUntil, until },
     [{ kind: 'ended', term, cause, reason, mustStopBy: until }],
     afterwards(candidacy, term, cause, now),
   );

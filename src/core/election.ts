@@ -7,6 +7,7 @@ import {
   boundOf,
   eligibleAt,
   failbackAt,
+  toldUntil,
   ttlOf,
   type Candidacy,
   type CandidacyEffect,
@@ -16,8 +17,15 @@ import {
 import { settle, voluntaryEnding } from './decide.ts';
 import { fencingToken, type FencingToken, type Millis, type Snapshot } from './model.ts';
 import { judge, learn as learnOf, type Evidence, type TimeToLive } from './evidence.ts';
-import { adopt, apply, leaderOf, withNewestTerm, type Queue, type Witness } from './queue.ts';
+import { adopt, apply, leaderOf, withNewestTerm, type Queue, type Knowledge } from './queue.ts';
 import { retryDelayMs, type Timing } from './timing.ts';
+import {
+  onAcknowledged,
+  onPinged,
+  onRecorded,
+  refusedToDepose,
+  wakeFailoverAt,
+} from './failover.ts';
 
 export interface CandidacyStep {
   readonly candidacy: Candidacy;
@@ -38,6 +46,14 @@ export function heldForMs(candidacy: Candidacy, ground: Ground, now: Millis): nu
   return Math.max(0, Math.min(candidacy.phase.heldUntil, claim.validUntil) - now);
 }
 
+/** Until when whatever acts for our terms may go on, if we are not there to say otherwise: as long as every lease on them. */
+export function lastsUntil(candidacies: readonly Candidacy[], ground: Ground, now: Millis): Millis {
+  const bounds = candidacies
+    .filter(({ phase }) => 'short' in phase && phase.short !== null)
+    .map((candidacy) => toldUntil(candidacy, boundOf(candidacy, ground), now));
+  return Math.min(ground.held?.leadUntil ?? now, ...bounds);
+}
+
 /**
  * The claim of this instance at `now`, or null. Asked at the moment of answering, so that a process that was
  * paused for an hour cannot answer from before the pause.
@@ -46,9 +62,10 @@ export function claimOf(candidacy: Candidacy, ground: Ground, now: Millis): Clai
   const { phase } = candidacy;
   if (phase.kind !== 'leading') return null;
   if (ground.held?.generation !== phase.own.generation) return null;
-  const validUntil = boundOf(candidacy, ground) - ground.timing.stopLeadMs;
+  const endsAt = boundOf(candidacy, ground) - ground.timing.stopLeadMs;
   const { token, since } = phase.term;
-  return now < validUntil ? { token, since, validUntil } : null;
+  if (now >= endsAt) return null;
+  return { token, since, validUntil: toldUntil(candidacy, endsAt, now) };
 }
 
 export function stepCandidacy(
@@ -71,6 +88,7 @@ export function wakeCandidacyAt(candidacy: Candidacy, ground: Ground, now: Milli
     candidacy.askAt,
     candidacy.standBackUntil,
     ...wakePhaseAt(candidacy, ground),
+    wakeFailoverAt(candidacy),
   ];
   // The moments from which a name may be that of a dead leader, or be named at all: what is told to others changes then.
   if (candidacy.queue !== null) times.push(candidacy.queue.freshAt + ttlOf(ground));
@@ -124,7 +142,7 @@ function learn(
       if (queue === null) return candidacy;
       return {
         ...candidacy,
-        queue: apply(queue, event.change, now, witnessOf(candidacy, ground, now)),
+        queue: apply(queue, event.change, now, knowledgeOf(candidacy, ground, now)),
       };
     }
     case 'joined':
@@ -137,6 +155,14 @@ function learn(
       return releaseAgain(candidacy, event, now, timing);
     case 'timeToLive':
       return { ...candidacy, evidence: withAnswer(candidacy.evidence, event) };
+    case 'pinged':
+      return onPinged(candidacy, event.ping, ground, now);
+    case 'acknowledged':
+      return onAcknowledged(candidacy, event);
+    case 'recorded':
+      return onRecorded(candidacy, event, now);
+    case 'deposed':
+      return onDeposed(candidacy, event, ground, now);
     case 'quiesced':
       return onQuiesced(candidacy, event.token);
     case 'hold':
@@ -154,11 +180,11 @@ function learn(
 
 type Of<Kind extends CandidacyEvent['kind']> = Extract<CandidacyEvent, { kind: Kind }>;
 
-function witnessOf(
+function knowledgeOf(
   { phase, lastToken, evidence }: Candidacy,
   ground: Ground,
   now: Millis,
-): Witness {
+): Knowledge {
   const token = 'own' in phase ? fencingToken(phase.own.createRevision) : null;
   return {
     own: ground.held?.leaseId ?? null,
@@ -186,7 +212,7 @@ const taken = (
   now: Millis,
   seamless = false,
 ): Queue =>
-  adopt(candidacy.queue, snapshot, sentAt, now, witnessOf(candidacy, ground, now), seamless);
+  adopt(candidacy.queue, snapshot, sentAt, now, knowledgeOf(candidacy, ground, now), seamless);
 
 function onJoined(
   candidacy: Candidacy,
@@ -207,7 +233,7 @@ function onJoined(
   const { generation, ttlMs, createRevision } = event;
   const key = { generation, leaseId: own.leaseId, ttlMs, createRevision };
   // Whoever is ahead is asked about at once: until an answer comes nobody can say how its lease ends.
-  return { ...candidacy, queue, askAt: now, phase: { kind: 'waiting', own: key } };
+  return { ...candidacy, queue, askAt: now, phase: { kind: 'waiting', own: key, vigil: null } };
 }
 
 function onJoinFailed(
@@ -221,6 +247,18 @@ function onJoinFailed(
   const failures = phase.failures + 1;
   const joinAt = now + retryDelayMs(failures, timing.ttlMs, event.jitter);
   return { ...candidacy, phase: { kind: 'idle', joinAt, failures } };
+}
+
+/** Whether we lead now is decided from the snapshot, as everything is; where the term goes on, we may serve it again. */
+function onDeposed(
+  candidacy: Candidacy,
+  event: Of<'deposed'>,
+  ground: Ground,
+  now: Millis,
+): Candidacy {
+  const { outcome } = event;
+  const queue = outcome === null ? candidacy.queue : taken(candidacy, outcome, ground, now);
+  return refusedToDepose({ ...candidacy, queue }, event, now);
 }
 
 /** Whether our key is gone is decided from the snapshot, as everything is; where it is not, it is released again. */

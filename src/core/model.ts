@@ -47,8 +47,12 @@ export const causes = [
 ] as const;
 export type Cause = (typeof causes)[number];
 
-/** The ends that left no record, as a successor judges them. */
-export const unrecordedEnds: ReadonlySet<Cause> = new Set<Cause>(['lease_expired', 'taken_away']);
+/** The ends that the record of a term may not tell, as a successor judges them. */
+export const unrecordedEnds: ReadonlySet<Cause> = new Set<Cause>([
+  'lease_expired',
+  'taken_away',
+  'crashed',
+]);
 
 /** The ends that somebody meant, or a setting. */
 export const plannedEnds: ReadonlySet<Cause> = new Set<Cause>([
@@ -74,6 +78,8 @@ export interface Candidate {
   readonly ttlMs: number | null;
   /** When it began to lead (ISO 8601, its own wall clock), once it has proclaimed that. */
   readonly since: string | null;
+  /** What pings to it are signed with; null where it is no witness: without fast failover, an older version. */
+  readonly pingKey: string | null;
   /** False for a candidate whose value is not ours: `etcdctl elect`, a Go program. */
   readonly native: boolean;
 }
@@ -89,7 +95,16 @@ export interface Member {
   readonly version: string;
 }
 
-/** What a leader leaves in the same revision that deletes its key: the proof of a clean end. */
+/** What a process says of itself in an election. */
+export interface Self extends Omit<Member, 'leaseId' | 'healthy'> {
+  /** Of its candidates' keys: what pings to it are signed with; null where it is no witness. */
+  readonly pingKey: string | null;
+}
+
+/**
+ * What is left in the same revision that deletes a leader's key, by itself or by a witness that deposes it: the proof that
+ * it claims nothing any more.
+ */
 export interface Handover {
   readonly from: MemberId;
   readonly token: FencingToken;
@@ -97,7 +112,7 @@ export interface Handover {
   /** The successor named by a switchover, null for "whoever is next". */
   readonly to: MemberId | null;
   readonly reason: string | null;
-  /** Who asked for it, where somebody did. */
+  /** Who asked for it, where somebody did; of a leader that was deposed, the witness. */
   readonly actor: string | null;
 }
 
@@ -135,6 +150,33 @@ export interface TermRecord {
   readonly ttlMs: number | null;
   /** How the term before it ended, as its leader judged, where that left no record; null where it did, or nobody knows. */
   readonly endBefore: Cause | null;
+}
+
+/** Where a witness stands in the record of the term: what wrote that record last, and which enlistment it is. */
+export interface Enlistment {
+  readonly at: Revision;
+  readonly number: number;
+  /** How many witnesses stand before it in the queue: they are to act first. */
+  readonly ahead: number;
+}
+
+/** What a leader says to a witness, or to a candidate for one. */
+export interface Ping {
+  readonly term: FencingToken;
+  /** The create revision of the candidate's key that is meant: neither an id nor an address. */
+  readonly witness: Revision;
+  /** Rises from ping to ping of a term. */
+  readonly sequence: number;
+  /** The short lease that it asks for, in milliseconds. */
+  readonly forMs: number;
+  /** Null where it is not enlisted, or its leader does not know that yet. */
+  readonly enlisted: Enlistment | null;
+}
+
+/** A ping, and the election that it is about. */
+export interface ElectionPing {
+  readonly election: ElectionName;
+  readonly ping: Ping;
 }
 
 /** Everything that one linearizable read says about an election. */

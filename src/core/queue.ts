@@ -93,7 +93,7 @@ const byCreateRevision = (a: Candidate, b: Candidate): number =>
   a.createRevision < b.createRevision ? -1 : a.createRevision > b.createRevision ? 1 : 0;
 
 /** What is known beside the queue when a view follows from the one before. */
-export interface Witness {
+export interface Knowledge {
   /** The lease that our own keys hang on; null where we have none. */
   readonly own: LeaseId | null;
   /** Whether our key in the queue, if there is one, has led. */
@@ -115,7 +115,7 @@ export function adopt(
   snapshot: Snapshot,
   sentAt: Millis,
   now: Millis,
-  witness: Witness,
+  knowledge: Knowledge,
   seamless = false,
 ): Queue {
   if (queue !== null && snapshot.revision < queue.revision) {
@@ -130,11 +130,11 @@ export function adopt(
     predecessor: null,
     losses: [unseenLoss(now)],
   };
-  return queue === null ? next : succeed(queue, next, now, witness, seamless);
+  return queue === null ? next : succeed(queue, next, now, knowledge, seamless);
 }
 
 /** Takes in all that one revision changed; a revision that the view already contains changes nothing. */
-export function apply(queue: Queue, change: Change, now: Millis, witness: Witness): Queue {
+export function apply(queue: Queue, change: Change, now: Millis, knowledge: Knowledge): Queue {
   if (change.revision <= queue.revision) return queue;
   const replaced = new Set([
     ...change.removedCandidates,
@@ -151,7 +151,7 @@ export function apply(queue: Queue, change: Change, now: Millis, witness: Witnes
     control: change.control === undefined ? queue.control : change.control,
     switchover: change.switchover === undefined ? queue.switchover : change.switchover,
   };
-  return succeed(queue, next, now, witness, true);
+  return succeed(queue, next, now, knowledge, true);
 }
 
 /**
@@ -162,7 +162,7 @@ function succeed(
   before: Queue,
   seen: Queue,
   now: Millis,
-  witness: Witness,
+  knowledge: Knowledge,
   seamless: boolean,
 ): Queue {
   const failbackSeenAt = failedBackSince(before, seen) ? now : before.failbackSeenAt;
@@ -174,9 +174,9 @@ function succeed(
     return { ...next, leaderSeenAt: before.leaderSeenAt };
   }
   const gone = seamless ? before.candidates.slice(0, 1) : goneAhead(before, successor);
-  const ends = gone.flatMap((candidate) => endOf(candidate, before, next, now, witness));
+  const ends = gone.flatMap((candidate) => endOf(candidate, before, next, now, knowledge));
   const last = ends.at(-1);
-  const unseen = !seamless && mayHaveLedUnseen(before, next, witness) ? [unseenLoss(now)] : [];
+  const unseen = !seamless && mayHaveLedUnseen(before, next, knowledge) ? [unseenLoss(now)] : [];
   // Whoever leaves a record has led, and so has waited for all that we did not see.
   const isClean = last !== undefined && last.loss === null;
   const kept = isClean ? losses.filter(({ token }) => token !== null) : losses;
@@ -201,7 +201,7 @@ function endOf(
   before: Queue,
   after: Queue,
   now: Millis,
-  { own, led, judge }: Witness,
+  { own, led, judge }: Knowledge,
 ): readonly { readonly predecessor: Predecessor; readonly loss: Loss | null }[] {
   const { leaseId, createRevision, id, native } = candidate;
   const { handover } = after;
@@ -236,7 +236,7 @@ function passedOver(
 }
 
 /** Where the leader itself is news others may have led before it, unless our key was there all along: they came behind it. */
-function mayHaveLedUnseen(before: Queue, after: Queue, { own }: Witness): boolean {
+function mayHaveLedUnseen(before: Queue, after: Queue, { own }: Knowledge): boolean {
   const successor = leaderOf(after);
   const wasThere = ({ createRevision }: Candidate): boolean =>
     before.candidates.some((one) => one.createRevision === createRevision);
@@ -269,7 +269,8 @@ export function withNewestTerm(
   ownToken: FencingToken | null,
   now: Millis,
 ): Queue {
-  if (term === null || term.to !== null) return queue;
+  // Whoever was deposed had no time to say so in its own record.
+  if (term === null || term.to !== null || queue.handover?.token === term.token) return queue;
   const { token, leader: id, ttlMs } = term;
   const isThere = queue.candidates.some((one) => fencingToken(one.createRevision) === token);
   // A later key that went says nothing about it: whoever waits for a term, and goes before it leads, stood behind it too.

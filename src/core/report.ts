@@ -22,6 +22,7 @@ import type {
 } from './model.ts';
 import { fencingToken } from './model.ts';
 import { leaderOf } from './queue.ts';
+import { witnessesOf } from './short-lease.ts';
 
 export type Role = 'leader' | 'follower' | 'observer' | 'unknown';
 
@@ -42,6 +43,16 @@ export interface Waiting {
   readonly id: MemberId | null;
   /** Whether its lease, or its key, was taken away: else the takeover delay is to be waited out in any case. */
   readonly takenAway: boolean;
+}
+
+/** How fast failover stands, where it is on. */
+export interface FailoverReport {
+  /** The short lease, in milliseconds. */
+  readonly shortMs: number;
+  /** Of our own term: who deposes it when it is not heard of. */
+  readonly witnesses: readonly MemberId[];
+  /** Whether we depose the term of the leader when it is not heard of. */
+  readonly isWitness: boolean;
 }
 
 export interface Report {
@@ -66,6 +77,8 @@ export interface Report {
   readonly waiting: Waiting | null;
   /** Past the end of our own claim, while the app stops and the key is released. */
   readonly steppingDown: boolean;
+  /** Null where fast failover is off. */
+  readonly failover: FailoverReport | null;
 }
 
 export function reportOf(candidacy: Candidacy, ground: Ground, now: Millis): Report {
@@ -91,7 +104,19 @@ export function reportOf(candidacy: Candidacy, ground: Ground, now: Millis): Rep
     control: queue?.control ?? null,
     waiting: waitingOf(candidacy, ground, now),
     steppingDown: phase.kind === 'steppingDown' || phase.kind === 'releasing',
+    failover: failoverReport(candidacy, ground),
   };
+}
+
+function failoverReport({ phase, queue }: Candidacy, { timing }: Ground): FailoverReport | null {
+  const { fastFailoverMs: shortMs } = timing;
+  if (shortMs === null) return null;
+  const counting = phase.kind === 'leading' && phase.short !== null ? witnessesOf(phase.short) : [];
+  const witnesses = (queue?.candidates ?? [])
+    .filter(({ createRevision }) => counting.includes(createRevision))
+    .map(({ id }) => id);
+  const isWitness = phase.kind === 'waiting' && (phase.vigil?.enlisted ?? null) !== null;
+  return { shortMs, witnesses, isWitness };
 }
 
 function waitingOf(candidacy: Candidacy, ground: Ground, now: Millis): Waiting | null {

@@ -1,17 +1,19 @@
 // The level-triggered part of a candidacy: every round asks etcd afresh, and puts right what is missing there. It makes no
 // transition; decide.ts does.
-import { ttlOf, waitFor, type Candidacy, type CandidacyEffect, type Ground } from './candidacy.ts';
+import {
+  ttlOf,
+  waitFor,
+  type Candidacy,
+  type CandidacyEffect,
+  type Draft,
+  type Ground,
+} from './candidacy.ts';
+import { failover } from './failover.ts';
 import type { Candidate, Millis } from './model.ts';
 import { leaderOf } from './queue.ts';
 import type { Lease } from './session.ts';
 import { askAgainMs } from './evidence.ts';
 import { nextRoundMs, roundEveryMs } from './timing.ts';
-
-/** A state on its way to being settled, and what it has asked for so far. */
-export interface Draft {
-  readonly candidacy: Candidacy;
-  readonly effects: readonly CandidacyEffect[];
-}
 
 /** Asks, enrolls and proclaims where that is due. */
 export function rounds({ candidacy, effects }: Draft, ground: Ground, now: Millis): Draft {
@@ -36,7 +38,7 @@ export function rounds({ candidacy, effects }: Draft, ground: Ground, now: Milli
     },
     effects: [...effects, ...observing, ...(enrolling ? [enroll(candidacy, held)] : [])],
   };
-  return proclaiming(asking(draft, ground, now), ground, now);
+  return failover(proclaiming(asking(draft, ground, now), ground, now), ground, now);
 }
 
 /** Losses that nobody waits for any more are forgotten. */
@@ -88,10 +90,10 @@ function preferredTo({ queue, me, preferred }: Candidacy, now: Millis): Candidac
     : { id, createRevision, since: now };
 }
 
-const enroll = ({ me, appHealthy: healthy }: Candidacy, { leaseId }: Lease): CandidacyEffect => ({
-  kind: 'enroll',
-  member: { ...me, leaseId, healthy },
-});
+function enroll({ me, appHealthy: healthy }: Candidacy, { leaseId }: Lease): CandidacyEffect {
+  const { id, address, url, priority, version } = me;
+  return { kind: 'enroll', member: { id, address, url, priority, version, leaseId, healthy } };
+}
 
 /** Says that we lead, and says it again where etcd does not show it: then it was lost on the way. */
 function proclaiming({ candidacy, effects }: Draft, ground: Ground, now: Millis): Draft {

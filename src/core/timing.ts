@@ -19,6 +19,8 @@ export interface Timing {
    * is asked before it is killed); 0 where nothing must.
    */
   readonly stopLeadMs: number;
+  /** The short lease that a leader holds with its witnesses; null where there is none, and a crash costs a TTL. */
+  readonly fastFailoverMs: number | null;
 }
 
 /**
@@ -80,3 +82,41 @@ export const badTermMs = 60_000;
 /** How long to stand back after the bad term number `badTerms` (1, 2, …) in a row: 5 s, doubling, at most a minute. */
 export const standBackMs = (badTerms: number): number =>
   Math.min(5000 * 2 ** Math.min(badTerms - 1, 10), 60_000);
+
+/** A leader pings its witnesses this often: three pings in a row may be lost before one of them is dismissed. */
+export const pingEveryMs = (shortMs: number): number => shortMs / 8;
+
+/** The next moment to ping after `now`, the same for all elections of a process: those for one witness go in one message. */
+export const nextPingAt = (shortMs: number, now: Millis): Millis =>
+  (Math.floor(now / pingEveryMs(shortMs)) + 1) * pingEveryMs(shortMs);
+
+/** The pause before retry number `failures` of what a short lease depends on: doubling, at most four short leases. */
+export const shortRetryMs = (shortMs: number, failures: number): number =>
+  pingEveryMs(shortMs) * 2 ** Math.min(failures - 1, 5);
+
+/**
+ * A witness that has acknowledged nothing for so long is dismissed: half of the short lease leaves a quarter for etcd's
+ * answer, and a quarter for what must stop beside us, where something must.
+ */
+export const dismissAfterMs = (shortMs: number, stopLeadMs: number): number =>
+  (shortMs - stopLeadMs / 2) / 2;
+
+/** Who is enlisted has acknowledged a ping that was sent no longer ago: time enough to dismiss it again. */
+export const enlistWithinMs = (shortMs: number): number => shortMs / 4;
+
+/** How much later each further witness acts: the nearest is to have time to be the one. */
+export const staggerMs = (shortMs: number): number => shortMs / 4;
+
+/** How long who was dismissed is not enlisted: doubling, at most 64 times a short lease. */
+export const standDownMs = (shortMs: number, dismissals: number): number =>
+  (shortMs / 4) * 2 ** Math.min(dismissals, 8);
+
+/** Who has served for so long was dismissed for a reason of its own. */
+export const servedWellMs = (shortMs: number): number => 256 * shortMs;
+
+/** What a timer, the event loop and the grain of a clock may cost a short lease, at any length. */
+const grainMs = 10;
+
+/** A witness waits so much longer than the short lease: clocks differ by a ratio, and timers by a constant. */
+export const shortMarginMs = (shortMs: number, { marginMs, ttlMs }: Timing): number =>
+  (shortMs * marginMs) / ttlMs + grainMs;

@@ -16,6 +16,7 @@ export class Announcer {
   readonly #electionOf: (name: ElectionName) => Candidacy;
   readonly #listeners = new Set<(notice: Notice) => void>();
   readonly #said = new Map<ElectionName, Said>();
+  readonly #witnesses = new Map<ElectionName, string>();
   readonly #lastEnd = new Map<
     ElectionName,
     { readonly token: FencingToken; readonly cause: Cause }
@@ -49,8 +50,13 @@ export class Announcer {
     if (state !== null) this.announce({ kind: 'lease', state, leaseId, ttlMs });
   }
 
-  /** Announces a change of leader, of our role or of our own claim, if there is one. */
+  /** Announces a change of leader, of our role, of our own claim or of its witnesses, if there is one. */
   compare(report: Report): void {
+    this.#compareLeader(report);
+    this.#compareWitnesses(report);
+  }
+
+  #compareLeader(report: Report): void {
     const { election, role, token: ownToken } = report;
     const leader =
       report.leader === null ? null : { id: report.leader.id, token: report.leader.token };
@@ -62,6 +68,18 @@ export class Announcer {
     const previousLeader = said?.leader ?? null;
     const cause = this.#causeOf(report, previousLeader);
     this.announce({ kind: 'changed', election, report, previousLeader, cause });
+  }
+
+  /** Another set of witnesses of our own term; a term begins with none. */
+  #compareWitnesses({ election, token, failover }: Report): void {
+    if (token === null || failover === null) {
+      this.#witnesses.delete(election);
+      return;
+    }
+    const ids = failover.witnesses;
+    if (ids.join(' ') === (this.#witnesses.get(election) ?? '')) return;
+    this.#witnesses.set(election, ids.join(' '));
+    this.announce({ kind: 'witnesses', election, token, ids });
   }
 
   /** Why the leader changed, as far as this instance can know. */

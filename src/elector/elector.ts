@@ -9,7 +9,8 @@ import {
   type CandidacyEvent,
   type Ground,
 } from '../core/candidacy.ts';
-import { heldForMs, stepCandidacy, wakeCandidacyAt } from '../core/election.ts';
+import { heldForMs, lastsUntil, stepCandidacy, wakeCandidacyAt } from '../core/election.ts';
+import { hasAcknowledged } from '../core/failover.ts';
 import type { Cause, ElectionName, LeaseId, Millis } from '../core/model.ts';
 import { reportOf, type Report } from '../core/report.ts';
 import {
@@ -22,9 +23,10 @@ import {
 } from '../core/session.ts';
 import { revokeAfterMs, type Timing } from '../core/timing.ts';
 import { validate, validateSession, type Validation } from '../core/validate.ts';
-import type { App, Clock, Coordinator, Elections, Notice, WatchNotice } from '../ports.ts';
+import type { App, Clock, Coordinator, Elections, Notice, Pings, WatchNotice } from '../ports.ts';
+import type { ElectionPing } from '../core/model.ts';
 import { Announcer } from './announcer.ts';
-import { giveBack, hastyEndOf, type HastyEnd } from './hasty-end.ts';
+import { giveBack, hastyEndOf, noticesOf, type HastyEnd } from './hasty-end.ts';
 import { Requests, type Mail } from './requests.ts';
 
 export interface ElectorOptions {
@@ -33,6 +35,8 @@ export interface ElectorOptions {
   readonly timing: Timing;
   readonly clock: Clock;
   readonly coordinator: Coordinator;
+  /** Null without fast failover. */
+  readonly pings: Pings | null;
   /** The guarded application; null where nothing beside us has to stop before a key is released. */
   readonly app: App | null;
   /** Whether the app counts as healthy before its first check. */
@@ -65,6 +69,9 @@ export class Elector implements Elections {
   #draining = false;
   #halting: Promise<void> | null = null;
   #stopping = false;
+  /** When an election was stepped last: what may be told of it is counted from then. */
+  #steppedAt: Millis = Number.NEGATIVE_INFINITY;
+  #appLastsUntil: Millis = Number.NEGATIVE_INFINITY;
   #cancelTimer: () => void = () => undefined;
   #cancelWatch: () => void = () => undefined;
   #onStopped: (() => void) | null = null;
@@ -86,7 +93,7 @@ export class Elector implements Elections {
     this.#requests = new Requests({
       ...options,
       generation: () => this.#ground().held?.generation ?? 0,
-      post: (mail) => this.#post(mail),
+      post: (...mail) => this.#post(...mail),
       announce: (notice) => this.#announcer.announce(notice),
       onFatal: (failure) => this.#fail(failure),
     });
@@ -176,11 +183,18 @@ export class Elector implements Elections {
     this.#post({ to: 'everybody', event: { kind: 'appHealth', healthy } });
   }
 
+  ping({ election, ping }: ElectionPing): boolean {
+    const seat = this.#seats.get(election);
+    if (seat === undefined || hasAcknowledged(seat.candidacy, ping)) return false;
+    this.#postTo(election, { kind: 'pinged', ping });
+    return hasAcknowledged(seat.candidacy, ping);
+  }
+
   // The mailbox.
 
-  #post(mail: Mail): void {
+  #post(...mail: readonly Mail[]): void {
     if (this.#halting !== null) return;
-    this.#mailbox.push(mail);
+    this.#mailbox.push(...mail);
     if (!this.#draining) this.#drain();
   }
 
@@ -197,6 +211,8 @@ export class Elector implements Elections {
       this.#finishStopping();
       this.#requests.observe();
       this.#requests.askTimeToLive();
+      this.#requests.ping();
+      this.#tellApp();
       this.#setTimer();
     } catch (failure) {
       this.#fail(failure);
@@ -242,6 +258,7 @@ export class Elector implements Elections {
     const { candidacy, effects } = stepCandidacy(seat.candidacy, event, this.#ground(), now);
     validate(candidacy, this.#ground(), now, this.#options.validation);
     seat.candidacy = candidacy;
+    this.#steppedAt = now;
     seat.wakeAt = wakeCandidacyAt(candidacy, this.#ground(), now);
     for (const effect of effects) this.#perform(name, effect, now);
     this.#announcer.compare(reportOf(candidacy, this.#ground(), now));
@@ -250,6 +267,17 @@ export class Elector implements Elections {
   #ground(): Ground {
     const held = this.#halting === null ? heldLease(this.#session) : null;
     return { held, timing: this.#options.timing };
+  }
+
+  /** Whatever acts for a term of ours is told until when it may, in case that we do not live to see it. */
+  #tellApp(): void {
+    const { app } = this.#options;
+    if (app === null) return;
+    const candidacies = [...this.#seats.values()].map(({ candidacy }) => candidacy);
+    const until = lastsUntil(candidacies, this.#ground(), this.#steppedAt);
+    if (until === this.#appLastsUntil) return;
+    this.#appLastsUntil = until;
+    app.lasts(until);
   }
 
   #seat(name: ElectionName): Seat {
@@ -309,13 +337,7 @@ export class Elector implements Elections {
 
   #tellOfHaste(ends: readonly HastyEnd[]): void {
     try {
-      for (const { name, effect, claimed } of ends) {
-        if (effect.ending === null || !claimed) continue;
-        const { term, cause, reason, endedAt } = effect.ending;
-        const ledMs = endedAt - term.since;
-        const { token } = term;
-        this.#announcer.announce({ kind: 'ended', election: name, token, cause, reason, ledMs });
-      }
+      for (const end of ends) for (const notice of noticesOf(end)) this.#announcer.announce(notice);
       for (const name of this.names) this.#announcer.compare(this.report(name));
     } catch {
       // Whoever listens may be what failed: nothing keeps the end from going on.
@@ -351,6 +373,9 @@ export class Elector implements Elections {
       case 'release':
       case 'enroll':
       case 'proclaim':
+      case 'ping':
+      case 'record':
+      case 'depose':
         return this.#requests.perform(name, effect);
       default:
         return assertNever(effect);

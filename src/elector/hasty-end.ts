@@ -5,7 +5,7 @@ import type { Candidacy, CandidacyEffect } from '../core/candidacy.ts';
 import { hastyReleaseOf, keptUntilOf } from '../core/decide.ts';
 import type { Cause, ElectionName, Millis } from '../core/model.ts';
 import type { Lease } from '../core/session.ts';
-import type { App, Clock, Coordinator } from '../ports.ts';
+import type { App, Clock, Coordinator, Notice } from '../ports.ts';
 import type { Requests } from './requests.ts';
 
 /** A term that a hasty end ends, or finds ending. */
@@ -24,6 +24,14 @@ export function hastyEndOf(candidacy: Candidacy, cause: Cause, now: Millis): Has
   const { name, phase } = candidacy;
   const claimed = phase.kind === 'leading';
   return { name, effect, claimed, keptUntil: keptUntilOf(candidacy) };
+}
+
+/** What others are told of it: the end of a term that was claimed until then. */
+export function noticesOf({ name: election, effect, claimed }: HastyEnd): readonly Notice[] {
+  if (effect.ending === null || !claimed) return [];
+  const { term, cause, reason, endedAt } = effect.ending;
+  const ledMs = endedAt - term.since;
+  return [{ kind: 'ended', election, token: term.token, cause, reason, ledMs }];
 }
 
 interface Tools {

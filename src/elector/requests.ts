@@ -8,11 +8,18 @@ import type {
   Ending,
   OwnKey,
 } from '../core/candidacy.ts';
-import { fencingToken, type ElectionName, type LeaseId, type Millis } from '../core/model.ts';
+import {
+  fencingToken,
+  type Candidate,
+  type ElectionName,
+  type LeaseId,
+  type Millis,
+} from '../core/model.ts';
 import type { TermRecord } from '../core/model.ts';
 import type { SessionEffect, SessionEvent } from '../core/session.ts';
 import { LeaseLost } from '../errors.ts';
-import type { Clock, Coordinator, Notice, Release } from '../ports.ts';
+import type { ElectionPing } from '../core/model.ts';
+import type { Clock, Coordinator, Notice, Pings, Release } from '../ports.ts';
 
 /** What the machines are told, one at a time. */
 export type Mail =
@@ -23,7 +30,18 @@ export type Mail =
 /** The effects of an election that ask something of etcd. */
 export type Asking = Extract<
   CandidacyEffect,
-  { kind: 'observe' | 'askTimeToLive' | 'join' | 'release' | 'enroll' | 'proclaim' }
+  {
+    kind:
+      | 'observe'
+      | 'askTimeToLive'
+      | 'join'
+      | 'release'
+      | 'enroll'
+      | 'proclaim'
+      | 'ping'
+      | 'record'
+      | 'depose';
+  }
 >;
 
 type ReleaseEffect = Extract<CandidacyEffect, { kind: 'release' }>;
@@ -31,6 +49,7 @@ type ReleaseEffect = Extract<CandidacyEffect, { kind: 'release' }>;
 export interface RequestsOptions {
   readonly clock: Clock;
   readonly coordinator: Coordinator;
+  readonly pings: Pings | null;
   readonly me: Candidacy['me'];
   /** A number in [0, 1), for jitter. */
   readonly random: () => number;
@@ -38,7 +57,8 @@ export interface RequestsOptions {
   readonly newLeaseId: () => LeaseId;
   /** The generation of the lease that is held now, 0 where there is none. */
   readonly generation: () => number;
-  readonly post: (mail: Mail) => void;
+  /** Takes all of it in one turn. */
+  readonly post: (...mail: readonly Mail[]) => void;
   readonly announce: (notice: Notice) => void;
   readonly onFatal: (failure: unknown) => void;
 }
@@ -47,6 +67,8 @@ export class Requests {
   readonly #options: RequestsOptions;
   #toObserve = new Set<ElectionName>();
   #toAsk = new Map<LeaseId, readonly ElectionName[]>();
+  /** By the url and key of a process: the pings that are due. */
+  #toPing = new Map<string, { readonly to: Candidate; readonly pings: ElectionPing[] }>();
   #contactAt: Millis | null = null;
   #releasedAt: Millis = Number.NEGATIVE_INFINITY;
 
@@ -104,6 +126,12 @@ export class Requests {
         const call = coordinator.proclaim(name, effect.own, effect.me, began);
         return this.#call('proclaim', name, call);
       }
+      case 'ping':
+        return this.#toPingLater(name, effect);
+      case 'record':
+        return this.#record(name, effect);
+      case 'depose':
+        return this.#depose(name, effect);
       default:
         return assertNever(effect);
     }
@@ -151,6 +179,42 @@ export class Requests {
           this.#tell(name, { kind: 'timeToLive', leaseId, askedAt, ...value });
       });
     }
+  }
+
+  /** A process that is pinged for many elections is sent one message; `sentAt` is read before it is made. */
+  ping(): void {
+    if (this.#toPing.size === 0) return;
+    const due = [...this.#toPing.values()];
+    this.#toPing = new Map();
+    for (const { to, pings } of due) this.#sendPings(to, pings);
+  }
+
+  #toPingLater(election: ElectionName, { to, ping }: Extract<Asking, { kind: 'ping' }>): void {
+    const process = `${to.pingKey ?? ''} ${to.url ?? ''}`;
+    const due = this.#toPing.get(process) ?? { to, pings: [] };
+    due.pings.push({ election, ping });
+    this.#toPing.set(process, due);
+  }
+
+  #sendPings({ url, pingKey: key }: Candidate, sent: readonly ElectionPing[]): void {
+    const { pings, clock, announce } = this.#options;
+    if (pings === null || url === null || key === null) return;
+    const sentAt = clock.now();
+    const ended = (result: 'acknowledged' | 'refused' | 'failed'): void =>
+      announce({ kind: 'ping', result, durationMs: clock.now() - sentAt });
+    this.#orFatal(
+      pings.send({ url, key }, sent).then(
+        (answered) => {
+          ended(answered.length > 0 ? 'acknowledged' : 'refused');
+          const mail = answered.map(({ election: name, ping: { term, witness } }): Mail => {
+            const event = { kind: 'acknowledged', term, witness, sentAt } as const;
+            return { to: 'election', name, event };
+          });
+          this.#options.post(...mail);
+        },
+        () => ended('failed'),
+      ),
+    );
   }
 
   /** etcd has answered something that was sent at `sentAt`. */
@@ -231,6 +295,41 @@ export class Requests {
           announce({ kind: 'released', election: name, token });
       },
       () => this.#tell(name, { kind: 'releaseFailed', createRevision, jitter: random() }),
+    );
+  }
+
+  #record(name: ElectionName, { own, change }: Extract<Asking, { kind: 'record' }>): void {
+    const { number } = change;
+    const term = fencingToken(own.createRevision);
+    this.#call(
+      'recordWitnesses',
+      name,
+      this.#options.coordinator.recordWitnesses(name, own, change),
+      ({ value: record }) => this.#tell(name, { kind: 'recorded', term, number, record }),
+      () => this.#tell(name, { kind: 'recorded', term, number, record: null }),
+    );
+  }
+
+  #depose(name: ElectionName, effect: Extract<Asking, { kind: 'depose' }>): void {
+    const { coordinator, announce } = this.#options;
+    const { leader, at, succession, handover } = effect;
+    const { leaseId, createRevision } = leader;
+    const ours = { election: name, handover, term: null, succession };
+    const request = { ...ours, leaseId, createRevision, witnessesAt: at };
+    const term = handover.token;
+    this.#call(
+      'depose',
+      name,
+      coordinator.depose(request),
+      ({ value, sentAt }) => {
+        this.contact(sentAt);
+        // Another copy of the request may have done it.
+        const { token, actor } = value.snapshot.handover ?? {};
+        const isOurs = token === term && actor === handover.actor;
+        if (isOurs) announce({ kind: 'deposed', election: name, token: term });
+        this.#tell(name, { kind: 'deposed', term, at, outcome: { ...value, sentAt } });
+      },
+      () => this.#tell(name, { kind: 'deposed', term, at, outcome: null }),
     );
   }
 

@@ -11,6 +11,7 @@ export interface EtcdSettings {
   readonly etcdUsername: string | null;
   readonly prefix: string;
   readonly ttlMs: number;
+  readonly fastFailoverMs: number | null;
 }
 
 /** Something that is not to be printed by accident. */
@@ -28,7 +29,7 @@ export interface EtcdCredentials {
 
 /** The credentials are asked for anew with every connection and login. */
 export function etcdAccess(
-  { etcd: endpoints, etcdUsername: username, prefix, ttlMs }: EtcdSettings,
+  { etcd: endpoints, etcdUsername: username, prefix, ttlMs, fastFailoverMs }: EtcdSettings,
   credentials: () => EtcdCredentials,
 ): Omit<EtcdOptions, 'clock' | 'observer'> {
   const pem = (text: string | null): Buffer | null => (text === null ? null : Buffer.from(text));
@@ -36,6 +37,7 @@ export function etcdAccess(
     endpoints,
     prefix,
     ttlMs,
+    fastFailoverMs,
     tls: () => {
       const { etcdCa, etcdCert, etcdKey } = credentials();
       return { ca: pem(etcdCa), certificate: pem(etcdCert), key: pem(etcdKey?.reveal() ?? null) };

@@ -16,6 +16,7 @@ import {
   otherClusterAgainMs,
   patientBounds,
   requestBounds,
+  urgentBounds,
   within,
   type Hedge,
   type RequestBounds,
@@ -33,6 +34,8 @@ export interface EtcdAccess {
 
 export interface ClusterOptions extends EtcdAccess {
   readonly ttlMs: number;
+  /** The short lease; null, or left out, where there is none. */
+  readonly fastFailoverMs?: number | null;
   readonly clock: Clock;
   readonly observer: RequestObserver;
   /** Told once of an endpoint that is left out, or whose etcd has known faults. */
@@ -60,11 +63,12 @@ interface Headed {
 export type Request<Value extends Headed> = (endpoint: Endpoint, limitMs: number) => Promise<Value>;
 
 /**
- * The lines that requests stand in, so that nothing waits for what matters less: renewals, which all else depends on;
+ * The lines that requests stand in, so that nothing waits for what matters less: renewals, which all else depends on; what
+ * a short lease depends on, which is asked elsewhere sooner;
  * reads and ends of terms; standing in a queue, of which there are thousands after a start; and what only
  * somebody who asked waits for.
  */
-export type Lane = 'lease' | 'term' | 'queue' | 'patient';
+export type Lane = 'lease' | 'urgent' | 'term' | 'queue' | 'patient';
 
 export class Cluster {
   /** Of requests on which the lease depends. */
@@ -90,6 +94,7 @@ export class Cluster {
     this.bounds = requestBounds(options.ttlMs);
     this.#hedges = {
       lease: hedgedRequest(this.bounds),
+      urgent: hedgedRequest(urgentBounds(this.bounds, options.fastFailoverMs ?? null)),
       term: hedgedRequest(this.bounds),
       queue: hedgedRequest(this.bounds),
       patient: hedgedRequest(patientBounds),

@@ -8,14 +8,18 @@ import type {
   LeaseId,
   Member,
   Revision,
+  Self,
   Snapshot,
   SwitchoverRequest,
   TermRecord,
 } from '../core/model.ts';
+import type { RecordChange, WitnessRecord } from '../core/short-lease.ts';
 import { FencedOut, LeaseLost, Refused } from '../errors.ts';
 import type {
   Answer,
   Coordinator,
+  Deposed,
+  Deposition,
   FencedStore,
   GrantedLease,
   Joined,
@@ -40,19 +44,23 @@ import { encodeControl, encodeSwitchover } from './records.ts';
 import { put, remove } from './requests.ts';
 import { EtcdFencedStore } from './store.ts';
 import {
+  deposeTransaction,
   enrollTransaction,
   forgetTransaction,
   historyTransaction,
   joinTransaction,
   leaderTransaction,
   proclaimTransaction,
+  readDeposed,
   readEnrolled,
   readHistory,
   readJoined,
   readLeaderToken,
+  readRecordedWitnesses,
   readReleased,
   readSnapshot,
   readSurplusTerms,
+  recordWitnessesTransaction,
   releaseTransaction,
   simplerRelease,
   snapshotOperations,
@@ -113,10 +121,7 @@ export class EtcdCoordinator implements Coordinator {
     return { value: ttlMs, sentAt };
   }
 
-  /**
-   * The member that answers is asked for a linearizable read at once: a former leader of etcd that was frozen would answer
-   * from the past, and cannot give one in the term of its answer.
-   */
+  /** A former leader of etcd that was frozen would answer from the past, but gives no linearizable read in that term. */
   async timeToLive(lease: LeaseId): Promise<Answer<LeaseTime | null>> {
     const asked = { ID: leaseToDecimal(lease) };
     const key = Buffer.from(`${this.#options.prefix}/`);
@@ -151,11 +156,7 @@ export class EtcdCoordinator implements Coordinator {
     }
   }
 
-  async join(
-    election: ElectionName,
-    lease: GrantedLease,
-    me: Omit<Member, 'leaseId' | 'healthy'>,
-  ): Promise<Answer<Joined>> {
+  async join(election: ElectionName, lease: GrantedLease, me: Self): Promise<Answer<Joined>> {
     const keys = this.#keysOf(election);
     let left: Revision | null = null;
     for (let count = 0; count < attemptsAtMost; count += 1) {
@@ -198,6 +199,31 @@ export class EtcdCoordinator implements Coordinator {
     }
   }
 
+  async recordWitnesses(
+    election: ElectionName,
+    own: Parameters<Coordinator['recordWitnesses']>[1],
+    change: RecordChange,
+  ): Promise<Answer<WitnessRecord>> {
+    const request = recordWitnessesTransaction(this.#keysOf(election), own, change);
+    const { value, sentAt } = await this.#cluster.transact('recordWitnesses', request, 'urgent');
+    const record = readRecordedWitnesses(own, value);
+    if (record === null) throw new FencedOut(`term ${own.createRevision.toString()} is over`);
+    return { value: record, sentAt };
+  }
+
+  async depose(request: Deposition, marked = true): Promise<Answer<Deposed>> {
+    const keys = this.#keysOf(request.election);
+    const transaction = deposeTransaction(keys, { ...request, marked });
+    try {
+      const { value, sentAt } = await this.#cluster.transact('depose', transaction, 'urgent');
+      return { value: readDeposed(keys, request, value), sentAt };
+    } catch (failure) {
+      // A role may not write marks; an end without a record would be none that a successor can trust.
+      if (marked && isRefusal(failure)) return this.depose(request, false);
+      throw failure;
+    }
+  }
+
   async enroll(election: ElectionName, member: Member): Promise<void> {
     const keys = this.#keysOf(election);
     let was: Revision | null = null;
@@ -214,7 +240,7 @@ export class EtcdCoordinator implements Coordinator {
   async proclaim(
     election: ElectionName,
     own: Parameters<Coordinator['proclaim']>[1],
-    me: Omit<Member, 'leaseId' | 'healthy'>,
+    me: Self,
     began: TermBeginning,
   ): Promise<void> {
     const keys = this.#keysOf(election);
@@ -268,16 +294,9 @@ export class EtcdCoordinator implements Coordinator {
   watch(elections: readonly ElectionName[], listener: (notice: WatchNotice) => void): () => void {
     const watched = elections.map((election) => ({ election, keys: this.#keysOf(election) }));
     const { ttlMs, observer, clock } = this.#options;
-    const watch = new QueueWatch({
-      cluster: this.#cluster,
-      watched,
-      observe: (names) => this.observe(names),
-      listener,
-      ttlMs,
-      observer,
-      clock,
-      random: Math.random,
-    });
+    const parts = { cluster: this.#cluster, watched, listener, ttlMs, observer, clock };
+    const observe: Coordinator['observe'] = (names) => this.observe(names);
+    const watch = new QueueWatch({ ...parts, observe, random: Math.random });
     this.#watches.add(watch);
     watch.start();
     return () => {
@@ -296,7 +315,7 @@ export class EtcdCoordinator implements Coordinator {
     });
   }
 
-  /** Looks at every endpoint once, before anything is asked. Rejects with OtherCluster where they are of two clusters. */
+  /** Looks at every endpoint once. Rejects with OtherCluster where they are of two clusters. */
   async meet(): Promise<void> {
     await this.#cluster.meet();
   }

@@ -23,6 +23,8 @@ export interface ElectionKeys {
   readonly verbs: string;
   /** Where a lease has left the queue; outside of that too. */
   readonly left: string;
+  /** Who may depose the leader, on its lease; outside of that too. */
+  readonly witnesses: string;
 }
 
 export function keysOf(prefix: string, election: ElectionName): ElectionKeys {
@@ -36,6 +38,7 @@ export function keysOf(prefix: string, election: ElectionName): ElectionKeys {
     terms: `${root}/terms/`,
     verbs: `${root}/verbs`,
     left: `${root}/left/`,
+    witnesses: `${root}/witnesses`,
   };
 }
 

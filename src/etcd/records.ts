@@ -4,15 +4,18 @@ import type { IKeyValue } from 'etcd3';
 import {
   causes,
   memberId,
+  revision,
   type Candidate,
   type Cause,
   type Control,
   type FencingToken,
   type Handover,
   type Member,
+  type Self,
   type SwitchoverRequest,
   type TermRecord,
 } from '../core/model.ts';
+import type { Listed } from '../core/short-lease.ts';
 import { encode, fieldsOf, numberOf, textOf, tokenIn, type Fields } from './fields.ts';
 import { leaseFromDecimal, memberFromKey, revisionFromDecimal, type ElectionKeys } from './keys.ts';
 
@@ -32,11 +35,10 @@ export function decodeCandidate(keys: ElectionKeys, kv: IKeyValue): Candidate {
     priority: numberOf(fields, 'priority'),
     ttlMs: numberOf(fields, 'ttlMs') || null,
     since: textOf(fields, 'since'),
+    pingKey: textOf(fields, 'pingKey'),
     native: id !== null,
   };
 }
-
-type Self = Omit<Member, 'leaseId' | 'healthy'>;
 
 export const encodeCandidate = ({
   id,
@@ -45,8 +47,9 @@ export const encodeCandidate = ({
   priority,
   ttlMs,
   since,
+  pingKey,
 }: Self & Pick<Candidate, 'ttlMs' | 'since'>): Buffer =>
-  encode({ id, address, url, priority, ttlMs, since });
+  encode({ id, address, url, priority, ttlMs, since, ...(pingKey === null ? {} : { pingKey }) });
 
 export function decodeMember(keys: ElectionKeys, kv: IKeyValue): Member {
   const fields = fieldsOf(kv.value);
@@ -108,6 +111,22 @@ export function decodeControl(kv: IKeyValue): Control {
 
 export const encodeControl = ({ reason, by, until }: Control): Buffer =>
   encode({ reason, by, until });
+
+export const encodeWitnesses = (term: FencingToken, listed: readonly Listed[]): Buffer =>
+  encode({ term, listed });
+
+/** Who is listed of that term; nobody by a record of another one, or by one that is not readable. */
+export function decodeWitnesses(kv: IKeyValue, term: FencingToken): readonly Listed[] {
+  const fields = fieldsOf(kv.value);
+  const listed = fields?.['listed'];
+  if (tokenIn(textOf(fields, 'term')) !== term || !Array.isArray(listed)) return [];
+  return listed.flatMap((one: Fields | null) => {
+    const witness = tokenIn(textOf(one, 'witness'));
+    return witness === null
+      ? []
+      : [{ witness: revision(witness), number: numberOf(one, 'number') }];
+  });
+}
 
 /** The token in the key of a term's record, or null where the key is not of that form. */
 export function decodeTermKey(keys: ElectionKeys, key: Buffer): FencingToken | null {

@@ -8,10 +8,19 @@ import {
   type LeaseId,
   type Member,
   type Revision,
+  type Self,
   type Snapshot,
   type TermRecord,
 } from '../core/model.ts';
-import type { GrantedLease, Release, Released, TermBeginning } from '../ports.ts';
+import type { RecordChange, WitnessRecord } from '../core/short-lease.ts';
+import type {
+  Deposed,
+  Deposition,
+  GrantedLease,
+  Release,
+  Released,
+  TermBeginning,
+} from '../ports.ts';
 import { encode } from './fields.ts';
 import {
   candidateKey,
@@ -30,10 +39,12 @@ import {
   decodeSwitchover,
   decodeTerm,
   decodeTermKey,
+  decodeWitnesses,
   encodeCandidate,
   encodeHandover,
   encodeMember,
   encodeTerm,
+  encodeWitnesses,
 } from './records.ts';
 import {
   allFound,
@@ -47,7 +58,7 @@ import {
   unchanged,
 } from './requests.ts';
 
-type Self = Omit<Member, 'leaseId' | 'healthy'>;
+type OwnKeyInEtcd = GrantedLease & { readonly createRevision: Revision };
 
 /** One read of everything that decides about an election; `snapshotWidth` operations wide. */
 export const snapshotOperations = (keys: ElectionKeys): IRequestOp[] => [
@@ -160,6 +171,62 @@ export function releaseTransaction(keys: ElectionKeys, request: ReleaseForm): IT
   };
 }
 
+/** A release of another's key, guarded by the record of its witnesses as well; that record is read besides. */
+export function deposeTransaction(
+  keys: ElectionKeys,
+  { witnessesAt, ...release }: Deposition & ReleaseForm,
+): ITxnRequest {
+  const { compare = [], success = [], failure = [] } = releaseTransaction(keys, release);
+  return {
+    compare: [...compare, unchanged(keys.witnesses, witnessesAt)],
+    success: [read(keys.witnesses), ...success],
+    failure: [read(keys.witnesses), ...failure],
+  };
+}
+
+export const readDeposed = (
+  keys: ElectionKeys,
+  { createRevision }: Deposition,
+  answer: ITxnResponse,
+): Deposed => ({
+  ...readReleased(keys, answer),
+  record: readWitnesses(fencingToken(createRevision), answer),
+});
+
+/** The record, which the first of these answers found. */
+function readWitnesses(
+  token: FencingToken,
+  answer: Pick<ITxnResponse, 'responses'>,
+): WitnessRecord {
+  const record = found(answer, 0);
+  return { at: modOf(record), listed: record === null ? [] : decodeWitnesses(record, token) };
+}
+
+/** Lists witnesses if the term lasts and the record is as it was read; reads it, as of then, either way. */
+export function recordWitnessesTransaction(
+  keys: ElectionKeys,
+  { leaseId, createRevision }: OwnKeyInEtcd,
+  { was, to }: RecordChange,
+): ITxnRequest {
+  const own = candidateKey(keys, leaseId);
+  const value = encodeWitnesses(fencingToken(createRevision), to);
+  return {
+    compare: [createdAt(own, createRevision), unchanged(keys.witnesses, was)],
+    success: [read(own), put(keys.witnesses, value, leaseId), read(keys.witnesses)],
+    failure: [read(own), read(keys.witnesses)],
+  };
+}
+
+/** Null where the term is over. */
+export function readRecordedWitnesses(
+  { createRevision }: OwnKeyInEtcd,
+  { responses }: ITxnResponse,
+): WitnessRecord | null {
+  const own = found({ responses }, 0);
+  if (own === null || revisionFromDecimal(own.create_revision) !== createRevision) return null;
+  return readWitnesses(fencingToken(createRevision), { responses: responses.slice(-1) });
+}
+
 export function readReleased(keys: ElectionKeys, answer: ITxnResponse): Released {
   const reads = answer.responses.slice(-snapshotWidth);
   return {
@@ -217,7 +284,7 @@ const newestTermsFirst = (keys: ElectionKeys, more: IRangeRequest): IRequestOp =
 /** Says in the leader's key since when it leads, and records the term; only while that term's key exists. */
 export function proclaimTransaction(
   keys: ElectionKeys,
-  own: GrantedLease & { readonly createRevision: Revision },
+  own: OwnKeyInEtcd,
   me: Self,
   { since, leaderlessMs, endBefore }: TermBeginning,
 ): ITxnRequest {

@@ -23,6 +23,7 @@ export const me = {
   url: null,
   priority: 0,
   version: '0.0.0',
+  pingKey: null,
 };
 
 /** A request as the coordinator's observer was told of it. */

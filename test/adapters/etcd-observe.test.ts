@@ -131,7 +131,15 @@ test('an elector leads where it can read, and is told once of what fails togethe
   const elector = new Elector({
     elections: [orders, secret],
     me: { ...me, id: memberId('a') },
-    timing: { ttlMs: 2000, marginMs: 200, takeoverDelayMs: 0, graceMs: 500, stopLeadMs: 0 },
+    timing: {
+      ttlMs: 2000,
+      marginMs: 200,
+      takeoverDelayMs: 0,
+      graceMs: 500,
+      stopLeadMs: 0,
+      fastFailoverMs: null,
+    },
+    pings: null,
     clock,
     coordinator,
     app: null,

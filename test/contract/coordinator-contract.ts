@@ -10,9 +10,12 @@ import {
   type Handover,
   type LeaseId,
   type Member,
+  type Revision,
+  type Self,
   type Snapshot,
   type TermRecord,
 } from '../../src/core/model.ts';
+import type { Listed, WitnessRecord } from '../../src/core/short-lease.ts';
 import { FencedOut, LeaseLost } from '../../src/errors.ts';
 import type { Joined, Release, Released } from '../../src/ports.ts';
 import { lateCopies } from './late-copies.ts';
@@ -27,12 +30,13 @@ const expiryLateByMs = 2500;
 /** How many terms are remembered. */
 const termsKept = 100;
 
-const self = (id: string): Omit<Member, 'leaseId' | 'healthy'> => ({
+const self = (id: string): Self => ({
   id: memberId(id),
   address: `http://${id}:8080`,
   url: null,
   priority: 7,
   version: '0.0.0',
+  pingKey: null,
 });
 
 /** Registers the suite for one subject, made before its first test. */
@@ -266,6 +270,7 @@ function joining(of: Of, acting: Acting): void {
       priority: 7,
       ttlMs: joinedTtlMs,
       since: null,
+      pingKey: null,
       native: true,
     });
   });
@@ -497,11 +502,75 @@ function terms(of: Of, acting: Acting): void {
 }
 
 function records(of: Of, acting: Acting): void {
+  it('lists witnesses by compare-and-swap, while the term lasts', async () => {
+    const { coordinator, run } = of();
+    const [election, actor] = [freshElection(), acting()];
+    const leaseId = await actor.lease();
+    const { createRevision } = await actor.join(election, leaseId);
+    const own = { leaseId, createRevision, ttlMs: joinedTtlMs };
+    const change = { number: 1, failures: 0, retryAt: null };
+    const record = async (was: Revision | null, to: readonly Listed[]): Promise<WitnessRecord> =>
+      (await run(coordinator.recordWitnesses(election, own, { ...change, was, to }))).value;
+    const listed = [{ witness: createRevision, number: 3 }];
+    const first = await record(null, []);
+    expect(first).toEqual({ at: expect.anything() as unknown, listed: [] });
+    const second = await record(first.at, listed);
+    expect(second.listed).toEqual(listed);
+    expect(second.at).toBeGreaterThan(first.at!);
+    // A late copy of the first, and one that expects what is no more, change nothing.
+    expect(await record(null, [])).toEqual(second);
+    expect(await record(first.at, [])).toEqual(second);
+    const next = await actor.lease();
+    const { createRevision: later } = await actor.join(election, next, 'b');
+    await actor.release({ election, leaseId, createRevision });
+    await expect(record(second.at, [])).rejects.toBeInstanceOf(FencedOut);
+    // What the last term has left lists nobody of the next one.
+    const its = { leaseId: next, createRevision: later, ttlMs: joinedTtlMs };
+    const unread = { ...change, was: null, to: [] };
+    const seen = await run(coordinator.recordWitnesses(election, its, unread));
+    expect(seen.value).toEqual({ at: second.at, listed: [] });
+  });
+
+  it('deposes a leader only as the record, the term and the queue are', async () => {
+    const { coordinator, run } = of();
+    const [election, actor] = [freshElection(), acting()];
+    const leaseId = await actor.lease();
+    const joined = await actor.join(election, leaseId);
+    const { createRevision } = joined;
+    await actor.join(election, await actor.lease(), 'b');
+    const { snapshot } = await actor.join(election, await actor.lease(), 'c');
+    const own = { leaseId, createRevision, ttlMs: joinedTtlMs };
+    const change = { number: 1, failures: 0, retryAt: null, was: null, to: [] };
+    const { at } = (await run(coordinator.recordWitnesses(election, own, change))).value;
+    const succession = {
+      successor: candidate(snapshot, 'c'),
+      bypassed: [candidate(snapshot, 'b')],
+    };
+    const handover = { ...handoverOf(joined, 'c'), cause: 'crashed' as const };
+    const request = { election, leaseId, createRevision, handover, term: null, succession };
+    const stale = asRevision(BigInt(at!) - 1n);
+    const refused = await run(coordinator.depose({ ...request, witnessesAt: stale }));
+    expect(refused.value).toMatchObject({ deleted: false, record: { at, listed: [] } });
+    expect(ids(refused.value.snapshot)).toEqual(['a', 'b', 'c']);
+    const deposed = await run(coordinator.depose({ ...request, witnessesAt: at! }));
+    expect(deposed.value.deleted).toBe(true);
+    expect(ids(deposed.value.snapshot)).toEqual(['c']);
+    expect(deposed.value.snapshot.handover).toEqual(handover);
+    const again = await run(coordinator.depose({ ...request, witnessesAt: at! }));
+    expect(again.value.deleted).toBe(false);
+    // No late copy of joining brings a deposed key back.
+    expect(ids((await actor.join(election, await actor.lease(), 'd')).snapshot)).toEqual([
+      'c',
+      'd',
+    ]);
+  });
+
   it('enrolls a member for as long as its lease lasts', async () => {
     const { coordinator, run } = of();
     const [election, actor] = [freshElection(), acting()];
     const leaseId = await actor.lease();
-    const member: Member = { ...self('a'), leaseId, healthy: true };
+    const { id, address, url, priority, version } = self('a');
+    const member: Member = { id, address, url, priority, version, leaseId, healthy: true };
     await run(coordinator.enroll(election, member));
     expect((await actor.snapshot(election)).members).toEqual([member]);
     const later: Member = { ...member, leaseId: await actor.lease(), healthy: false };

@@ -6,7 +6,7 @@ import {
   memberId,
   type Candidate,
   type LeaseId,
-  type Member,
+  type Self,
   type TermRecord,
 } from '../../src/core/model.ts';
 import type { Joined, Release } from '../../src/ports.ts';
@@ -14,12 +14,13 @@ import { freshElection, type Copy, type Subject } from './subject.ts';
 
 const longMs = 600_000;
 
-const self = (id: string): Omit<Member, 'leaseId' | 'healthy'> => ({
+const self = (id: string): Self => ({
   id: memberId(id),
   address: `http://${id}:8080`,
   url: null,
   priority: 7,
   version: '0.0.0',
+  pingKey: null,
 });
 
 interface Step {

@@ -20,6 +20,7 @@ export const timing: Timing = {
   takeoverDelayMs: 0,
   graceMs: 10_000,
   stopLeadMs: 0,
+  fastFailoverMs: null,
 };
 
 export const orders = electionName('orders');
@@ -29,6 +30,7 @@ export const me = {
   url: 'http://10.0.0.1:4040',
   priority: 0,
   version: '1.0.0',
+  pingKey: null,
 };
 /** The lease that `me` holds in these tests. */
 export const ours = leaseId('aaa');
@@ -51,6 +53,7 @@ export const candidate = (id: string, createRevision: number, lease: string = id
   priority: 0,
   ttlMs: 5000,
   since: null,
+  pingKey: null,
   native: true,
 });
 

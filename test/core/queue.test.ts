@@ -16,16 +16,16 @@ import {
   successionOf,
   withNewestTerm,
   type Queue,
-  type Witness,
+  type Knowledge,
 } from '../../src/core/queue.ts';
 import { candidate, change, handover, mine, ours, snapshot } from './given.ts';
 
 /** Nobody of whom we know that we have a key, and nobody has asked etcd about anybody's lease. */
 const unknown = { verdict: 'unknown', ttlMs: null } as const;
-const stranger: Witness = { own: null, led: false, judge: () => unknown };
+const stranger: Knowledge = { own: null, led: false, judge: () => unknown };
 /** Ours is the key on the lease `aaa`, which has led. */
-const leader: Witness = { ...stranger, own: ours, led: true };
-const waiter: Witness = { ...stranger, own: ours };
+const leader: Knowledge = { ...stranger, own: ours, led: true };
+const waiter: Knowledge = { ...stranger, own: ours };
 
 const queueOf = (...candidates: readonly Candidate[]): Queue =>
   adopt(null, snapshot(10, ...candidates), 100, 110, stranger);

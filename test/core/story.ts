@@ -123,6 +123,12 @@ function describe(effect: CandidacyEffect): string {
     case 'enroll':
     case 'proclaim':
       return '';
+    case 'ping':
+      return `ping ${effect.to.id}`;
+    case 'record':
+      return `list ${effect.change.to.map(({ witness }) => String(witness)).join(' ') || 'nobody'}`;
+    case 'depose':
+      return `depose ${effect.leader.id}`;
     case 'elected':
       return `elected ${String(effect.term.token)}`;
     case 'ended':
@@ -167,6 +173,10 @@ function describeEvent(event: CandidacyEvent): string {
       return `step down (${event.cause})`;
     case 'appHealth':
       return event.healthy ? 'app healthy' : 'app unhealthy';
+    case 'pinged':
+    case 'acknowledged':
+    case 'recorded':
+    case 'deposed':
     case 'tick':
     case 'joinFailed':
     case 'released':

@@ -53,6 +53,19 @@ describe('every order of events', () => {
     testTimeoutMs,
   );
 
+  it.each([
+    [2, 0, 7, 10_000],
+    [2, 1, 6, 10_000],
+    [3, 0, 6, 10_000],
+  ])(
+    'of a leader with witnesses: %i candidates, %i interferences',
+    (count, interferences, depth, atLeast) => {
+      const rules = new Rules(production, { fastFailoverMs: 400 });
+      expectRight(search(rules, rules.covered(count, interferences), depth), atLeast);
+    },
+    testTimeoutMs,
+  );
+
   it(
     'of one alone, for longer',
     () => expectRight(search(...settled(1, 1), 7), 5000),
@@ -123,6 +136,25 @@ const bugs: readonly {
 ];
 
 describe('the search finds', () => {
+  it(
+    'a claim that its witnesses do not bound',
+    () => {
+      const machines: Machines = {
+        ...production,
+        claimOf: (election, ground, now) => {
+          const { phase } = election;
+          if (phase.kind !== 'leading') return production.claimOf(election, ground, now);
+          const unbounded = { ...election, phase: { ...phase, short: null } };
+          return production.claimOf(unbounded, ground, now);
+        },
+      };
+      const rules = new Rules(machines, { fastFailoverMs: 400 });
+      const { wrong } = search(rules, rules.covered(2, 0), 10);
+      expect(wrong?.what).toMatch(/leads without the first key|lead at once/);
+    },
+    testTimeoutMs,
+  );
+
   it.each(bugs)(
     '$name',
     ({ machines, interferences }) => {

@@ -20,6 +20,7 @@ interface Arguments {
   readonly replay?: number;
   readonly only?: readonly Happening['kind'][];
   readonly takeoverDelayMs?: number;
+  readonly fastFailoverMs?: number;
 }
 
 function count(text: string): number {
@@ -34,14 +35,18 @@ const values = new Command('sim')
   .option('--replay <seed>', 'tell this one from its beginning to its end, and run no other', count)
   .option('--only <kinds>', 'a comma list: nothing else befalls anybody', (text) => text.split(','))
   .option('--takeover-delay-ms <n>', 'of every sidecar, whatever the seed says', count)
+  .option('--fast-failover-ms <n>', 'of every sidecar, whatever the seed says', count)
   .parse(process.argv)
   .opts<Arguments>();
 
 const focusOf = (): Focus => {
-  const { only, takeoverDelayMs } = values;
+  const { only, takeoverDelayMs, fastFailoverMs } = values;
   return {
     ...(only === undefined ? {} : { kinds: only }),
-    ...(takeoverDelayMs === undefined ? {} : { setup: { takeoverDelayMs } }),
+    setup: {
+      ...(takeoverDelayMs === undefined ? {} : { takeoverDelayMs }),
+      ...(fastFailoverMs === undefined ? {} : { fastFailoverMs }),
+    },
   };
 };
 
@@ -49,7 +54,7 @@ function tellSetup({ seed, setup }: Schedule): void {
   const { ttlMs, marginMs, takeoverDelayMs, graceMs, etcdMembers, elections } = setup;
   const rates = setup.sidecars.map(({ rate }) => rate.toFixed(4)).join(' ');
   console.log(
-    `seed ${seed}: TTL ${ttlMs} ms, margin ${marginMs}, takeover delay ${takeoverDelayMs}, grace ${graceMs}, ` +
+    `seed ${seed}: TTL ${ttlMs} ms, fast failover ${setup.fastFailoverMs ?? 'off'}, margin ${marginMs}, takeover delay ${takeoverDelayMs}, grace ${graceMs}, ` +
       `${etcdMembers} etcd, ${elections} election(s), clocks ${rates}` +
       (setup.app === null ? '' : ', with an app'),
   );

@@ -15,12 +15,16 @@ import {
   type Member,
   type MemberId,
   type Revision,
+  type Self,
   type Snapshot,
   type SwitchoverRequest,
   type TermRecord,
 } from '../../src/core/model.ts';
 import { Compacted, FencedOut, LeaseLost } from '../../src/errors.ts';
+import type { Listed, RecordChange, WitnessRecord } from '../../src/core/short-lease.ts';
 import type {
+  Deposed,
+  Deposition,
   GrantedLease,
   Joined,
   LeaseTime,
@@ -33,7 +37,13 @@ import type { Scheduler } from './scheduler.ts';
 
 /** How a candidate's key came to an end. The last two are nobody's fault among the candidates. */
 export type EndOfKey =
-  'released' | 'bypassed' | 'revoked' | 'expired' | 'wrongly revoked' | 'deleted by hand';
+  | 'released'
+  | 'deposed'
+  | 'bypassed'
+  | 'revoked'
+  | 'expired'
+  | 'wrongly revoked'
+  | 'deleted by hand';
 
 /** The life of one key in a queue, as only somebody outside can know it; times are true times. */
 export interface KeyLife {
@@ -84,6 +94,13 @@ interface ElectionState {
   readonly membersAt: Map<MemberId, Revision>;
   /** Where each lease has left the queue; as long as it lasts. */
   readonly left: Map<LeaseId, Revision>;
+  /** Who may depose the leader: what wrote it last, of which term, on which lease. */
+  witnesses: {
+    readonly at: Revision;
+    readonly term: FencingToken;
+    readonly lease: LeaseId;
+    readonly listed: readonly Listed[];
+  } | null;
   /** The verb that was carried out last. */
   verb: { readonly at: Revision; readonly id: string } | null;
   /** One entry for each revision that changed what a watch of the queue shows. */
@@ -205,16 +222,16 @@ export class ModelEtcd {
   join(
     election: ElectionName,
     { leaseId: lease, ttlMs }: GrantedLease,
-    me: Omit<Member, 'leaseId' | 'healthy'>,
+    me: Self,
     left: Revision | null,
   ): { readonly joined: Joined | null; readonly left: Revision | null } {
-    const { id, address, url, priority } = me;
+    const { id, address, url, priority, pingKey } = me;
     const { candidates, left: marks } = this.#state(election);
     const leftAt = marks.get(lease) ?? null;
     if (!candidates.some(({ key }) => key === lease)) {
       if (leftAt !== left) return { joined: null, left: leftAt };
       this.#mustKnow(lease);
-      const about = { id, address, url, priority, ttlMs, since: null, native: true };
+      const about = { id, address, url, priority, ttlMs, since: null, pingKey, native: true };
       this.#addCandidate(election, { key: lease, leaseId: lease, ...about });
     }
     const snapshot = this.snapshot(election);
@@ -223,7 +240,8 @@ export class ModelEtcd {
     return { joined: { createRevision: own.createRevision, newestTerm, snapshot }, left: leftAt };
   }
 
-  release({ election, leaseId, createRevision, handover, term, succession }: Release): Released {
+  release(request: Release, end: EndOfKey = 'released'): Released {
+    const { election, leaseId, createRevision, handover, term, succession } = request;
     const { candidates } = this.#state(election);
     const { bypassed = [], successor = null } = succession ?? {};
     const present = (key: string, created: Revision): boolean =>
@@ -234,7 +252,7 @@ export class ModelEtcd {
         present(candidate.key, candidate.createRevision),
       );
     if (!guarded) return { deleted: false, snapshot: this.snapshot(election) };
-    const ends = new Map<string, EndOfKey>([[leaseId, 'released']]);
+    const ends = new Map<string, EndOfKey>([[leaseId, end]]);
     for (const { key } of bypassed) ends.set(key, 'bypassed');
     if (term !== null) this.#recordTerm(election, term);
     const leases = [leaseId, ...bypassed.map((candidate) => candidate.leaseId)];
@@ -244,6 +262,39 @@ export class ModelEtcd {
       for (const listener of this.listeners) listener.handedOver?.(election, handover, candidates);
     }
     return { deleted: true, snapshot: this.snapshot(election) };
+  }
+
+  /** A release of another's key, guarded by the record of witnesses as well. */
+  depose({ witnessesAt, ...release }: Deposition): Deposed {
+    const { election, createRevision } = release;
+    const { witnesses } = this.#state(election);
+    const term = fencingToken(createRevision);
+    const released =
+      witnesses?.at === witnessesAt
+        ? this.release(release, 'deposed')
+        : { deleted: false, snapshot: this.snapshot(election) };
+    return { ...released, record: this.#witnessesOf(election, term) };
+  }
+
+  /** Lists witnesses if the term lasts and the record was written at `was`; says what is there, null where it is over. */
+  recordWitnesses(
+    election: ElectionName,
+    { leaseId: lease, createRevision }: GrantedLease & { readonly createRevision: Revision },
+    { was, to }: RecordChange,
+  ): WitnessRecord | null {
+    const state = this.#state(election);
+    if (!state.candidates.some((one) => one.createRevision === createRevision)) return null;
+    const term = fencingToken(createRevision);
+    if ((state.witnesses?.at ?? null) === was) {
+      state.witnesses = { at: this.#advance(), term, lease, listed: to };
+    }
+    return this.#witnessesOf(election, term);
+  }
+
+  #witnessesOf(election: ElectionName, term: FencingToken): WitnessRecord {
+    const { witnesses } = this.#state(election);
+    const listed = witnesses?.term === term ? witnesses.listed : [];
+    return { at: witnesses?.at ?? null, listed };
   }
 
   /** Writes the record if what is there was written at `was`; else says what is. */
@@ -282,7 +333,7 @@ export class ModelEtcd {
   proclaim(
     election: ElectionName,
     own: GrantedLease & { readonly createRevision: Revision },
-    me: Omit<Member, 'leaseId' | 'healthy'>,
+    me: Self,
     { since, leaderlessMs, endBefore }: TermBeginning,
   ): void {
     const state = this.#state(election);
@@ -392,7 +443,8 @@ export class ModelEtcd {
   /** A candidate of another program: its value is a bare string. */
   putForeign(election: ElectionName, lease: LeaseId, value: MemberId): void {
     this.#mustKnow(lease);
-    const bare = { address: null, url: null, priority: 0, ttlMs: null, since: null, native: false };
+    const nothing = { address: null, url: null, ttlMs: null, since: null, pingKey: null };
+    const bare = { ...nothing, priority: 0, native: false };
     const about = { id: value, ...bare };
     this.#addCandidate(election, { key: lease, leaseId: lease, ...about });
   }
@@ -405,7 +457,7 @@ export class ModelEtcd {
       const single = { handover: null, control: null, switchover: null };
       const leases = { controlLease: null, switchoverLease: null };
       const lists = { candidates: [], members: [], terms: [], history: [] };
-      const guards = { membersAt: new Map(), left: new Map(), verb: null };
+      const guards = { membersAt: new Map(), left: new Map(), verb: null, witnesses: null };
       state = { ...lists, ...single, ...leases, ...guards };
       this.#elections.set(election, state);
     }
@@ -492,6 +544,7 @@ export class ModelEtcd {
     const buried: Candidate[] = [];
     for (const [election, state] of this.#elections) {
       state.left.delete(id);
+      if (state.witnesses?.lease === id) state.witnesses = null;
       const gone = state.candidates.filter(({ leaseId }) => leaseId === id);
       const control = state.controlLease === id;
       const switchover = state.switchoverLease === id;

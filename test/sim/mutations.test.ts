@@ -2,6 +2,7 @@
 // catch it.
 import { describe, expect, it } from 'vitest';
 import { buildSimulation, patched } from './bundle.ts';
+import { failoverMutations } from './failover-mutations.ts';
 import { mutations, unvalidated } from './mutations.ts';
 import { discard, simulate } from './runner.ts';
 
@@ -11,7 +12,7 @@ const mostSchedules = 600;
 const testTimeoutMs = 180_000;
 
 describe('mutations', () => {
-  it.each(mutations)(
+  it.each([...mutations, ...failoverMutations])(
     'catches: $name',
     async ({ patches, focus = {} }) => {
       const [asIs, mutated] = await Promise.all([
@@ -39,8 +40,8 @@ describe('mutations', () => {
   });
 
   it('names every bug once', () => {
-    const names = new Set(mutations.map(({ name }) => name));
-    expect(names.size).toBe(mutations.length);
+    const names = new Set([...mutations, ...failoverMutations].map(({ name }) => name));
+    expect(names.size).toBe(mutations.length + failoverMutations.length);
     expect(names.size).toBeGreaterThanOrEqual(20);
   });
 });

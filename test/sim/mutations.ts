@@ -81,8 +81,8 @@ export const mutations: readonly Mutation[] = [
     patches: [
       {
         file: core('candidacy'),
-        find: 'Math.min(held.leadUntil, confirmed)',
-        put: '(confirmed, held.leadUntil)',
+        find: 'Math.min(held.leadUntil, confirmed, ...short)',
+        put: 'Math.min(held.leadUntil, confirmed > 0 ? Infinity : confirmed, ...short)',
       },
     ],
     focus: { kinds: ['hang', 'delete key', 'mute watch', 'lag watch'] },
@@ -128,7 +128,11 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'the clock is not asked when answering',
     patches: [
-      { file: core('election'), find: 'return now < validUntil ?', put: 'return now > 0 ?' },
+      {
+        file: core('election'),
+        find: 'if (now >= endsAt) return null;',
+        put: 'if (endsAt < 0) return null;',
+      },
     ],
     focus: { kinds: ['pause'] },
   },
@@ -334,8 +338,8 @@ export const mutations: readonly Mutation[] = [
     patches: [
       {
         file: core('queue'),
-        find: 'if (term === null || term.to !== null) return queue;',
-        put: 'if (term === null || now > 0) return queue;',
+        find: 'if (term === null || term.to !== null ||',
+        put: 'if (term === null || now > 0 ||',
       },
     ],
     focus: { ...robbed, kinds: ['revoke some wrongly', 'delete any key', 'crash', 'terminate'] },

@@ -34,6 +34,8 @@ interface Path {
 
 /** One sidecar's side of the network. */
 export interface Side {
+  /** What it sends to other sidecars is lost until then, by whom it is sent to. */
+  readonly cutFrom: Map<Side, number>;
   readonly paths: readonly Path[];
   readonly random: Random;
   /** Everything takes this much longer until then. */
@@ -66,7 +68,14 @@ export class Network {
 
   side(random: Random): Side {
     const paths = this.nodes.map(() => ({ toEtcdUntil: 0, fromEtcdUntil: 0, refusedUntil: 0 }));
-    return { paths, random, slowedByMs: 0, slowedUntil: 0, hangUntil: new Map() };
+    return {
+      paths,
+      random,
+      slowedByMs: 0,
+      slowedUntil: 0,
+      hangUntil: new Map(),
+      cutFrom: new Map(),
+    };
   }
 
   /** From now on nothing is lost any more, and nothing late. */
@@ -144,6 +153,17 @@ export class Network {
     const { copyChance, copyMs } = this.#weather;
     if (copyChance > 0 && side.random.chance(copyChance))
       this.#copyLater(copyMs * side.random.next(), () => execute(node));
+  }
+
+  /** Sends a message from one sidecar to another; now and then it arrives twice. */
+  message(from: Side, to: Side, deliver: () => void): void {
+    if ((from.cutFrom.get(to) ?? 0) > this.#scheduler.now) return;
+    this.#carry(from, 0, deliver);
+    const { copyChance, copyMs } = this.#weather;
+    if (this.#calm || copyChance === 0 || !from.random.chance(copyChance)) return;
+    this.#scheduler.after(copyMs * from.random.next(), () => {
+      if (!this.#calm) deliver();
+    });
   }
 
   /** Nobody waits for the answer to a copy. In the end nothing of the past is under way any more. */

@@ -29,6 +29,8 @@ export interface Setup {
   readonly app: { readonly mostStopMs: number; readonly stopLeadMs: number } | null;
   readonly weather: Weather;
   readonly timerLateByMs: number;
+  /** The short lease, null where a crash costs a TTL. */
+  readonly fastFailoverMs: number | null;
 }
 
 /** Whom something befalls: a sidecar by number, or whoever leads an election at that moment. */
@@ -52,6 +54,15 @@ export type Happening = { readonly atMs: number } & (
       /** A member of etcd by number, or all of them. */
       readonly member: number | 'all';
       readonly how: 'silent' | 'to etcd' | 'from etcd' | 'refused';
+      readonly forMs: number;
+    }
+  | {
+      /** What goes from one member to another, or back, or both, is lost; both reach etcd. */
+      readonly kind: 'cut members';
+      readonly whom: Target;
+      /** How far the other is behind, in the order of the setup: 1 or 2. */
+      readonly other: number;
+      readonly how: 'to' | 'from' | 'both';
       readonly forMs: number;
     }
   | { readonly kind: 'slow'; readonly whom: Target; readonly byMs: number; readonly forMs: number }
@@ -167,11 +178,42 @@ export interface Focus {
 /** The whole schedule that a number stands for. */
 export function scheduleOf(seed: number, focus: Focus = {}): Schedule {
   const random = new Random(seed, 'schedule');
-  const setup = { ...setupOf(random), ...focus.setup };
+  // Of its own, so that what a number stands for is the same without it.
+  const links = new Random(seed, 'failover');
+  const setup = { ...withFailover(setupOf(random), links), ...focus.setup };
   const calmAtMs = scheduleMs - leaderWithinMs(setup) - afterwardsMs;
-  const happenings = happeningsOf(random, setup, calmAtMs, focus.kinds ?? everyKind);
+  const wanted = focus.kinds ?? everyKind;
+  const happenings = [
+    ...happeningsOf(
+      random,
+      setup,
+      calmAtMs,
+      wanted.filter((kind) => kind !== 'cut members'),
+    ),
+    ...(wanted.includes('cut members') ? cutsOf(links, setup, calmAtMs) : []),
+  ].sort((a, b) => a.atMs - b.atMs);
   const leaderByMs = calmAtMs + leaderWithinMs(setup, happenings);
   return { seed, setup, happenings, calmAtMs, leaderByMs, endMs: scheduleMs };
+}
+
+/** In a third of all schedules; the shorter, the more is asked of the clocks. */
+const withFailover = (setup: Omit<Setup, 'fastFailoverMs'>, random: Random): Setup => ({
+  ...setup,
+  fastFailoverMs: random.chance(0.35) ? setup.ttlMs * random.pick([0.1, 0.15, 0.25, 0.5]) : null,
+});
+
+/** Members that do not reach each other, for about as long as a short lease lasts, and now and then much longer. */
+function cutsOf(random: Random, setup: Setup, calmAtMs: number): Happening[] {
+  const { fastFailoverMs, sidecars } = setup;
+  if (fastFailoverMs === null) return [];
+  return Array.from({ length: random.below(8) }, () => {
+    const atMs = random.between(500, calmAtMs - 200);
+    const lastsMs = fastFailoverMs * random.pick([0.3, 0.6, 1, 1.3, 3, 20]);
+    const whom: Target = random.chance(0.8) ? 'leader' : random.below(sidecars.length);
+    const how = random.pick(['to', 'from', 'both'] as const);
+    const forMs = Math.min(lastsMs, calmAtMs - atMs);
+    return { atMs, kind: 'cut members', whom, other: 1 + random.below(2), how, forMs };
+  });
 }
 
 const failsApp = (kind: Happening['kind']): boolean =>
@@ -212,7 +254,7 @@ function happeningsOf(
   return happenings.sort((a, b) => a.atMs - b.atMs);
 }
 
-function setupOf(random: Random): Setup {
+function setupOf(random: Random): Omit<Setup, 'fastFailoverMs'> {
   const ttlMs = random.pick([2000, 2000, 3000, 5000, 5000, 10000]);
   // The default margin, or the least that may be configured and makes sense for a rate that is 500 ppm off.
   const marginMs = random.chance(0.7) ? Math.max(250, ttlMs / 20) : Math.max(20, ttlMs / 100);
@@ -301,7 +343,7 @@ const kinds: readonly (readonly [number, Happening['kind']])[] = [
   [6, 'hold'],
   [3, 'app unhealthy'],
 ];
-const everyKind = kinds.map(([, kind]) => kind);
+const everyKind = [...kinds.map(([, kind]) => kind), 'cut members'] as const;
 
 function kindOf(random: Random, wanted: readonly Happening['kind'][]): Happening['kind'] {
   const possible = kinds.filter(([, kind]) => wanted.includes(kind));
@@ -400,6 +442,8 @@ function happening(
     case 'break watch':
     case 'revoke wrongly':
       return { atMs, kind, whom };
+    case 'cut members':
+      throw new Error('they are drawn by themselves');
     case 'pause':
     case 'crash':
     case 'terminate':

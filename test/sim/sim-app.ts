@@ -4,7 +4,7 @@ import type { Cause, ElectionName, FencingToken, Millis } from '../../src/core/m
 import type { App } from '../../src/ports.ts';
 import type { Process } from './process.ts';
 import type { Random } from './random.ts';
-import type { Scheduler } from './scheduler.ts';
+import type { Planned, Scheduler } from './scheduler.ts';
 
 interface Child {
   readonly token: FencingToken;
@@ -18,6 +18,7 @@ export class SimApp implements App {
   readonly #random: Random;
   readonly #mostStopMs: number;
   readonly #children = new Map<ElectionName, Child>();
+  #guardian: Planned = { cancel: () => undefined };
 
   constructor(scheduler: Scheduler, process: Process, random: Random, mostStopMs: number) {
     this.#scheduler = scheduler;
@@ -59,6 +60,12 @@ export class SimApp implements App {
   cutOff(election: ElectionName, token: FencingToken): void {
     const child = this.#children.get(election);
     if (child?.token === token) this.#died(child);
+  }
+
+  /** The guardian, which outlives a pause and the death of the sidecar, kills what acts beyond that. */
+  lasts(until: Millis): void {
+    this.#guardian.cancel();
+    this.#guardian = this.#scheduler.at(this.#process.trueTimeOf(until), () => this.killAll());
   }
 
   kill(): Promise<void> {

@@ -10,15 +10,19 @@ import type {
   Member,
   Millis,
   Revision,
+  Self,
   Snapshot,
   SwitchoverRequest,
   TermRecord,
 } from '../../src/core/model.ts';
-import { LeaseLost, Unreachable, type ElectordError } from '../../src/errors.ts';
+import type { RecordChange, WitnessRecord } from '../../src/core/short-lease.ts';
+import { FencedOut, LeaseLost, Unreachable, type ElectordError } from '../../src/errors.ts';
 import { requestBounds, watchProbe, type RequestBounds } from '../../src/policies.ts';
 import type {
   Answer,
   Coordinator,
+  Deposed,
+  Deposition,
   GrantedLease,
   Joined,
   LeaseTime,
@@ -130,11 +134,7 @@ export class SimCoordinator implements Coordinator {
     await this.#command('revoke', () => etcd.revoke(leaseId));
   }
 
-  join(
-    election: ElectionName,
-    lease: GrantedLease,
-    me: Omit<Member, 'leaseId' | 'healthy'>,
-  ): Promise<Answer<Joined>> {
+  join(election: ElectionName, lease: GrantedLease, me: Self): Promise<Answer<Joined>> {
     const { etcd } = this.options;
     return this.#promise<Joined>((ended) => {
       const ask = (left: Revision | null): void => {
@@ -179,6 +179,39 @@ export class SimCoordinator implements Coordinator {
     });
   }
 
+  recordWitnesses(
+    election: ElectionName,
+    own: Parameters<Coordinator['recordWitnesses']>[1],
+    change: RecordChange,
+  ): Promise<Answer<WitnessRecord>> {
+    const { etcd } = this.options;
+    return this.#promise<WitnessRecord>((ended) => {
+      const attempt = (): WitnessRecord => {
+        const record = etcd.recordWitnesses(election, own, change);
+        if (record === null) throw new FencedOut(`term ${own.createRevision} is over`);
+        return record;
+      };
+      this.request<WitnessRecord>('recordWitnesses', attempt, ended);
+    });
+  }
+
+  depose(request: Deposition): Promise<Answer<Deposed>> {
+    const { etcd } = this.options;
+    return this.#promise<Deposed>((ended) => {
+      this.request<Deposed>(
+        'depose',
+        () => etcd.depose(request),
+        (outcome) => {
+          if (outcome.ok) {
+            const { value, sentAt } = outcome.value;
+            this.toldOfSnapshot(request.election, value.snapshot, sentAt);
+          }
+          ended(outcome);
+        },
+      );
+    });
+  }
+
   async enroll(election: ElectionName, member: Member): Promise<void> {
     const { etcd } = this.options;
     await this.#promise<null>((ended) => {
@@ -201,7 +234,7 @@ export class SimCoordinator implements Coordinator {
   async proclaim(
     election: ElectionName,
     own: Parameters<Coordinator['proclaim']>[1],
-    me: Omit<Member, 'leaseId' | 'healthy'>,
+    me: Self,
     began: TermBeginning,
   ): Promise<void> {
     const { etcd } = this.options;

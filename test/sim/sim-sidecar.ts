@@ -3,6 +3,7 @@
 import type { Cause, FencingToken, LeaseId, MemberId, ElectionName } from '../../src/core/model.ts';
 import { leaseId, memberId } from '../../src/core/model.ts';
 import { Elector } from '../../src/elector/elector.ts';
+import type { ElectionPing } from '../../src/core/model.ts';
 import type { Notice } from '../../src/ports.ts';
 import type { ModelEtcd } from './model-etcd.ts';
 import type { Network, Side } from './network.ts';
@@ -11,6 +12,7 @@ import { Random } from './random.ts';
 import type { Setup } from './schedule.ts';
 import type { Scheduler } from './scheduler.ts';
 import { SimApp } from './sim-app.ts';
+import { SimPings, type Reached } from './sim-pings.ts';
 import { SimCoordinator, toldNothing, type Told } from './sim-coordinator.ts';
 
 /** How long a process takes at most for an end that cannot wait. */
@@ -27,6 +29,8 @@ export interface Surroundings {
   readonly notice: (sidecar: SimSidecar, notice: Notice) => void;
   readonly fatal: (sidecar: SimSidecar, failure: unknown) => void;
   readonly leaseLost: (leaseId: LeaseId) => void;
+  /** Who is at that url. */
+  readonly at: (url: string) => Reached | null;
   readonly turned: (sidecar: SimSidecar) => void;
   readonly trace: ((who: string, what: string) => void) | null;
 }
@@ -35,6 +39,8 @@ export interface Surroundings {
 export interface Life {
   readonly process: Process;
   readonly elector: Elector;
+  readonly pingKey: string;
+  readonly answer: (ping: ElectionPing) => boolean;
   readonly coordinator: SimCoordinator;
   readonly app: SimApp | null;
   readonly told: Told;
@@ -67,7 +73,7 @@ export class SimSidecar {
   start(): void {
     if (this.life !== null) return;
     const { setup, scheduler, etcd, network, elections, trace } = this.#world;
-    const { marginMs, takeoverDelayMs, graceMs } = setup;
+    const { marginMs, takeoverDelayMs, graceMs, fastFailoverMs } = setup;
     const { rate, priority, ttlMs } = setup.sidecars[this.index]!;
     const random = this.#random;
     const { timerLateByMs } = setup;
@@ -88,10 +94,22 @@ export class SimSidecar {
     });
     const app =
       setup.app === null ? null : new SimApp(scheduler, process, random, setup.app.mostStopMs);
+    const pings = new SimPings({
+      scheduler,
+      network,
+      side: this.side,
+      process,
+      at: this.#world.at,
+    });
+    const pingKey = `${this.id}, started at ${scheduler.now}`;
+    const stopLeadMs = Math.min(setup.app?.stopLeadMs ?? 0, (fastFailoverMs ?? Infinity) / 4);
+    const timing = { ttlMs, marginMs, takeoverDelayMs, graceMs, stopLeadMs, fastFailoverMs };
+    const fast = fastFailoverMs === null ? { url: null, pingKey: null } : { url: this.id, pingKey };
     const elector = new Elector({
       elections,
-      me: { id: this.id, address: null, url: null, priority, version: 'simulated' },
-      timing: { ttlMs, marginMs, takeoverDelayMs, graceMs, stopLeadMs: setup.app?.stopLeadMs ?? 0 },
+      me: { id: this.id, address: null, priority, version: 'simulated', ...fast },
+      timing,
+      pings,
       clock: process,
       coordinator,
       app,
@@ -103,7 +121,8 @@ export class SimSidecar {
       onFatal: (failure) => this.#world.fatal(this, failure),
     });
     const seen = { announced: new Map(), claimed: new Map(), unclaimed: new Set<FencingToken>() };
-    this.life = { process, elector, coordinator, app, told, ...seen };
+    const answer = (ping: ElectionPing): boolean => elector.ping(ping);
+    this.life = { process, elector, pingKey, answer, coordinator, app, told, ...seen };
     this.stopping = false;
     elector.subscribe((notice) => this.#world.notice(this, notice));
     process.deliver(() => elector.start());

@@ -1,11 +1,19 @@
 // A tiny abstract world around the production machines: a few candidates, an etcd that is a queue with leases, and
 // messages that may arrive in any order, late or never. It makes no choices: it lists what can happen next. Clocks run
 // at one rate here; what differing rates do is the simulation's business.
-import { newCandidacy, type Candidacy, type CandidacyEvent } from '../../src/core/candidacy.ts';
+import {
+  newCandidacy,
+  type Candidacy,
+  type CandidacyEffect,
+  type CandidacyEvent,
+} from '../../src/core/candidacy.ts';
 import { claimOf, stepCandidacy, wakeCandidacyAt } from '../../src/core/election.ts';
+import { hasAcknowledged } from '../../src/core/failover.ts';
+import { witnessesOf, type Listed, type WitnessRecord } from '../../src/core/short-lease.ts';
 import { validate, validateSession } from '../../src/core/validate.ts';
 import {
   electionName,
+  fencingToken,
   leaseId as asLeaseId,
   memberId,
   revision as asRevision,
@@ -64,9 +72,14 @@ type Ask =
       readonly createRevision: Revision;
       readonly handover: Handover | null;
       readonly succession: Succession | null;
-    };
+    }
+  | Extract<CandidacyEffect, { kind: 'ping' | 'record' | 'depose' }>;
 
 type Answer =
+  | { readonly kind: 'acknowledged'; readonly yes: boolean }
+  /** Null where the term is over. */
+  | { readonly kind: 'recorded'; readonly record: WitnessRecord | null }
+  | { readonly kind: 'deposed'; readonly record: WitnessRecord; readonly snapshot: Snapshot }
   | { readonly kind: 'granted' }
   | { readonly kind: 'lost' }
   | { readonly kind: 'done' }
@@ -101,6 +114,12 @@ interface Etcd {
   readonly handover: Handover | null;
   readonly switchover: SwitchoverRequest | null;
   readonly history: readonly Change[];
+  readonly witnesses: {
+    readonly at: Revision;
+    readonly term: FencingToken;
+    readonly lease: LeaseId;
+    readonly listed: readonly Listed[];
+  } | null;
 }
 
 export interface SmallWorld {
@@ -125,6 +144,7 @@ export const timing: Timing = {
   takeoverDelayMs: 0,
   graceMs: 300,
   stopLeadMs: 0,
+  fastFailoverMs: null,
 };
 const mostRequests = 4;
 
@@ -143,7 +163,8 @@ export class Rules {
   beginning(count: number, interferences: number): SmallWorld {
     const nodes = Array.from({ length: count }, (_, index) => this.#newNode(index, 0, 0, 0));
     const none = { queue: [], leases: [], handover: null, switchover: null, history: [] };
-    const etcd = { revision: asRevision(1n), ...none };
+    const records = { ...none, witnesses: null };
+    const etcd = { revision: asRevision(1n), ...records };
     return { now: 0, etcd, nodes, newest: null, interferences };
   }
 
@@ -158,6 +179,23 @@ export class Rules {
       }
     }
     return world;
+  }
+
+  /** The same, until the leader has all the witnesses that it can have. */
+  covered(count: number, interferences: number): SmallWorld {
+    let world = this.settled(count, interferences);
+    for (let moments = 0; moments < 100; moments += 1) {
+      const { phase } = world.nodes[0]!.election;
+      if (phase.kind !== 'leading' || phase.short === null) throw new Error('the first leads');
+      if (witnessesOf(phase.short).length === count - 1) return world;
+      for (let index = 0; index < count; index += 1) world = this.#tick(world, index);
+      for (let quiet = this.#quietSteps(world)[0]; quiet !== undefined;) {
+        world = quiet.next();
+        quiet = this.#quietSteps(world)[0];
+      }
+      world = this.#passing(world)[0]!.next();
+    }
+    throw new Error('nobody becomes a witness');
   }
 
   /** Everything that can happen next. */
@@ -198,7 +236,8 @@ export class Rules {
   }
 
   #newNode(index: number, now: number, told: number, leases: number): Node {
-    const me = { id: memberId(nameOf(index)), address: null, url: null, priority: 0, version: '' };
+    const about = { address: null, url: null, priority: 0, version: '', pingKey: null };
+    const me = { id: memberId(nameOf(index)), ...about };
     const standing = { quiesces: false, appHealthy: true, whenAllUnhealthy: 'none' as const };
     const election = newCandidacy(electionName('e'), me, standing, now);
     return { session: newSession(now), election, requests: [], told, leases };
@@ -212,7 +251,7 @@ export class Rules {
       const what = `${nameOf(index)}'s ${ask.kind}`;
       if (answer === null) {
         const arrives = { what: `${what} arrives`, next: () => this.#arrive(world, index, place) };
-        const waits = !givenUp && (ask.kind === 'join' || ask.kind === 'release');
+        const waits = !givenUp && givenUpAt(ask.kind);
         const gives = {
           what: `${what} is given up`,
           next: () => this.#giveUp(world, index, place),
@@ -331,6 +370,7 @@ export class Rules {
   #arrive(world: SmallWorld, index: number, place: number): SmallWorld {
     const node = world.nodes[index]!;
     const request = node.requests[place]!;
+    if (request.ask.kind === 'ping') return this.#hear(world, index, place, request.ask);
     const { etcd, answer } = carryOut(
       world.etcd,
       request.ask,
@@ -344,6 +384,25 @@ export class Rules {
     return { ...this.#put(world, index, { ...node, requests }), etcd };
   }
 
+  /** A ping reaches the process that it is for, if that is the one it was made for. */
+  #hear(
+    world: SmallWorld,
+    index: number,
+    place: number,
+    { to, ping }: Extract<Ask, { kind: 'ping' }>,
+  ): SmallWorld {
+    const there = world.nodes.findIndex((_, other) => memberId(nameOf(other)) === to.id);
+    const before = hasAcknowledged(world.nodes[there]!.election, ping);
+    const heard = this.#react(world, there, { event: { kind: 'pinged', ping } });
+    const yes = !before && hasAcknowledged(heard.nodes[there]!.election, ping);
+    const node = heard.nodes[index]!;
+    const requests = node.requests.with(place, {
+      ...node.requests[place]!,
+      answer: { kind: 'acknowledged', yes },
+    });
+    return this.#put(heard, index, { ...node, requests });
+  }
+
   #giveUp(world: SmallWorld, index: number, place: number): SmallWorld {
     const node = world.nodes[index]!;
     const request = node.requests[place]!;
@@ -353,6 +412,17 @@ export class Rules {
     if (ask.kind === 'join') {
       const { generation } = ask;
       return this.#react(without, index, { event: { kind: 'joinFailed', generation, jitter: 0 } });
+    }
+    if (ask.kind === 'record') {
+      const { number } = ask.change;
+      const term = fencingToken(ask.own.createRevision);
+      const event = { kind: 'recorded', term, number, record: null } as const;
+      return this.#react(without, index, { event });
+    }
+    if (ask.kind === 'depose') {
+      const { at, handover } = ask;
+      const event = { kind: 'deposed', term: handover.token, at, outcome: null } as const;
+      return this.#react(without, index, { event });
     }
     if (ask.kind !== 'release') return without;
     const { createRevision } = ask;
@@ -398,6 +468,24 @@ export class Rules {
         }
         const event = { kind: 'joinFailed', generation, jitter: 0 } as const;
         return lost ? { event, sessionEvent: { kind: 'leaseLost', generation } } : { event };
+      }
+      case 'ping': {
+        const { term, witness } = ask.ping;
+        const yes = answer?.kind === 'acknowledged' && answer.yes;
+        return yes ? { event: { kind: 'acknowledged', term, witness, sentAt } } : {};
+      }
+      case 'record': {
+        const term = fencingToken(ask.own.createRevision);
+        const { number } = ask.change;
+        const record = answer?.kind === 'recorded' ? answer.record : null;
+        return { event: { kind: 'recorded', term, number, record } };
+      }
+      case 'depose': {
+        if (answer?.kind !== 'deposed') return {};
+        const { record, snapshot } = answer;
+        const { at, handover } = ask;
+        const outcome = { record, snapshot, sentAt };
+        return { event: { kind: 'deposed', term: handover.token, at, outcome } };
       }
       case 'release': {
         const { createRevision } = ask;
@@ -495,18 +583,28 @@ function askOf(effect: ReturnType<typeof stepCandidacy>['effects'][number]): Ask
     case 'giveUpLease':
     case 'askTimeToLive':
       return null;
+    case 'ping':
+    case 'record':
+    case 'depose':
+      return effect;
   }
 }
 
-/** A renewal or a read that was asked before and has not come back is taken for lost. */
+/** What is asked again where no answer comes, and may arrive all the same. */
+const givenUpAt = (kind: Ask['kind']): boolean =>
+  kind === 'join' || kind === 'release' || kind === 'record' || kind === 'depose';
+
+/** A renewal, a read or a ping that was asked before and has not come back is taken for lost. */
 function sent(requests: readonly Request[], request: Request): readonly Request[] {
   const { kind } = request.ask;
   const others =
-    kind === 'renew' || kind === 'observe'
-      ? requests.filter(({ ask }) => ask.kind !== kind)
+    kind === 'renew' || kind === 'observe' || kind === 'ping'
+      ? requests.filter(({ ask }) => ask.kind !== kind || whom(ask) !== whom(request.ask))
       : requests;
   return [...others, request].slice(-mostRequests);
 }
+
+const whom = (ask: Ask): string => (ask.kind === 'ping' ? ask.to.key : '');
 
 // The tiny etcd.
 
@@ -545,8 +643,35 @@ function carryOut(
     }
     case 'release':
       return released(etcd, ask);
+    case 'ping':
+      throw new Error('a ping is not for etcd');
+    case 'record': {
+      const { own, change } = ask;
+      if (!etcd.queue.some((one) => one.createRevision === own.createRevision)) {
+        return { etcd, answer: { kind: 'recorded', record: null } };
+      }
+      const term = fencingToken(own.createRevision);
+      const fits = (etcd.witnesses?.at ?? null) === change.was;
+      const revision = asRevision(etcd.revision + 1n);
+      const witnesses = { at: revision, term, lease: own.leaseId, listed: change.to };
+      const after = fits ? { ...etcd, revision, witnesses } : etcd;
+      return { etcd: after, answer: { kind: 'recorded', record: recordOf(after, term) } };
+    }
+    case 'depose': {
+      const { leader, at, succession, handover } = ask;
+      const { leaseId: lease, createRevision } = leader;
+      const release = { kind: 'release', lease, createRevision, handover, succession } as const;
+      const { etcd: after } = etcd.witnesses?.at === at ? released(etcd, release) : { etcd };
+      const record = recordOf(after, handover.token);
+      return { etcd: after, answer: { kind: 'deposed', record, snapshot: snapshotOf(after) } };
+    }
   }
 }
+
+const recordOf = ({ witnesses }: Etcd, term: FencingToken): WitnessRecord => ({
+  at: witnesses?.at ?? null,
+  listed: witnesses?.term === term ? witnesses.listed : [],
+});
 
 const snapshotOf = ({ revision, queue, handover, switchover }: Etcd): Snapshot => ({
   revision,
@@ -563,7 +688,8 @@ function committed(etcd: Etcd, change: Omit<Change, 'revision'>, after: Partial<
 }
 
 function withCandidate(etcd: Etcd, lease: LeaseId, who: string): Etcd {
-  const about = { address: null, url: null, priority: 0, ttlMs: null, since: null, native: true };
+  const nothing = { address: null, ttlMs: null, since: null };
+  const about = { ...nothing, url: 'url', pingKey: 'key', priority: 0, native: true };
   const createRevision = asRevision(etcd.revision + 1n);
   const candidate = { key: lease, leaseId: lease, createRevision, id: memberId(who), ...about };
   const change = { candidates: [candidate], removedCandidates: [] };
@@ -607,6 +733,8 @@ function askForSwitchover(
 
 function endLease(etcd: Etcd, gone: LeaseId): Etcd {
   const leases = etcd.leases.filter(({ lease }) => lease !== gone);
+  const witnesses = etcd.witnesses?.lease === gone ? null : etcd.witnesses;
   const keys = etcd.queue.filter(({ leaseId }) => leaseId === gone).map(({ key }) => key);
-  return keys.length === 0 ? { ...etcd, leases } : without({ ...etcd, leases }, keys, null);
+  const rest = { ...etcd, leases, witnesses };
+  return keys.length === 0 ? rest : without(rest, keys, null);
 }

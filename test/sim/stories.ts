@@ -25,6 +25,7 @@ const quiet: Setup = {
   leastTtlMs: 2000,
   graceMs: 1000,
   app: null,
+  fastFailoverMs: null,
   timerLateByMs: 0,
   weather: {
     leastMs: 1,

@@ -75,6 +75,7 @@ class World {
       notice: (sidecar, notice) => this.#notice(sidecar, notice),
       fatal: (sidecar, failure) => this.#checkers.fatal(sidecar, failure),
       leaseLost: (lease) => this.#checkers.lostLease(lease),
+      at: (url) => this.#sidecars.find(({ id }) => id === url) ?? null,
       turned: (sidecar) => this.#touched.add(sidecar),
       trace: transcript ? (who, what) => this.#say(who, what) : null,
     };
@@ -274,6 +275,13 @@ class World {
         if (how === 'refused') life?.coordinator.watches.forEach((watch) => watch.break());
         return;
       }
+      case 'cut members': {
+        const other = this.#sidecars[(sidecar.index + happening.other) % this.#sidecars.length]!;
+        const until = now + happening.forMs;
+        if (happening.how !== 'from') side.cutFrom.set(other.side, until);
+        if (happening.how !== 'to') other.side.cutFrom.set(side, until);
+        return;
+      }
       case 'slow':
         side.slowedByMs = happening.byMs;
         side.slowedUntil = now + happening.forMs;
@@ -429,9 +437,16 @@ class World {
         return this.#say(sidecar.id, `lease ${notice.state}`);
       case 'watchInterrupted':
         return this.#say(sidecar.id, `watch interrupted: ${notice.why}`);
+      case 'deposed':
+        return this.#say(sidecar.id, `deposed term ${notice.token} of ${notice.election}`);
+      case 'witnesses': {
+        const { token, ids } = notice;
+        return this.#say(sidecar.id, `witnesses of ${token}: ${ids.join(', ') || 'nobody'}`);
+      }
       case 'released':
       case 'renewal':
       case 'trouble':
+      case 'ping':
         return;
     }
   }
