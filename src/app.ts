@@ -10,7 +10,7 @@ import { certificateWarnings, type Credentials } from './config/files.ts';
 import { settings } from './config/settings.ts';
 import { AssertionFailure } from './core/assert.ts';
 import { electionName, memberId, type Cause } from './core/model.ts';
-import { Elector } from './elector/elector.ts';
+import { Elector, type ElectorOptions } from './elector/elector.ts';
 import { etcdAccess } from './etcd/access.ts';
 import { EtcdCoordinator } from './etcd/coordinator.ts';
 import { newLeaseId } from './etcd/lease-id.ts';
@@ -21,7 +21,8 @@ import { sharedHistory } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { CannotListen, listen, type Listening, type ServerTls } from './http/listen.ts';
 import { LoopDelay } from './process/loop-delay.ts';
-import type { Clock, Coordinator } from './ports.ts';
+import type { Coordinator } from './ports.ts';
+import { pingingOf, type Pinging } from './peers/pings.ts';
 import { PeerWatch } from './peers/watch.ts';
 import { patiently } from './process/patience.ts';
 import { notifyServiceManager, type ServiceManager } from './process/service-manager.ts';
@@ -61,7 +62,6 @@ export interface SidecarOptions {
 
 /** Lines are written this much later than what they tell of: nothing competes with a hand-over, least of all the log. */
 const linesAfterMs = 5;
-
 const wallNow = (): number => Date.now();
 
 /** The standard output belongs to the child of `run`. */
@@ -93,6 +93,7 @@ class Assembly implements Sidecar {
   readonly #traced: Coordinator;
   readonly #beside: AppSide;
   readonly #elector: Elector;
+  readonly #pinging: Pinging;
   readonly #peers: PeerWatch;
   readonly #loopDelay = new LoopDelay(this.#clock);
   readonly #watch: CredentialsWatch;
@@ -129,7 +130,9 @@ class Assembly implements Sidecar {
     });
     this.#traced = this.#traces?.traced(this.#coordinator) ?? this.#coordinator;
     this.#beside = this.#appSide(run);
-    this.#elector = elect(configuration, clock, this.#traced, this.#beside, options.onFatal);
+    this.#pinging = pingingOf(configuration, () => tlsOf(this.#credentials));
+    const parts = { ...this.#pinging, clock, coordinator: this.#traced };
+    this.#elector = elect(options, this.#beside, parts);
     this.#peers = new PeerWatch({ elections: this.#elector, clock, wallNow });
     this.#watch = this.#credentialsWatch();
   }
@@ -251,6 +254,7 @@ class Assembly implements Sidecar {
       started: { at: clock.now(), wallMs: wallNow() },
       metrics: () => this.#metrics.render(),
       version,
+      pingKey: this.#pinging.pingKey,
       describe: () => describe(this.#effective),
       health: {
         loopDelayMs: () => this.#loopDelay.worstMs(),
@@ -312,13 +316,14 @@ class Assembly implements Sidecar {
       this.log.error({ err: error }, 'the new certificate of the listeners cannot be used');
     }
     for (const one of certificateWarnings(credentials, wallNow())) this.log.warn(one);
-    const { level: logLevel } = this.log;
-    this.log.info({ logLevel }, 'certificates, passwords and tokens were read anew');
+    const said = 'certificates, passwords and tokens were read anew';
+    this.log.info({ logLevel: this.log.level }, said);
   }
 
   /** Nothing is claimed any more: ends what is open, and waits for the last lines. */
   async #close(): Promise<void> {
     this.#peers.close();
+    this.#pinging.pings?.close();
     await Promise.all(this.#listeners.map((listener) => listener.close()));
     this.#coordinator.close();
     this.#loopDelay.stop();
@@ -331,21 +336,19 @@ class Assembly implements Sidecar {
 }
 
 function elect(
-  configuration: Configuration,
-  clock: Clock,
-  coordinator: Coordinator,
-  beside: AppSide,
-  onFatal: (failure: unknown) => void,
+  { configuration, onFatal }: SidecarOptions,
+  { stopLeadMs, app, healthyAtFirst }: AppSide,
+  { pingKey, ...parts }: Pick<ElectorOptions, 'clock' | 'coordinator'> & Pinging,
 ): Elector {
-  const { id, advertise, url, priority, ttlMs, marginMs, takeoverDelayMs, graceMs } = configuration;
+  const { id, advertise, url, priority } = configuration;
+  const { ttlMs, marginMs, takeoverDelayMs, graceMs, fastFailoverMs } = configuration;
   return new Elector({
+    ...parts,
     elections: configuration.elections.map((name) => electionName(name)),
-    me: { id: memberId(id), address: advertise, url, priority, version },
-    timing: { ttlMs, marginMs, takeoverDelayMs, graceMs, stopLeadMs: beside.stopLeadMs },
-    clock,
-    coordinator,
-    app: beside.app,
-    appHealthy: beside.healthyAtFirst,
+    me: { id: memberId(id), address: advertise, url, priority, version, pingKey },
+    timing: { ttlMs, marginMs, takeoverDelayMs, graceMs, stopLeadMs, fastFailoverMs },
+    app,
+    appHealthy: healthyAtFirst,
     whenAllUnhealthy: configuration.whenAllUnhealthy,
     validation: 'cheap',
     random: Math.random,

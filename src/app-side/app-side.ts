@@ -16,6 +16,7 @@ import type { StopRequest } from './process-group.ts';
 export interface AppSideSettings {
   readonly id: string;
   readonly ttlMs: number;
+  readonly fastFailoverMs: number | null;
   readonly onElected: Hook | null;
   readonly onStepDown: Hook | null;
   readonly hookTimeoutMs: number;
@@ -67,7 +68,11 @@ export class AppSide {
     const { appCheck, onElected, onStepDown } = settings;
     const commands = [appCheck, onElected, onStepDown].some((one) => one?.kind === 'exec');
     this.#guardian = commands || run !== null ? new Guardian(clock, log) : null;
-    this.stopLeadMs = stopLeadMsFor(settings.ttlMs, run !== null || onStepDown !== null);
+    this.stopLeadMs = stopLeadMsFor(
+      settings.ttlMs,
+      settings.fastFailoverMs,
+      run !== null || onStepDown !== null,
+    );
     // Beside `run` there is no app to be unhealthy before we lead.
     this.healthyAtFirst = appCheck === null || run !== null;
     this.#checker = appCheck === null ? null : this.#check(appCheck);

@@ -5,10 +5,14 @@ import type { Millis } from '../core/model.ts';
 /**
  * How long before the lease runs out a term ends where a child or a step-down hook must stop first. A quarter of the
  * TTL leaves the renewals of the first three quarters, so that a single lost round does not cost the term; more than
- * 2 s would only make long leases shorter than they need to be. 0 where nothing has to stop.
+ * 2 s would only make long leases shorter than they need to be. With fast failover the short lease is the one that counts.
+ * 0 where nothing has to stop.
  */
-export const stopLeadMsFor = (ttlMs: number, somethingStops: boolean): number =>
-  somethingStops ? Math.min(ttlMs / 4, 2000) : 0;
+export const stopLeadMsFor = (
+  ttlMs: number,
+  fastFailoverMs: number | null,
+  somethingStops: boolean,
+): number => (somethingStops ? Math.min((fastFailoverMs ?? ttlMs) / 4, 2000) : 0);
 
 /** At most so long before the end is killed what was asked in vain: a process with much memory takes a while to die. */
 const mostDyingMs = 1000;

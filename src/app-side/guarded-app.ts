@@ -3,7 +3,6 @@
 import type { Cause, ElectionName, FencingToken, Millis } from '../core/model.ts';
 import type { App, Elections } from '../ports.ts';
 import { exitCodeOf, howItEnded } from './child.ts';
-import type { Guardian } from './guardian.ts';
 import type { HookTools } from './hooks.ts';
 import type { Exit } from './process-group.ts';
 import { TermBeside, type Plan } from './term-beside.ts';
@@ -26,20 +25,13 @@ export class GuardedApp implements App {
     this.#options = options;
   }
 
-  /** Whom to ask for a step-down, and whose lease the guardian is to know. */
+  /** Whom to ask for a step-down. */
   attach(elections: Elections): void {
     this.#elections = elections;
-    const { guardian } = this.#options.tools;
-    if (guardian === null) return;
-    elections.subscribe((notice) => {
-      // A notice comes before the renewal counts.
-      if (notice.kind === 'renewal') setImmediate(() => this.#tellLease(guardian));
-    });
   }
 
   elected(election: ElectionName, token: FencingToken): void {
     const { plan, tools, onChildStarted } = this.#options;
-    if (tools.guardian !== null) this.#tellLease(tools.guardian);
     const term = new TermBeside({
       plan,
       tools,
@@ -63,6 +55,10 @@ export class GuardedApp implements App {
     if (term === null) quiesced();
     else void term.end(cause, mustStopBy).then(quiesced);
     this.#options.onEnded(cause);
+  }
+
+  lasts(until: Millis): void {
+    this.#options.tools.guardian?.leaseEndsAt(until);
   }
 
   cutOff(election: ElectionName, token: FencingToken): void {
@@ -109,12 +105,5 @@ export class GuardedApp implements App {
     const request = { cause: 'app_exited', reason, actor: null, notForMs: 0 } as const;
     this.#elections?.stepDown(election, request);
     this.#options.tools.log.info({ election, reason }, reason);
-  }
-
-  #tellLease(guardian: Guardian): void {
-    const lease = this.#elections?.lease() ?? null;
-    if (lease !== null) {
-      guardian.leaseEndsAt(this.#options.tools.clock.now() + lease.remainingMs);
-    }
   }
 }

@@ -1,6 +1,7 @@
 // `electord run -- CMD…`: a sidecar whose app is its own child, which runs only while this instance leads. One term and
 // one child, then the end: with the child's own exit code, or with 75 where leadership was lost to something else.
 // The child shares our terminal, so the log goes to the standard error.
+import { tooShortToStop } from '../config/relations.ts';
 import { startSidecar, type Sidecar } from '../app.ts';
 import type { Cause } from '../core/model.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -35,6 +36,11 @@ export async function run(
   if (elections.length > 1) {
     const problem = `names ${elections.length} elections; run stands in exactly one`;
     process.stderr.write(`--election ${problem}\n`);
+    return exitCodes.configuration;
+  }
+  const tooShort = tooShortToStop(settings.configuration.fastFailoverMs);
+  if (tooShort !== null) {
+    process.stderr.write(`--fast-failover ${tooShort}\n`);
     return exitCodes.configuration;
   }
   return new Promise((resolve) => {

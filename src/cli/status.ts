@@ -87,7 +87,20 @@ function roleText({ id, role, obstacle, steppingDown, stopping }: StatusAnswer):
   return cell([`${id} is ${role}`, ...notes].join(', '), emphasisOf(role));
 }
 
-/** `waits 3.2 s more, because the lease of orders-0 was taken away`. */
+/** Of a sidecar of an older version nothing is known. */
+function failoverText({ isLeader, failover = null }: Partial<StatusAnswer>): Cell | null {
+  if (failover === null) return null;
+  const { shortMs, witnesses, isWitness } = failover;
+  const after = elapsed(shortMs);
+  if (isLeader) {
+    return witnesses.length === 0
+      ? cell('no witness: a crash costs a TTL', 'bad')
+      : cell(`${witnesses.join(' and ')} would replace it after ${after}`);
+  }
+  return isWitness ? cell(`replaces the leader after ${after} of silence`) : null;
+}
+
+/** `is next; waits 3.2 s more, because the lease of orders-0 was taken away`. */
 function waitingText({ forMs, for: whom, because }: NonNullable<StatusAnswer['waiting']>): Cell {
   const why =
     because === 'taken_away'
@@ -112,6 +125,8 @@ function pictureOf(own: StatusAnswer, { members }: MembersAnswer): readonly Line
     ],
   ];
   if (own.waiting !== null) facts.push([cell('waiting', 'dim'), waitingText(own.waiting)]);
+  const failover = failoverText(own);
+  if (failover !== null) facts.push([cell('failover', 'dim'), failover]);
   if (own.control !== null) facts.push([cell('paused', 'dim'), pausedText(own.control)]);
   const rows = members.map((member): readonly Cell[] => [
     member.place === null ? '-' : String(member.place),

@@ -40,6 +40,8 @@ export interface Configuration extends CredentialSources {
    * where it is seen to have run out.
    */
   readonly takeoverDelayMs: number | 'auto' | 'evidence';
+  /** The short lease; null where a crash costs a TTL. */
+  readonly fastFailoverMs: number | null;
   /** -1000 to 1000; negative never leads. */
   readonly priority: number;
   readonly listen: TcpAddress;
@@ -235,6 +237,7 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     ttlMs: values.ttl,
     marginMs: values.margin,
     takeoverDelayMs: values.takeoverDelay,
+    fastFailoverMs: values.fastFailover,
     priority: values.priority,
     listen: values.listen,
     localListen: values.localListen,

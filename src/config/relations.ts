@@ -6,6 +6,15 @@ import { collide, isLocalOnly } from './addresses.ts';
 import { faultOf, type Effective, type Fault } from './faults.ts';
 import type { SettingKey, Values } from './settings.ts';
 
+/** A quarter of it is what a process needs to be asked, killed and gone. */
+const leastWhereSomethingStopsMs = 200;
+
+/** What is wrong with a short lease beside something that has to stop when a term ends; null where it is enough. */
+export const tooShortToStop = (shortMs: number | null): string | null =>
+  shortMs !== null && shortMs < leastWhereSomethingStopsMs
+    ? `is less than ${formatDuration(leastWhereSomethingStopsMs)}: a quarter of it must be enough to stop what acts for a term`
+    : null;
+
 /** The readable values; null is readable and means not set, undefined means unreadable. */
 export type Readable = Partial<Values>;
 
@@ -19,9 +28,13 @@ export function contradictions(
   values: Readable,
   effective: Readonly<Record<SettingKey, Effective>>,
 ): readonly Fault[] {
-  return [...timings(values), ...listeners(values), ...etcdAccess(values), ...ownTls(values)].map(
-    ({ key, problem }) => faultOf(key, effective[key], problem),
-  );
+  return [
+    ...timings(values),
+    ...fastFailover(values),
+    ...listeners(values),
+    ...etcdAccess(values),
+    ...ownTls(values),
+  ].map(({ key, problem }) => faultOf(key, effective[key], problem));
 }
 
 function timings(values: Readable): Contradiction[] {
@@ -50,6 +63,31 @@ function timings(values: Readable): Contradiction[] {
   // Holds are waited out within the grace of a step-down.
   if (grace !== undefined && !found.some(({ key }) => key === 'maxHold'))
     within('maxHold', 'grace');
+  return found;
+}
+
+/** What must fit into the short lease, where there is one. */
+function fastFailover(values: Readable): Contradiction[] {
+  const { fastFailover: shortMs, ttl, margin, maxHold, onStepDown } = values;
+  if (typeof shortMs !== 'number') return [];
+  const short = `--fast-failover ${formatDuration(shortMs)}`;
+  const found: Contradiction[] = [];
+  const contradicts = (problem: string): void => void found.push({ key: 'fastFailover', problem });
+  if (ttl !== undefined && shortMs * 2 > ttl) {
+    contradicts(`is more than half of --ttl ${formatDuration(ttl)}: then a crash costs no less`);
+  } else if (ttl !== undefined && margin !== undefined && margin * 5 > ttl) {
+    contradicts(
+      `leaves no time beside --margin ${formatDuration(margin)}, which is more than a fifth of --ttl`,
+    );
+  }
+  const tooShort = onStepDown ? tooShortToStop(shortMs) : null;
+  if (tooShort !== null) contradicts(tooShort);
+  if (maxHold !== undefined && maxHold > shortMs) {
+    found.push({
+      key: 'maxHold',
+      problem: `is longer than ${short}, and nothing is promised beyond that`,
+    });
+  }
   return found;
 }
 

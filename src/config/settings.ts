@@ -41,6 +41,7 @@ export interface Known {
   readonly addresses: readonly string[];
   readonly hasIpv6: boolean;
   readonly ttl?: number;
+  readonly fastFailover?: number | null;
   readonly listen?: TcpAddress;
   readonly tlsCert?: string | null;
   readonly appCheckInterval?: number;
@@ -208,6 +209,15 @@ export const table = {
       text === 'auto' || text === 'evidence' ? text : parseDuration(text),
     ).refine((delay) => typeof delay === 'string' || delay <= hourMs, 'is longer than 1h'),
   }),
+  fastFailover: setting({
+    placeholder: 'DURATION',
+    standard: 'off',
+    doc: 'A leader that its next candidates have not heard for so long is replaced at once.',
+    allowed: 'off, or a duration of at least 100ms and at most half of --ttl',
+    schema: parsed((text) => (text === 'off' ? null : parseDuration(text)))
+      .refine((shortMs) => shortMs === null || shortMs >= 100, 'is shorter than 100ms')
+      .refine((shortMs) => (shortMs ?? 0) <= 5 * minuteMs, 'is longer than 5m'),
+  }),
   priority: setting({
     placeholder: 'NUMBER',
     standard: '0',
@@ -346,10 +356,14 @@ export const table = {
   }),
   maxHold: setting({
     placeholder: 'DURATION',
-    standard: '1s, or --grace where that is shorter',
-    compute: ({ grace }) => atMost('1s', grace),
+    standard: '1s, or --grace or --fast-failover where that is shorter',
+    compute: ({ grace, fastFailover }) => {
+      const mostMs = Math.min(grace ?? NaN, fastFailover ?? Number.POSITIVE_INFINITY);
+      return Number.isNaN(mostMs) ? undefined : atMost('1s', mostMs);
+    },
     doc: 'The longest hold that a client may ask for; 0s refuses holds.',
-    allowed: 'a duration of at most --grace and less than --ttl without --margin',
+    allowed:
+      'a duration of at most --grace and --fast-failover, and less than --ttl without --margin',
     schema: duration(0, 10 * minuteMs),
   }),
   logLevel: setting({

@@ -72,6 +72,7 @@ export function statusAnswer(report: Report, inputs: Inputs): StatusAnswer {
     waiting: waitingOnWire(report, inputs),
     steppingDown: report.steppingDown,
     stopping: elections.isStopping(),
+    failover: report.failover,
     ttlMs: elections.ttlMs(),
     lease: lease && {
       id: lease.leaseId,

@@ -43,6 +43,8 @@ export interface Inputs {
   readonly started: { readonly at: Millis; readonly wallMs: number };
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
   readonly version: string;
+  /** What pings to this process are signed with; null where fast failover is off. */
+  readonly pingKey: string | null;
   /** The effective settings for `/status`, without secrets. */
   readonly describe: () => Record<string, unknown>;
   readonly health: HealthInputs;

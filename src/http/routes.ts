@@ -19,6 +19,7 @@ import { membersAnswer } from './members.ts';
 import { openApi } from './openapi.ts';
 import { overview, page, peers } from './page.ts';
 import { quoted, Refusal } from './problems.ts';
+import { witness } from './witness.ts';
 
 const okIf = (ok: boolean, body: unknown): Reply => json(ok ? 200 : 503, body);
 
@@ -177,6 +178,12 @@ export const routes: readonly Route[] = [
     scope: 'instance',
     perElection: false,
     handlers: { GET: ({ inputs }) => json(200, electionsAnswer(inputs)) },
+  },
+  {
+    paths: ['/witness'],
+    scope: 'instance',
+    perElection: false,
+    handlers: { POST: witness },
   },
   { paths: ['/metrics'], scope: 'instance', perElection: false, handlers: { GET: metrics } },
   {

@@ -75,6 +75,14 @@ const status: z.ZodType<StatusAnswer> = z.strictObject({
     .describe('First in the queue and not leading yet'),
   steppingDown: z.boolean(),
   stopping: z.boolean(),
+  failover: z
+    .strictObject({
+      shortMs: milliseconds,
+      witnesses: z.array(text),
+      isWitness: z.boolean(),
+    })
+    .nullable()
+    .describe('Null where fast failover is off'),
   ttlMs: milliseconds,
   lease: z.strictObject({ id: text, ttlMs: milliseconds, remainingMs: milliseconds }).nullable(),
   etcd: z.strictObject({ contactAgeMs: milliseconds.nullable(), trouble: z.string().nullable() }),

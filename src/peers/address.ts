@@ -11,8 +11,12 @@ const longestUrl = 2048;
 
 const unaskable = (why: string): PeerAddress => ({ kind: 'unaskable', why });
 
-/** The address of `/leader` for an election; only http(s), without user, password, query or fragment. */
-export function leaderAddress(url: string | null, election: string): PeerAddress {
+/** The address of `/leader` for an election. */
+export const leaderAddress = (url: string | null, election: string): PeerAddress =>
+  addressUnder(url, `/elections/${encodeURIComponent(election)}/leader`);
+
+/** A path of another sidecar, under whatever its url has; only http(s), without user, password, query or fragment. */
+export function addressUnder(url: string | null, under: string): PeerAddress {
   if (url === null || url === '') return unaskable('it gives no url');
   if (url.length > longestUrl || !URL.canParse(url)) return unaskable('its url cannot be read');
   const base = new URL(url);
@@ -24,6 +28,6 @@ export function leaderAddress(url: string | null, election: string): PeerAddress
   }
   const path = base.pathname.replace(/\/+$/, '');
   const address = new URL(base.origin);
-  address.pathname = `${path}/elections/${encodeURIComponent(election)}/leader`;
+  address.pathname = path + under;
   return { kind: 'askable', url: address };
 }

@@ -43,6 +43,24 @@ function electionInstruments(registers: Registry[]) {
       labelNames: perElection,
       registers,
     }),
+    witnesses: new Gauge({
+      name: 'electord_witnesses',
+      help: 'Who replaces this instance at once when it is not heard of; only with fast failover, while leading.',
+      labelNames: perElection,
+      registers,
+    }),
+    dismissed: new Counter({
+      name: 'electord_witnesses_dismissed_total',
+      help: 'Witnesses of this instance that were one no more while it led on.',
+      labelNames: perElection,
+      registers,
+    }),
+    deposed: new Counter({
+      name: 'electord_terms_deposed_total',
+      help: 'Terms of other instances that this one ended, as they were not heard of.',
+      labelNames: perElection,
+      registers,
+    }),
     leaderless: new Counter({
       name: 'electord_leaderless_seconds_total',
       help: 'Time in which this instance knew of no leader.',
@@ -108,6 +126,19 @@ function instanceInstruments(registers: Registry[]) {
       help: 'How much of the lease was left when a renewal succeeded, as a part of the TTL.',
       labelNames: perInstance,
       buckets: remainingBuckets,
+      registers,
+    }),
+    pings: new Counter({
+      name: 'electord_pings_total',
+      help: 'Pings to witnesses, and to candidates for one, that ended: acknowledged, refused or failed.',
+      labelNames: [...perInstance, 'result'] as const,
+      registers,
+    }),
+    pingDuration: new Histogram({
+      name: 'electord_ping_duration_seconds',
+      help: 'How long pings took that were acknowledged.',
+      labelNames: perInstance,
+      buckets: renewalBuckets,
       registers,
     }),
     etcdRequests: new Counter({

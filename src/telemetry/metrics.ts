@@ -18,6 +18,8 @@ const operations = [
   'join',
   'observe',
   'release',
+  'depose',
+  'recordWitnesses',
   'enroll',
   'proclaim',
   'watch',
@@ -59,6 +61,8 @@ interface Stretch {
   readonly leaderlessSince: Millis | null;
 }
 
+type Of<Kind extends Notice['kind']> = Extract<Notice, { kind: Kind }>;
+
 /** Feeds the instruments from one running elector. */
 class Feed {
   readonly #instruments: Instruments;
@@ -66,6 +70,7 @@ class Feed {
   readonly #id: MemberId;
   readonly #clock: { now(): Millis };
   readonly #stretches = new Map<ElectionName, Stretch>();
+  readonly #witnesses = new Map<ElectionName, Pick<Of<'witnesses'>, 'token' | 'ids'>>();
 
   constructor(
     instruments: Instruments,
@@ -85,7 +90,12 @@ class Feed {
     for (const cause of causes) this.#instruments.transitions.inc({ ...labels, cause }, 0);
     this.#instruments.leaderless.inc(labels, 0);
     this.#instruments.takenAway.inc(labels, 0);
-    this.#integrate(this.#observed.elections.report(election));
+    const report = this.#observed.elections.report(election);
+    if (report.failover !== null) {
+      this.#instruments.deposed.inc(labels, 0);
+      this.#instruments.dismissed.inc(labels, 0);
+    }
+    this.#integrate(report);
   }
 
   count(notice: Notice): void {
@@ -101,8 +111,25 @@ class Feed {
       renewalDuration.observe({ id }, notice.durationMs / 1000);
       if (notice.result === 'ok') this.#measureRemaining();
     }
+    this.#countFailover(notice);
     if (notice.kind === 'elected' || notice.kind === 'ended' || notice.kind === 'changed') {
       this.#integrate(this.#observed.elections.report(notice.election));
+    }
+  }
+
+  #countFailover(notice: Notice): void {
+    const { deposed, dismissed, pings, pingDuration } = this.#instruments;
+    const id = this.#id;
+    if (notice.kind === 'deposed') deposed.inc({ election: notice.election, id });
+    else if (notice.kind === 'ping') {
+      pings.inc({ id, result: notice.result });
+      if (notice.result === 'acknowledged') pingDuration.observe({ id }, notice.durationMs / 1000);
+    } else if (notice.kind === 'witnesses') {
+      const { election, token, ids } = notice;
+      const before = this.#witnesses.get(election);
+      const gone = before?.token === token ? before.ids.filter((one) => !ids.includes(one)) : [];
+      dismissed.inc({ election, id }, gone.length);
+      this.#witnesses.set(election, { token, ids });
     }
   }
 
@@ -140,7 +167,7 @@ class Feed {
   }
 
   #lookAt(report: Report): void {
-    const { election, role, token, control } = report;
+    const { election, role, token, control, failover } = report;
     const labels = { election, id: this.#id };
     const leads = oneIf(role === 'leader');
     const instruments = this.#instruments;
@@ -150,6 +177,9 @@ class Feed {
     instruments.fencingToken.set(labels, token === null ? 0 : Number(token));
     instruments.members.set(labels, membersOf(report));
     instruments.paused.set(labels, oneIf(control !== null));
+    if (failover === null) return;
+    if (leads === 1) instruments.witnesses.set(labels, failover.witnesses.length);
+    else instruments.witnesses.remove(labels);
   }
 
   #lookAtInstance(): void {

@@ -31,6 +31,8 @@ class NoticeLog {
   readonly #elections: Elections;
   readonly #clock: { now(): Millis };
   readonly #troubles = new Repetition();
+  /** Since when we lead without a witness, and whether that was said; by election. */
+  readonly #unwitnessed = new Map<ElectionName, { readonly since: Millis; said: boolean }>();
 
   constructor(log: Log, elections: Elections, clock: { now(): Millis }) {
     this.#log = log;
@@ -56,6 +58,12 @@ class NoticeLog {
         return this.#trouble(notice.operation, notice.election, notice.error);
       case 'watchInterrupted':
         return this.#interrupted(notice.why);
+      case 'deposed':
+        return this.#deposed(notice);
+      case 'witnesses':
+        return this.#witnesses(notice);
+      case 'ping':
+        return;
       default:
         assertNever(notice);
     }
@@ -114,7 +122,9 @@ class NoticeLog {
     // Trouble comes as a notice of its own; these are for following a round at a time.
     if (result === 'ok') this.#log.trace(fields, 'renewed the lease');
     else this.#log.debug(fields, `the renewal of the lease is ${result}`);
-    if (result === 'ok') this.#sayWhatEnded();
+    if (result !== 'ok') return;
+    this.#sayWhatEnded();
+    this.#sayWhoWouldNotBeMissed();
   }
 
   #trouble(operation: string, election: ElectionName | null, error: Error): void {
@@ -132,6 +142,39 @@ class NoticeLog {
     if (count === null) return;
     const fields = { id: this.#id(), operation: 'watch', code: 'interrupted', count };
     this.#log.warn(fields, `the watch was interrupted: ${why}`);
+  }
+
+  #deposed({ election, token }: Of<'deposed'>): void {
+    const fields = { ...this.#who(election), term: term(token) };
+    this.#log.warn(fields, `ended the term of the leader of ${election}, which was not heard of`);
+  }
+
+  #witnesses({ election, token, ids }: Of<'witnesses'>): void {
+    const fields = { ...this.#who(election), term: term(token), witnesses: ids };
+    this.#log.debug(fields, `witnesses of the term: ${ids.join(', ') || 'nobody'}`);
+    const before = this.#unwitnessed.get(election);
+    if (ids.length === 0 || before === undefined) return;
+    this.#unwitnessed.delete(election);
+    if (before.said) this.#log.info(fields, 'fast failover is back: there are witnesses');
+  }
+
+  /** Said once for a term without a witness, after a TTL: one that was dismissed may be back in a moment. */
+  #sayWhoWouldNotBeMissed(): void {
+    const now = this.#clock.now();
+    for (const election of this.#elections.names) {
+      const { token, failover } = this.#elections.report(election);
+      // The same in every election.
+      if (failover === null) return;
+      if (token === null) this.#unwitnessed.delete(election);
+      if (token === null || failover.witnesses.length > 0) continue;
+      const stretch = this.#unwitnessed.get(election) ?? { since: now, said: false };
+      this.#unwitnessed.set(election, stretch);
+      if (stretch.said || now - stretch.since < this.#elections.ttlMs()) continue;
+      stretch.said = true;
+      const why = 'none acknowledges, has fast failover on, or is there';
+      const fields = { ...this.#who(election), term: term(token) };
+      this.#log.warn(fields, `a crash would cost a TTL: no witness of the term (${why})`);
+    }
   }
 
   /** Said while renewals succeed, of what has not happened for one TTL: that spans several rounds. */

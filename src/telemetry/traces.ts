@@ -108,6 +108,14 @@ export class Traces {
         const attributes = { ...term(its.createRevision), ...cause };
         return this.#call('release', its.election, attributes, () => coordinator.release(its));
       },
+      recordWitnesses: (...its) => {
+        const attributes = term(its[1].createRevision);
+        return this.#call('recordWitnesses', its[0], attributes, () =>
+          coordinator.recordWitnesses(...its),
+        );
+      },
+      depose: (its) =>
+        this.#call('depose', its.election, term(its.createRevision), () => coordinator.depose(its)),
       enroll: (...its) => this.#call('enroll', its[0], {}, () => coordinator.enroll(...its)),
       proclaim: (...its) => {
         const attributes = term(its[1].createRevision);
@@ -180,7 +188,11 @@ export class Traces {
       case 'renewal':
       case 'trouble':
       case 'watchInterrupted':
-        // Each is seen as the call that failed.
+      case 'deposed':
+      case 'ping':
+        // Each is seen as the call that it was.
+        return;
+      case 'witnesses':
         return;
     }
   }

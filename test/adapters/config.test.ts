@@ -78,6 +78,7 @@ const expected: readonly (readonly [string, string, string | null, string])[] = 
   ['ttl', 'ELECTORD_TTL', '5s', 'flag'],
   ['margin', 'ELECTORD_MARGIN', 'max(250ms, 5% of --ttl)', 'flag'],
   ['takeover-delay', 'ELECTORD_TAKEOVER_DELAY', 'evidence', 'flag'],
+  ['fast-failover', 'ELECTORD_FAST_FAILOVER', 'off', 'flag'],
   ['priority', 'ELECTORD_PRIORITY', '0', 'flag'],
   [
     'listen',
@@ -106,7 +107,12 @@ const expected: readonly (readonly [string, string, string | null, string])[] = 
   ['on-step-down', 'ELECTORD_ON_STEP_DOWN', null, 'flag'],
   ['hook-timeout', 'ELECTORD_HOOK_TIMEOUT', '10s, or --grace where that is shorter', 'flag'],
   ['grace', 'ELECTORD_GRACE', '10s', 'flag'],
-  ['max-hold', 'ELECTORD_MAX_HOLD', '1s, or --grace where that is shorter', 'flag'],
+  [
+    'max-hold',
+    'ELECTORD_MAX_HOLD',
+    '1s, or --grace or --fast-failover where that is shorter',
+    'flag',
+  ],
   ['log-level', 'ELECTORD_LOG_LEVEL', 'info', 'reload'],
   ['log-format', 'ELECTORD_LOG_FORMAT', 'json', 'flag'],
 ];
@@ -155,6 +161,7 @@ suite('the table of settings', () => {
       ttlMs: 5000,
       marginMs: 250,
       takeoverDelayMs: 'evidence',
+      fastFailoverMs: null,
       priority: 0,
       listen: { kind: 'tcp', host: '::', port: 4040 },
       localListen: { kind: 'tcp', host: 'localhost', port: 4041 },
@@ -203,6 +210,10 @@ suite('sources', () => {
 
   it('takes flags by name and by key', () => {
     expect(flags({ 'takeover-delay': '7s' }).takeoverDelayMs).toBe(7000);
+    expect(flags({ 'fast-failover': '250ms' })).toMatchObject({
+      fastFailoverMs: 250,
+      maxHoldMs: 250,
+    });
     expect(flags({ takeoverDelay: '7s' }).takeoverDelayMs).toBe(7000);
   });
 
@@ -424,6 +435,9 @@ suite('faults', () => {
     ['margin', '4ms', 'less than 1/1000 of --ttl 5s'],
     ['takeover-delay', 'Auto', 'not a duration'],
     ['takeover-delay', '61m', 'longer than 1h'],
+    ['fast-failover', 'on', 'not a duration'],
+    ['fast-failover', '99ms', 'shorter than 100ms'],
+    ['fast-failover', '2501ms', 'more than half of --ttl 5s'],
     ['priority', '1.5', 'not a whole number'],
     ['priority', '1001', 'above 1000'],
     ['priority', '-1001', 'below -1000'],
@@ -474,6 +488,13 @@ suite('faults', () => {
     [{ localListen: '[::1]:4041' }, []],
     [{ grace: '1s', maxHold: '2s' }, ['max-hold']],
     [{ grace: '1s', maxHold: '5s' }, ['max-hold']],
+    [{ fastFailover: '300ms' }, []],
+    [{ fastFailover: '300ms', maxHold: '300ms' }, []],
+    [{ fastFailover: '300ms', maxHold: '301ms' }, ['max-hold']],
+    [{ fastFailover: '300ms', margin: '1001ms' }, ['fast-failover']],
+    [{ fastFailover: '200ms', onStepDown: 'exec:true' }, []],
+    [{ fastFailover: '199ms', onStepDown: 'exec:true' }, ['fast-failover']],
+    [{ fastFailover: 'off', maxHold: '2s' }, []],
     [{ ttl: '10m', margin: '600ms' }, []],
     [{ ttl: '10m', margin: '599ms' }, ['margin']],
     [{ ttl: 'x', margin: '5m', maxHold: '9s' }, ['ttl']],

@@ -7,6 +7,7 @@ import {
   memberId,
   revision,
   type Candidate,
+  type ElectionPing,
   type Cause,
   type Control,
   type ElectionName,
@@ -28,6 +29,7 @@ export const candidate = (id: string, at: bigint, more: Partial<Candidate> = {})
   priority: 0,
   ttlMs: null,
   since: '2026-11-20T21:00:00.000Z',
+  pingKey: null,
   native: true,
   ...more,
 });
@@ -55,6 +57,7 @@ interface Knowledge {
   claimUntil: number;
   waiting: Report['waiting'];
   steppingDown: boolean;
+  failover: Report['failover'];
   revision: bigint;
 }
 
@@ -88,6 +91,7 @@ export class FakeElections implements Elections {
       claimUntil: Number.NEGATIVE_INFINITY,
       waiting: null,
       steppingDown: false,
+      failover: null,
       revision: 1n,
     };
   }
@@ -129,7 +133,12 @@ export class FakeElections implements Elections {
       control: known.control,
       waiting: known.waiting,
       steppingDown: known.steppingDown,
+      failover: known.failover,
     };
+  }
+
+  ping(_ping: ElectionPing): boolean {
+    return false;
   }
 
   lease(): ReturnType<Elections['lease']> {

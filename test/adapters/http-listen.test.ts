@@ -39,6 +39,7 @@ function application(metrics: Inputs['metrics'] = () => Promise.reject(new Error
     started: { at: 0, wallMs: 0 },
     metrics,
     version: '9.9.9',
+    pingKey: null,
     describe: () => ({}),
     health: {
       loopDelayMs: () => 0,

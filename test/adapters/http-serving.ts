@@ -24,6 +24,7 @@ export function inputsOf(
     started: { at: 990_000, wallMs: wallAtStart - 10_000 },
     metrics: () => Promise.reject(new Error('unasked')),
     version: '9.9.9',
+    pingKey: null,
     describe: () => ({}),
     health: {
       loopDelayMs: () => 0,

@@ -40,6 +40,7 @@ function inputsFor(elections: FakeElections, more: Partial<Inputs> = {}): Inputs
     started: { at: 990_000, wallMs: Date.parse('2026-11-20T21:59:50.000Z') },
     metrics: () => Promise.resolve({ contentType: 'text/plain; version=0.0.4', body: 'up 1\n' }),
     version: '9.9.9',
+    pingKey: null,
     describe: () => ({ ttl: { value: '5s', source: 'default' } }),
     health: {
       loopDelayMs: () => 3,

@@ -3,12 +3,19 @@
 import { describe, expect, it } from 'vitest';
 import type { StatusAnswer, TermOnWire } from '../../src/contract.ts';
 import { alarmsOf, happenings } from '../../src/page/alarms.ts';
+import { claimOf } from '../../src/page/claim.ts';
 import { freshnessOf } from '../../src/page/freshness.ts';
 import { Knowledge } from '../../src/page/knowledge.ts';
 import { concernOf, matches, worstFirst, type Standing } from '../../src/page/ranking.ts';
 import { fittingWindowMs, timelineOf } from '../../src/page/timeline.ts';
 import type { OverviewAnswer, PeerOnWire, PeersFrame } from '../../src/page/wire.ts';
-import { ageWords, durationWords, endSentence, endWords } from '../../src/page/words.ts';
+import {
+  ageWords,
+  durationWords,
+  endSentence,
+  endWords,
+  failoverWords,
+} from '../../src/page/words.ts';
 
 const now = Date.parse('2026-11-20T22:00:00.000Z');
 const ago = (ms: number): string => new Date(now - ms).toISOString();
@@ -183,6 +190,19 @@ describe('words', () => {
     const named = { ...more, reason: 'since a is slow' };
     expect(endWords(term(1, 'a', named))).toBe('handed over (“since a is slow”, operator via b)');
   });
+
+  it('tell who would replace the leader, and warn where a crash costs a TTL', () => {
+    const told = (isLeader: boolean, witnesses: readonly string[], isWitness = false) =>
+      failoverWords({ isLeader, failover: { shortMs: 250, witnesses, isWitness } });
+    const text = 'b and c would replace it after 250 ms';
+    expect(told(true, ['b', 'c'])).toEqual({ text, tone: 'ok' });
+    expect(told(true, [])).toEqual({ text: 'no witness: a crash costs a TTL', tone: 'warn' });
+    expect(told(false, [], true)?.text).toBe('replaces the leader after 250 ms of silence');
+    expect(told(false, [])).toBeNull();
+    expect(failoverWords({ isLeader: true, failover: null })).toBeNull();
+    // An older sidecar does not speak of it.
+    expect(failoverWords({ isLeader: true })).toBeNull();
+  });
 });
 
 describe('what is wrong', () => {
@@ -250,6 +270,35 @@ describe('what is wrong', () => {
     ]);
     expect(happenings(null, after)).toEqual([]);
     expect(happenings({ ...before, election: 'another' }, after)).toEqual([]);
+  });
+});
+
+describe('the claim of the leader', () => {
+  const told = (remainingMs: number, shortMs: number | null, more: Partial<PeerOnWire> = {}) => {
+    const claim = { fencingToken: '5', remainingMs };
+    const failover = shortMs === null ? null : { shortMs, witnesses: [], isWitness: true };
+    const details = {
+      election: 'orders',
+      status: { value: { ttlMs: 10_000, failover } as unknown as StatusAnswer, at: 0 },
+      members: null,
+      history: null,
+      frame: { value: frame([peer('a', { claim, ...more })]), at: 5000 },
+    };
+    return claimOf(standing('orders'), details, 5100);
+  };
+
+  it('shrinks from the lease, also where nobody is a witness', () => {
+    const shrinking = { leftMs: 7900, ofMs: 10_000, silent: false, isShort: false };
+    expect(told(8000, null)).toEqual(shrinking);
+    expect(told(8000, 250)).toEqual(shrinking);
+    expect(told(8000, null, { claim: null })).toBeNull();
+  });
+
+  it('is whole while a short lease is renewed, and shrinks from that once it is not', () => {
+    expect(told(200, 250)).toEqual({ leftMs: 250, ofMs: 250, silent: false, isShort: true });
+    const silent = { leftMs: 100, ofMs: 250, silent: true, isShort: false };
+    expect(told(200, 250, { state: 'silent' })).toEqual(silent);
+    expect(told(200, null)).toMatchObject({ leftMs: 100, ofMs: 10_000 });
   });
 });
 

@@ -54,6 +54,7 @@ const unknown: Report = {
   control: null,
   waiting: null,
   steppingDown: false,
+  failover: null,
 };
 const leading: Report = { ...unknown, role: 'leader', token: fencingToken(revision(4711n)) };
 

@@ -167,6 +167,29 @@ describe('logNotices', () => {
     expect(one({ ...renewal, result: 'failed' })).toMatchObject({ level: 'debug' });
   });
 
+  it('says once that a term has had no witness for a TTL, and that it has one again', () => {
+    log.level = 'info';
+    const witnessed = (...ids: readonly string[]): void =>
+      fake.know({ failover: { shortMs: 250, witnesses: ids.map(memberId), isWitness: false } });
+    const round = (): Line[] => {
+      fake.nowMs += 1000;
+      fake.know({ claimUntil: fake.nowMs + 5000 });
+      renewed();
+      return news();
+    };
+    fake.know({ candidates: [candidate('orders-0', 7n)] });
+    witnessed();
+    for (let rounds = 0; rounds < 5; rounds += 1) expect(round()).toEqual([]);
+    expect(round()).toMatchObject([{ level: 'warn', election: 'orders', term: '7' }]);
+    expect(round()).toEqual([]);
+    witnessed('orders-1');
+    const ids = [memberId('orders-1')];
+    const told = { kind: 'witnesses', election, token: token(7n), ids } as const;
+    expect(one(told)).toMatchObject({ level: 'info' });
+    fake.emit(told);
+    expect(news()).toEqual([]);
+  });
+
   it('says trouble at once, then only counts it, and says again after 30 s', () => {
     log.level = 'info';
     const cause = new Error('14 UNAVAILABLE');

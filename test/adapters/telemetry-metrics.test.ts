@@ -17,6 +17,11 @@ const contract: readonly (readonly [string, string, readonly string[]])[] = [
   ['electord_lease_ttl_seconds', 'gauge', ['id']],
   ['electord_transitions_total', 'counter', ['cause', 'election', 'id']],
   ['electord_terms_taken_away_total', 'counter', ['election', 'id']],
+  ['electord_witnesses', 'gauge', ['election', 'id']],
+  ['electord_witnesses_dismissed_total', 'counter', ['election', 'id']],
+  ['electord_terms_deposed_total', 'counter', ['election', 'id']],
+  ['electord_pings_total', 'counter', ['id', 'result']],
+  ['electord_ping_duration_seconds', 'histogram', ['id']],
   ['electord_leaderless_seconds_total', 'counter', ['election', 'id']],
   ['electord_renewals_total', 'counter', ['id', 'result']],
   ['electord_renewal_duration_seconds', 'histogram', ['id']],
@@ -165,6 +170,12 @@ describe('the exposition', () => {
   it('has every metric of the contract with HELP, TYPE and just its labels', async () => {
     metrics.observeHook('elected', 'ok', 0.2);
     certificates = [{ setting: 'tls-cert', notAfterMs: 1 }];
+    lead(1n);
+    fake.know({ failover: { shortMs: 250, witnesses: [], isWitness: false } });
+    fake.emit({ kind: 'ping', result: 'acknowledged', durationMs: 1 });
+    const about = { election: electionName('orders'), token: token(1n) };
+    fake.emit({ kind: 'deposed', ...about });
+    fake.emit({ kind: 'witnesses', ...about, ids: [] });
     const families = await scrape();
     for (const [name, type, labels] of contract) {
       const family = families.get(name);
@@ -342,6 +353,23 @@ describe('counters', () => {
     expect(await values('electord_terms_taken_away_total')).toEqual({ ...none, orders: 1 });
   });
 
+  it('tell of witnesses while we lead, and of those who were dismissed', async () => {
+    const election = electionName('orders');
+    const told = (ids: readonly string[]): void =>
+      fake.emit({ kind: 'witnesses', election, token: token(1n), ids: ids.map(memberId) });
+    lead(1n);
+    const witnesses = ['b', 'c'].map(memberId);
+    fake.know({ failover: { shortMs: 250, witnesses, isWitness: false } });
+    told(['b', 'c']);
+    expect((await values('electord_witnesses'))['orders']).toBe(2);
+    expect((await values('electord_witnesses_dismissed_total'))['orders']).toBe(0);
+    told(['c']);
+    told(['b', 'c']);
+    expect((await values('electord_witnesses_dismissed_total'))['orders']).toBe(1);
+    fake.know({ claimUntil: 0 });
+    expect(await values('electord_witnesses')).toEqual({});
+  });
+
   it('add up the time without a known leader', async () => {
     const orders = async () => (await values('electord_leaderless_seconds_total'))['orders'];
     // From the start on, not from the first scrape on.
@@ -413,7 +441,7 @@ describe('counters', () => {
     metrics.requests.requested('renew', 'ok', 2);
     metrics.requests.requested('watch', 'failed', 2);
     const operations =
-      'grant renew timeToLive revoke join observe release enroll proclaim watch authenticate';
+      'grant renew timeToLive revoke join observe release depose recordWitnesses enroll proclaim watch authenticate';
     const zero = operations.split(' ').flatMap((op) => [
       [`${op} ok`, 0],
       [`${op} failed`, 0],

@@ -82,8 +82,23 @@ describe('electors on a real etcd', { timeout: 60_000 }, () => {
     const { coordinator } = connectTo(etcd.endpoints);
     const elector = new Elector({
       elections: [orders],
-      me: { id: memberId(id), address: null, url: null, priority: 0, version: '9.9.9' },
-      timing: { ttlMs: 10_000, marginMs: 500, takeoverDelayMs: 0, graceMs: 5000, stopLeadMs: 0 },
+      me: {
+        id: memberId(id),
+        address: null,
+        url: null,
+        priority: 0,
+        version: '9.9.9',
+        pingKey: null,
+      },
+      timing: {
+        ttlMs: 10_000,
+        marginMs: 500,
+        takeoverDelayMs: 0,
+        graceMs: 5000,
+        stopLeadMs: 0,
+        fastFailoverMs: null,
+      },
+      pings: null,
       clock,
       coordinator: traces.traced(coordinator),
       app: null,
