@@ -57,6 +57,15 @@ export interface StatusAnswer extends LeaderAnswer {
   /** Past the end of its own term, while the app stops and the key is released. */
   readonly steppingDown: boolean;
   readonly stopping: boolean;
+  /** Null where fast failover is off. */
+  readonly failover: {
+    /** The short lease: a leader that is not heard of for so long is replaced. */
+    readonly shortMs: number;
+    /** Of this instance's own term: who replaces it; where it is nobody, a crash costs a TTL. */
+    readonly witnesses: readonly string[];
+    /** Whether this instance replaces the leader when that is not heard of. */
+    readonly isWitness: boolean;
+  } | null;
   readonly ttlMs: number;
   readonly lease: {
     readonly id: string;

@@ -13,7 +13,7 @@ import {
 } from './screen.ts';
 import { describeExit, lastWords, type Part, type Stage, type StageEvent } from './stage.ts';
 
-/** How often the picture is drawn; the lease left is what moves. */
+/** How often the picture is drawn; times are what moves. */
 const REDRAW_MS = 250;
 
 /** The show; events are given to it, `close` ends it. */
@@ -116,7 +116,7 @@ export class Live {
               since: reign.since,
               ledForMs: now - reign.firstSeenMs,
               fencingToken: reign.fencingToken,
-              leaseLeftMs: Math.max(0, answer.sentAtMs + answer.validForMs - now),
+              claimLeftMs: Math.max(0, answer.sentAtMs + answer.validForMs - now),
             },
       leaderlessMs: isLed ? 0 : now - (reign?.lastSeenMs ?? this.#beganMs),
       places: places.map((place) => ({

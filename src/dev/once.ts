@@ -2,13 +2,16 @@
 // Promises to throw, with the reason, at the first thing that is not as it should be, and to take less
 // than a minute.
 import { request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describeMs, type Observer, type Reign } from './observer.ts';
-import { TTL_SECONDS, type Place, type Stage } from './stage.ts';
+import { FAST_FAILOVER_MS, TTL_SECONDS, type Place, type Stage } from './stage.ts';
 
 /** From the start of the processes to the first leader. */
 const ELECTION_BOUND_MS = 20_000;
-/** A lease of TTL_SECONDS, up to half a second of etcd's own, and slack for a busy machine. */
+/** At the worst a lease of TTL_SECONDS and up to half a second of etcd's own, and slack for a busy machine. */
 const FAILOVER_BOUND_MS = (TTL_SECONDS + 12) * 1000;
+/** From the election to its witnesses: a few answers of etcd, and slack for a busy machine. */
+const WITNESSES_BOUND_MS = 10_000;
 const ORDER_BOUND_MS = 3_000;
 
 /** Elects, kills the leader, hands over, and says what it saw. */
@@ -24,11 +27,33 @@ export async function playOnce(
     `elected: ${first.place.id} leads, fencing token ${first.fencingToken} (${describeMs(tookMs)})`,
   );
   await placeOrders(stage.places, first, say);
+  await untilWitnessed(first, stage.places.length - 1, say);
 
   observer.hurry();
   const second = await killLeader(first, observer, say);
   const third = await handOver(second, observer, say);
   await placeOrders([third.place], third, say);
+}
+
+/** A leader that has no witnesses yet would be missed for a TTL. */
+async function untilWitnessed(
+  { place }: Reign,
+  wanted: number,
+  say: (line: string) => void,
+): Promise<void> {
+  const giveUpAtMs = performance.now() + WITNESSES_BOUND_MS;
+  for (;;) {
+    const { text } = await ask(`${place.sidecar.url}/status`);
+    const { failover } = JSON.parse(text) as { failover: { witnesses: readonly string[] } | null };
+    const witnesses = failover?.witnesses ?? [];
+    const after = describeMs(FAST_FAILOVER_MS);
+    if (witnesses.length >= wanted) {
+      say(`witnesses: ${witnesses.join(' and ')} would replace ${place.id} after ${after}`);
+      return;
+    }
+    if (performance.now() > giveUpAtMs) throw new Error(`${place.id} found no witnesses: ${text}`);
+    await sleep(20);
+  }
 }
 
 async function killLeader(
@@ -48,7 +73,8 @@ async function killLeader(
   assertOther(next, leader);
   say(
     `elected: ${next.place.id} leads, fencing token ${next.fencingToken} > ${leader.fencingToken}; ` +
-      `nobody led for ${describeMs(next.firstSeenMs - killedAtMs)}, until the lease of ${id} ran out`,
+      `nobody led for ${describeMs(next.firstSeenMs - killedAtMs)} ` +
+      `(fast failover after ${describeMs(FAST_FAILOVER_MS)}, TTL ${TTL_SECONDS} s)`,
   );
   return next;
 }
@@ -100,19 +126,19 @@ async function placeOrders(
 async function placeOrder(place: Place, expected: number): Promise<{ code: number; text: string }> {
   const giveUpAtMs = performance.now() + ORDER_BOUND_MS;
   for (;;) {
-    const answer = await post(`${place.app.url}/orders`, 'tea').catch((error: unknown) => ({
+    const answer = await ask(`${place.app.url}/orders`, 'POST', 'tea').catch((error: unknown) => ({
       code: 0,
       text: String(error),
     }));
     if (answer.code === expected || performance.now() > giveUpAtMs) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await sleep(50);
   }
 }
 
-function post(url: string, body: string): Promise<{ code: number; text: string }> {
+function ask(url: string, method = 'GET', body = ''): Promise<{ code: number; text: string }> {
   return new Promise((resolve, reject) => {
     const signal = AbortSignal.timeout(ORDER_BOUND_MS);
-    const posted = request(url, { method: 'POST', signal }, (response) => {
+    const asked = request(url, { method, signal }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (part: string) => (text += part));
@@ -121,7 +147,7 @@ function post(url: string, body: string): Promise<{ code: number; text: string }
         resolve({ code: response.statusCode ?? 0, text });
       });
     });
-    posted.on('error', reject);
-    posted.end(body);
+    asked.on('error', reject);
+    asked.end(body);
   });
 }

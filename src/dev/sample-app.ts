@@ -7,8 +7,8 @@ import { askLeader } from './leader-answer.ts';
 
 /** How long the app waits for its own sidecar, on the same machine. */
 const SIDECAR_BOUND_MS = 500;
-/** So long nobody else may lead: as long as the answer may take, and far longer than an order takes. */
-const HOLD_MS = 600;
+/** So long nobody else may lead: far longer than an order takes, and within the short lease of fast failover. */
+const HOLD_MS = 200;
 
 /** What one copy of the sample app has to know. */
 export interface SampleAppOptions {

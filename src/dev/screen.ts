@@ -2,6 +2,7 @@
 // clock, and the two ways to show it: redrawn in place on a terminal, or as plain lines that are added.
 // Promises that a terminal is left as it was found, a crash included.
 import { describeMs } from './observer.ts';
+import { FAST_FAILOVER_MS } from './stage.ts';
 
 /** One line of the table: a sidecar and the app beside it. */
 export interface PlaceView {
@@ -29,7 +30,7 @@ export interface View {
     readonly since: Date;
     readonly ledForMs: number;
     readonly fencingToken: bigint;
-    readonly leaseLeftMs: number;
+    readonly claimLeftMs: number;
   } | null;
   /** How long nobody has led; 0 while someone does. */
   readonly leaderlessMs: number;
@@ -71,7 +72,7 @@ function leaderLine({ leader, leaderlessMs }: View): string {
   if (leader === null) return `NOBODY LEADS, for ${describeMs(leaderlessMs)}`;
   return (
     `${leader.id} LEADS since ${clock(leader.since)} (${describeMs(leader.ledForMs)}), ` +
-    `fencing token ${leader.fencingToken}, lease ${describeMs(leader.leaseLeftMs)}`
+    `fencing token ${leader.fencingToken}, claim ${describeMs(leader.claimLeftMs)}`
   );
 }
 
@@ -99,7 +100,7 @@ export function adviceLines(view: View): string[] {
     `  curl -i ${other?.sidecar.url ?? ''}/leader`,
     `  curl -iL ${other?.app.url ?? ''}/orders -d tea         # an order: 307 to the leader, which takes it`,
     'See the leader change',
-    `  kill -9 ${String(pid).padEnd(8)} # the leader's sidecar dies: another leads when its lease runs out`,
+    `  kill -9 ${String(pid).padEnd(8)} # the leader's sidecar dies: another leads once nothing was heard of it for ${FAST_FAILOVER_MS} ms`,
     `  kill ${String(pid).padEnd(11)} # it is asked to stop: hands over at once`,
     '  Whatever dies comes back by itself after 6 s, to be killed again.',
   ];

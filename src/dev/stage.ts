@@ -13,9 +13,11 @@ import { startSweeper, type Sweeper } from './sweeper.ts';
 
 /** The election in which the three sidecars stand. */
 export const ELECTION = 'demo';
-/** Short, so that a failover is quick to watch; above etcd's minimum of 2 s. */
+/** What a crash costs where nobody is a witness: short, and above etcd's minimum of 2 s. */
 export const TTL_SECONDS = 3;
-/** A process that died comes back after this: long enough to see its successor lead (TTL + 0.5 s). */
+/** A leader that its witnesses do not hear for so long is replaced. */
+export const FAST_FAILOVER_MS = 250;
+/** A process that died comes back after this: long enough to see its successor lead (at worst TTL + 0.5 s). */
 export const RESTART_AFTER_MS = 6_000;
 /** A child that has not ended this long after SIGTERM is killed. */
 const STOP_BOUND_MS = 3_000;
@@ -196,6 +198,7 @@ export class Stage {
           restartAtMs: null,
           args: [this.#options.product, 'serve', '--election', ELECTION, '--id', id].concat(
             ['--etcd', this.etcd.clientUrl, '--ttl', `${TTL_SECONDS}s`],
+            ['--fast-failover', `${FAST_FAILOVER_MS}ms`],
             ['--listen', `127.0.0.1:${publicPort ?? 0}`],
             ['--local-listen', `127.0.0.1:${localPort ?? 0}`],
             ['--advertise', origin(appPort)],

@@ -2,6 +2,7 @@
 import type { TermOnWire } from '../contract.ts';
 import { window, type PageElement } from './browser.ts';
 import { alarmsOf, peerOfLeader, type Alarm } from './alarms.ts';
+import { claimOf } from './claim.ts';
 import { arrange, make, part, setData, setHidden, setText } from './dom.ts';
 import type { Details, Knowledge } from './knowledge.ts';
 import type { Standing } from './ranking.ts';
@@ -23,11 +24,11 @@ function drawAlarms(alarms: readonly Alarm[]): void {
   setHidden(part('alarms'), items.length === 0);
 }
 
-/** What a new term says of the time before it; a key stands in etcd for as long as its lease, whoever is dead. */
+/** What a new term says of the time before it; a dead leader is not replaced before its claim has run out. */
 function gapSentence(gapMs: number | null, { cause }: TermOnWire): string {
   if (gapMs !== null && gapMs >= 1) return ` Nobody led for ${durationWords(gapMs)}.`;
   if (cause === 'lease_expired' || cause === 'crashed') {
-    return ' It may have been dead for as long as its lease ran.';
+    return ' It may have been dead for as long as its claim ran.';
   }
   return '';
 }
@@ -87,21 +88,9 @@ const calm = window as unknown as {
 export const prefersCalm = (): boolean =>
   calm.matchMedia('(prefers-reduced-motion: reduce)').matches;
 
-/** What is left of the leader's claim by now, and out of how much; null where that is not known. */
-function claimOf(
-  standing: Standing,
-  details: Details,
-): { readonly leftMs: number; readonly ofMs: number; readonly silent: boolean } | null {
-  const peer = peerOfLeader(details, standing);
-  const { frame, status } = details;
-  if (frame === null || peer?.claim === null || peer === null || status === null) return null;
-  const leftMs = Math.max(0, peer.claim.remainingMs - (performance.now() - frame.at));
-  return { leftMs, ofMs: status.value.ttlMs, silent: peer.state === 'silent' };
-}
-
 /** Called many times a second. */
 export function drawLease(standing: Standing, details: Details): void {
-  const claim = claimOf(standing, details);
+  const claim = claimOf(standing, details, performance.now());
   setHidden(part('lease'), claim === null);
   if (claim === null) {
     const peer = peerOfLeader(details, standing);
@@ -109,12 +98,16 @@ export function drawLease(standing: Standing, details: Details): void {
     setText(part('lease-text'), standing.leader === null ? '' : `Its lease cannot be seen${why}.`);
     return;
   }
-  const { leftMs, ofMs, silent } = claim;
+  const { leftMs, ofMs, silent, isShort } = claim;
   const share = Math.min(1, leftMs / ofMs);
   part('lease-bar').style.setProperty('transform', `scaleX(${share.toFixed(3)})`);
   setData(part('lease'), 'tone', share < 0.35 ? 'bad' : silent || share < 0.55 ? 'warn' : 'ok');
   part('lease').setAttribute('aria-valuemax', String(ofMs / 1000));
-  part('lease').setAttribute('aria-valuenow', (leftMs / 1000).toFixed(1));
+  part('lease').setAttribute('aria-valuenow', (leftMs / 1000).toFixed(2));
+  if (isShort) {
+    setText(part('lease-text'), `Its claim of ${durationWords(ofMs)} is renewed all the time.`);
+    return;
+  }
   const of = `Its claim holds for ${(leftMs / 1000).toFixed(1)} s of ${ofMs / 1000} s`;
   setText(part('lease-text'), `${of}, ${silent ? 'and is not being renewed' : 'unless renewed'}.`);
 }

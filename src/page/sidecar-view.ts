@@ -1,7 +1,7 @@
 // What this page's own sidecar says of itself: etcd as it sees it, its lease, its checks, its app.
 import { make, part } from './dom.ts';
 import type { Details, Knowledge } from './knowledge.ts';
-import { ageWords, durationWords, obstacleWords, timeWords } from './words.ts';
+import { ageWords, durationWords, failoverWords, obstacleWords, timeWords } from './words.ts';
 
 type Fact = readonly [name: string, text: string, tone: 'ok' | 'warn' | 'bad' | null];
 
@@ -34,6 +34,9 @@ function factsOf({ status }: Details, { health }: Knowledge, wallNow: number): r
     obstacle === null
       ? ['Campaigns', 'yes', 'ok']
       : ['Campaigns', `no: ${obstacleWords(obstacle)}`, 'warn'];
+  const failover = failoverWords(value);
+  const replaces: readonly Fact[] =
+    failover === null ? [] : [['Failover', failover.text, failover.tone]];
   const started = `${timeWords(Date.parse(value.startedAt), wallNow)} (${ageWords(value.uptimeMs + laterMs)})`;
   const appCheck: readonly Fact[] =
     health === null || health.checks['app'] !== undefined
@@ -43,6 +46,7 @@ function factsOf({ status }: Details, { health }: Knowledge, wallNow: number): r
     ['etcd', contact, late ? 'bad' : 'ok'],
     ['Its lease', lease, value.lease === null ? 'bad' : null],
     ['Role here', value.role, value.role === 'unknown' ? 'bad' : null],
+    ...replaces,
     campaigns,
     ...checks,
     ...appCheck,

@@ -56,6 +56,22 @@ export function waitingWords(
   return `${ageWords(Math.max(0, forMs - laterMs))} more, ${why}`;
 }
 
+/** Who replaces whom; null where fast failover is off, nothing is to be said, or its sidecar is too old to say. */
+export function failoverWords({
+  isLeader,
+  failover = null,
+}: Partial<StatusAnswer>): { readonly text: string; readonly tone: 'ok' | 'warn' } | null {
+  if (failover === null) return null;
+  const { shortMs, witnesses, isWitness } = failover;
+  const after = durationWords(shortMs);
+  if (isLeader === true) {
+    return witnesses.length === 0
+      ? { text: 'no witness: a crash costs a TTL', tone: 'warn' }
+      : { text: `${witnesses.join(' and ')} would replace it after ${after}`, tone: 'ok' };
+  }
+  return isWitness ? { text: `replaces the leader after ${after} of silence`, tone: 'ok' } : null;
+}
+
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
 const hourMs = 60 * minuteMs;

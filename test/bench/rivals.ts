@@ -1,13 +1,19 @@
 // Three candidates of one kind on one etcd, for benchmarks: electord, the etcd3 package's Election behind a small HTTP
 // server, and Go's library as `etcdctl elect`. Each can be started, told to go, and watched for the moment it leads.
 // Times are of this process's monotonic clock, in ms.
-import { Agent, request } from 'node:http';
+import { Agent, request, type RequestOptions } from 'node:http';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { build } from 'esbuild';
-import { spawnGuarded, type GuardedChild } from '../../src/dev/etcd-child.ts';
+import {
+  spawnGuarded,
+  type GuardedChild,
+  type GuardedChildOptions,
+} from '../../src/dev/etcd-child.ts';
 import { etcdEnvironment } from '../../src/dev/etcd-cache.ts';
+import { startOn, type Host } from '../faults/hosts.ts';
+import { sidecarPort } from '../faults/ports.ts';
 import type { EtcdCluster } from '../harness/etcd.ts';
 import { etcdBinaries } from '../harness/binaries.ts';
 import { reservePorts } from '../harness/ports.ts';
@@ -36,13 +42,38 @@ export interface Rival {
   start(id: string): Promise<Candidate>;
 }
 
+/** An etcd, wherever it runs. */
+interface Etcd {
+  readonly endpoints: readonly string[];
+  readonly etcdctl: (args: readonly string[]) => Promise<string>;
+}
+
+/** A host for a candidate, and a socket in the file system: it is asked there, whatever becomes of the host's network. */
+export interface Place {
+  readonly host: Host;
+  readonly socket: string;
+}
+
+/** The candidates' places by their ids; without, all are on this machine. */
+type Places = ReadonlyMap<string, Place>;
+
+function spawnAt(
+  place: Place | undefined,
+  { file, args, ...options }: GuardedChildOptions,
+): Promise<GuardedChild> {
+  if (place === undefined) return spawnGuarded({ file, args, ...options });
+  // What the one before has left there would be in its way.
+  rmSync(place.socket, { force: true });
+  return startOn(place.host, file, args, options);
+}
+
 /** A question follows the answer before it this soon: the resolution of what is measured. */
 const pollEveryMs = 1;
 
 /** Whether `GET /leader` answers 200. */
-function asks(agent: Agent, url: string): Promise<boolean> {
+function asks(where: RequestOptions): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    request(url, { agent }, (answer) => {
+    request({ ...where, path: '/leader' }, (answer) => {
       answer.resume().on('end', () => resolve(answer.statusCode === 200));
     })
       .on('error', reject)
@@ -51,17 +82,17 @@ function asks(agent: Agent, url: string): Promise<boolean> {
 }
 
 /** A candidate that answers `/leader` over HTTP, asked over one kept connection. */
-function overHttp(id: string, child: GuardedChild, port: number): Candidate {
+function overHttp(id: string, child: GuardedChild, at: RequestOptions): Candidate {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   void child.exited.then(() => agent.destroy());
-  const url = `http://127.0.0.1:${port}/leader`;
+  const where = { ...at, agent };
   return {
     id,
     child,
-    leads: () => asks(agent, url),
+    leads: () => asks(where),
     async firstClaim(ended) {
       while (!ended.aborted) {
-        if (await asks(agent, url).catch(() => false)) return performance.now();
+        if (await asks(where).catch(() => false)) return performance.now();
         await delay(pollEveryMs);
       }
       return Number.POSITIVE_INFINITY;
@@ -74,36 +105,52 @@ interface Beside {
   readonly name?: string;
   readonly args?: readonly string[];
   readonly command?: readonly string[];
+  readonly places?: Places;
 }
 
 export function electord(
-  cluster: EtcdCluster,
+  cluster: Etcd,
   ttlSeconds: number,
-  { name = 'electord', args = [], command }: Beside = {},
+  { name = 'electord', args = [], command, places }: Beside = {},
 ): Rival {
   return {
     name,
     leave: 'SIGTERM',
     queuePrefix: '/electord/bench/candidates/',
     async start(id) {
+      const place = places?.get(id);
       const [port = 0, localPort = 0] = await reservePorts(2);
-      const child = await spawnGuarded({
+      const listeners =
+        place === undefined
+          ? [`--listen=127.0.0.1:${port}`, `--local-listen=127.0.0.1:${localPort}`]
+          : [
+              `--listen=${place.host.address}:${sidecarPort}`,
+              `--local-listen=unix:${place.socket}`,
+            ];
+      const child = await spawnAt(place, {
         file: process.execPath,
         args: [
           ...[join(root, 'dist', 'electord.js'), command === undefined ? 'serve' : 'run'],
           ...['--election=bench', `--id=${id}`, ...args],
           ...[`--etcd=${cluster.endpoints.join(',')}`, `--ttl=${ttlSeconds}s`],
-          ...[`--listen=127.0.0.1:${port}`, `--local-listen=127.0.0.1:${localPort}`],
+          ...listeners,
           ...(command === undefined ? [] : ['--', ...command]),
         ],
         env: { PATH: process.env['PATH'] },
       });
-      return overHttp(id, child, port);
+      return overHttp(id, child, whereOf(place, port));
     },
   };
 }
 
-export async function etcd3Election(cluster: EtcdCluster, ttlSeconds: number): Promise<Rival> {
+const whereOf = (place: Place | undefined, port: number): RequestOptions =>
+  place === undefined ? { host: '127.0.0.1', port } : { socketPath: place.socket };
+
+export async function etcd3Election(
+  cluster: Etcd,
+  ttlSeconds: number,
+  places?: Places,
+): Promise<Rival> {
   const folder = join(root, '.cache', 'run');
   const program = join(folder, `peer-etcd3-${process.pid}.mjs`);
   mkdirSync(folder, { recursive: true });
@@ -124,14 +171,16 @@ export async function etcd3Election(cluster: EtcdCluster, ttlSeconds: number): P
     leave: 'SIGTERM',
     queuePrefix: 'election/bench/',
     async start(id) {
+      const place = places?.get(id);
       const [port = 0] = await reservePorts(1);
-      const args = [cluster.endpoints.join(','), 'bench', id, String(ttlSeconds), String(port)];
-      const child = await spawnGuarded({
+      const where = place?.socket ?? String(port);
+      const args = [cluster.endpoints.join(','), 'bench', id, String(ttlSeconds), where];
+      const child = await spawnAt(place, {
         file: process.execPath,
         args: [program, ...args],
         env: { PATH: process.env['PATH'] },
       });
-      return overHttp(id, child, port);
+      return overHttp(id, child, whereOf(place, port));
     },
   };
 }
@@ -170,7 +219,8 @@ export async function goElection(cluster: EtcdCluster): Promise<Rival> {
   };
 }
 
-const settledWithinMs = 30_000;
+/** A peer that was cut off takes twice its TTL, and its connections', to come back. */
+const settledWithinMs = 60_000;
 
 /**
  * Between two rounds: a newcomer's start is over by then, and the others have renewed and been asked as in a life of
@@ -182,7 +232,7 @@ const calmMs = 1500;
 async function settled(
   { queuePrefix }: Rival,
   standing: readonly Candidate[],
-  cluster: EtcdCluster,
+  cluster: Etcd,
 ): Promise<Candidate> {
   return eventually(
     async () => {
@@ -196,41 +246,48 @@ async function settled(
   );
 }
 
+/** How a leader is lost. */
+export interface Loss {
+  readonly signal: NodeJS.Signals;
+  /** Ends it instead of the signal; resolves to the time from which is measured. */
+  readonly end?: (leader: Candidate) => Promise<number>;
+  /** Brings it back, once another leads; else it has ended, and a newcomer replaces it. */
+  readonly heal?: (leader: Candidate) => void | Promise<void>;
+}
+
 /**
- * Ends the leader by `signal` again and again, each replaced by a newcomer; resolves to the times from the signal to
- * the first sign that another leads, one for each round, in ms. With `end` that ends it instead, and resolves to the
- * time from which is measured.
+ * Loses the leader again and again; resolves to the times from the signal to the first sign that another leads, one for
+ * each round, in ms.
  */
 export async function successions(
   rival: Rival,
-  cluster: EtcdCluster,
-  {
-    rounds,
-    signal,
-    end,
-  }: {
-    readonly rounds: number;
-    readonly signal: NodeJS.Signals;
-    readonly end?: (leader: Candidate) => Promise<number>;
-  },
+  cluster: Etcd,
+  { rounds, signal, end, heal }: Loss & { readonly rounds: number },
 ): Promise<readonly number[]> {
   let standing: Candidate[] = [];
   const times: number[] = [];
   try {
     for (const id of ['a', 'b', 'c']) standing.push(await rival.start(id));
-    for (let round = 0; round < rounds; round += 1) {
+    while (times.length < rounds) {
       const leader = await settled(rival, standing, cluster);
       const others = standing.filter((candidate) => candidate !== leader);
       const ended = new AbortController();
       const claims = others.map((candidate) => candidate.firstClaim(ended.signal));
       await delay(calmMs);
+      if (!(await leader.leads())) {
+        // On a busy machine another may lead by now: there is nothing to measure.
+        ended.abort();
+        continue;
+      }
       const signalledAt = performance.now();
       const began = end?.(leader) ?? Promise.resolve(signalledAt);
       if (end === undefined) leader.child.signal(signal);
       times.push((await Promise.race(claims)) - (await began));
       ended.abort();
+      await heal?.(leader);
+      if (heal !== undefined) continue;
       await leader.child.exited;
-      standing = [...others, await rival.start(`next-${round}`)];
+      standing = [...others, await rival.start(`next-${times.length}`)];
     }
     return times;
   } finally {

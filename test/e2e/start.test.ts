@@ -129,6 +129,8 @@ describe('npm start', () => {
       expect(tokens[0]! < tokens[1]! && tokens[1]! < tokens[2]!).toBe(true);
 
       expect(run.stdout).toContain(`killed: ${leaders[0] ?? ''}`);
+      const witnesses = `witnesses: .* would replace ${leaders[0] ?? ''} after 250 ms`;
+      expect(run.stdout).toMatch(new RegExp(witnesses));
       expect(run.stdout).toMatch(/nobody led for \d+(\.\d)? (s|ms)/);
       expect(run.stdout).toContain(`asked to stop: ${leaders[1] ?? ''}`);
       // A planned hand-over waits for no lease (3 s).
@@ -207,7 +209,7 @@ describe('the live screen', () => {
       since: new Date(),
       ledForMs: 12_345,
       fencingToken: 42n,
-      leaseLeftMs: 2100,
+      claimLeftMs: 2100,
     },
     leaderlessMs: 0,
     places: [
@@ -229,7 +231,7 @@ describe('the live screen', () => {
 
   it('says who leads, what is dead, what to try and what to kill', () => {
     const text = picture(view).join('\n');
-    expect(text).toMatch(/demo-1 LEADS since .* \(12\.3 s\), fencing token 42, lease 2\.1 s/);
+    expect(text).toMatch(/demo-1 LEADS since .* \(12\.3 s\), fencing token 42, claim 2\.1 s/);
     expect(text).toContain('http://one DEAD (SIGKILL), back in 4.0 s');
     expect(text).toMatch(/> demo-1 +leader +sidecar http:\/\/two pid 12/);
     expect(text).toContain('curl -i http://two/leader');

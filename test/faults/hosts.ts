@@ -27,6 +27,9 @@ export class NoNamespacesError extends Error {
 
 const marker = 'electord-faults-';
 
+/** The end of a host's cable that is at the bridge. */
+const portOf = ({ name }: Pick<Host, 'name'>): string => `to-${name}`;
+
 /** Setting up an interface takes milliseconds; a machine may be busy. */
 const commandTimeoutMs = 20_000;
 
@@ -81,16 +84,27 @@ export class Laboratory {
     const address = `10.77.${network}.${number}`;
     const secondAddress = `10.77.${network + 100}.${number}`;
     const namespace = this.#prefix + name;
-    const port = `to-${name}`;
+    const port = portOf({ name });
     await this.#addNamespace(namespace);
     const peer = ['peer', 'name', 'eth0', 'netns', namespace];
     await ip(['-n', this.#bridge, 'link', 'add', port, 'type', 'veth', ...peer]);
-    await ip(['-n', this.#bridge, 'link', 'set', port, 'master', 'bridge0', 'up']);
+    await ip(['-n', this.#bridge, 'link', 'set', port, 'up']);
+    await this.plug({ name });
     for (const one of [address, secondAddress]) {
       await ip(['-n', namespace, 'address', 'add', `${one}/16`, 'dev', 'eth0']);
     }
     await ip(['-n', namespace, 'link', 'set', 'eth0', 'up']);
     return { name, address, secondAddress, namespace };
+  }
+
+  /** Puts the host's cable into the bridge. */
+  plug(host: Pick<Host, 'name'>): Promise<void> {
+    return ip(['-n', this.#bridge, 'link', 'set', portOf(host), 'master', 'bridge0']);
+  }
+
+  /** Pulls it out: nothing comes, nothing goes, and nobody is told. */
+  unplug(host: Host): Promise<void> {
+    return ip(['-n', this.#bridge, 'link', 'set', portOf(host), 'nomaster']);
   }
 
   /** Mounts a file system in memory, no larger than `mebibytes`; resolves to its folder. */
