@@ -1,6 +1,7 @@
 // What a restore writes, delivered a second time: a copy that is late undoes nothing of what was written after it, by the
 // restore itself or by the terms that follow it.
 import { afterEach, expect, test, vi } from 'vitest';
+import { endedAfterEach } from '../harness/cleanups.ts';
 import { Etcd3, type ITxnRequest } from 'etcd3';
 import { revision } from '../../src/core/model.ts';
 import { Archive, type ArchivedKey } from '../../src/etcd/archive.ts';
@@ -8,10 +9,9 @@ import { Cluster } from '../../src/etcd/cluster.ts';
 import { startEtcdCluster } from '../harness/etcd.ts';
 import { anyLease, connectTo, granted, me, optionsFor, orders } from './etcd-connection.ts';
 
-const cleanups: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
+const cleanups = endedAfterEach();
+afterEach(() => {
   vi.restoreAllMocks();
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
 async function* keysWith(value: string): AsyncGenerator<ArchivedKey> {

@@ -4,7 +4,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { endedAfterEach } from '../harness/cleanups.ts';
 import { Denied, type ElectordError } from '../../src/errors.ts';
 import { etcdSeries } from '../harness/binaries.ts';
 import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../harness/etcd.ts';
@@ -24,11 +25,7 @@ import {
 
 const username = 'sidecar';
 const password = 'correct-horse-battery';
-const cleanups: (() => void | Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = endedAfterEach();
 
 async function start(options: Partial<EtcdClusterOptions> = {}): Promise<EtcdCluster> {
   const cluster = await startEtcdCluster({ size: 1, auth: { username, password }, ...options });

@@ -1,6 +1,7 @@
 // Many elections are read in one request, and yet each is answered by itself: one that may not be read and a group whose
 // answer is lost take no other election with them, neither its confirmation nor its watch.
 import { afterEach, expect, test, vi } from 'vitest';
+import { endedAfterEach } from '../harness/cleanups.ts';
 import { electionName, memberId, type ElectionName } from '../../src/core/model.ts';
 import { Elector } from '../../src/elector/elector.ts';
 import { Denied, Unreachable } from '../../src/errors.ts';
@@ -21,11 +22,10 @@ import {
 
 const secret = electionName('secret');
 const user = { username: 'narrow', password: 'correct-horse-battery' };
-const cleanups: (() => void | Promise<void>)[] = [];
+const cleanups = endedAfterEach();
 
-afterEach(async () => {
+afterEach(() => {
   vi.restoreAllMocks();
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
 const permit = (cluster: EtcdCluster, root: string): Promise<string> =>

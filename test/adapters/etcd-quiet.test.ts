@@ -1,6 +1,7 @@
 // A watch on an etcd where nothing is written for a long time, and one through etcd's own proxy: neither is taken for
 // mute, whatever of etcd's answers to progress requests differs between versions.
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { endedAfterEach } from '../harness/cleanups.ts';
 import { spawnGuarded } from '../../src/dev/etcd-child.ts';
 import { electionName } from '../../src/core/model.ts';
 import { Endpoint } from '../../src/etcd/endpoint.ts';
@@ -22,10 +23,9 @@ import {
 } from './etcd-connection.ts';
 
 const ttlMs = 2000;
-const cleanups: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
+const cleanups = endedAfterEach();
+afterEach(() => {
   vi.restoreAllMocks();
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
 const of = <Kind extends WatchNotice['kind']>(notices: readonly WatchNotice[], kind: Kind) =>

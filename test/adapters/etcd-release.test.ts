@@ -1,6 +1,7 @@
 // Whatever etcd refuses of a release, the key goes: with too many who are passed over, for a role that may not write the
 // records, and in an etcd that is full.
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { endedAfterEach } from '../harness/cleanups.ts';
 import {
   fencingToken,
   memberId,
@@ -14,10 +15,7 @@ import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../
 import { eventually } from '../harness/wait.ts';
 import { anyLease, connectTo, granted, me, observed, orders } from './etcd-connection.ts';
 
-const cleanups: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = endedAfterEach();
 
 async function start(options: Partial<EtcdClusterOptions>): Promise<EtcdCluster> {
   const cluster = await startEtcdCluster({ size: 1, ...options });

@@ -2,7 +2,8 @@
 // our requests; whoever else is well is asked, and waited for.
 import { createServer, type Http2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { endedAfterEach } from '../harness/cleanups.ts';
 import { Unreachable } from '../../src/errors.ts';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
 import { reservePort } from '../harness/ports.ts';
@@ -20,10 +21,7 @@ import {
   type Connection,
 } from './etcd-connection.ts';
 
-const cleanups: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = endedAfterEach();
 
 interface Stranger {
   readonly url: string;

@@ -1,7 +1,8 @@
 // TLS and client certificates on a real etcd: who is trusted, who is not, and certificates that are rotated while a
 // lease and a watch go on.
 import { writeFile } from 'node:fs/promises';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { endedAfterEach } from '../harness/cleanups.ts';
 import { Unreachable } from '../../src/errors.ts';
 import type { TlsMaterial } from '../../src/etcd/endpoint.ts';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
@@ -18,11 +19,7 @@ import {
   type Connection,
 } from './etcd-connection.ts';
 
-const cleanups: (() => void | Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = endedAfterEach();
 
 async function start(tls: true | 'mutual', version?: '3.4'): Promise<EtcdCluster> {
   const cluster = await startEtcdCluster({ size: 1, tls, ...(version ? { version } : {}) });

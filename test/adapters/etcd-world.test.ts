@@ -2,7 +2,8 @@
 // The header of each answer tells, and nothing is written to an etcd that is not ours or not where it was.
 import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net';
 import { pipeline } from 'node:stream';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { endedAfterEach } from '../harness/cleanups.ts';
 import { EtcdWentBack, OtherCluster, type ElectordError } from '../../src/errors.ts';
 import { versionWarning } from '../../src/etcd/versions.ts';
 import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../harness/etcd.ts';
@@ -19,10 +20,7 @@ import {
   type Connection,
 } from './etcd-connection.ts';
 
-const cleanups: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = endedAfterEach();
 
 async function start(options: Partial<EtcdClusterOptions> = {}): Promise<EtcdCluster> {
   const cluster = await startEtcdCluster({ size: 1, ...options });

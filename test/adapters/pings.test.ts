@@ -2,7 +2,8 @@
 // does not, and no answer is believed but that of the process that was pinged.
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { endedAfterEach } from '../harness/cleanups.ts';
 import { electionName, fencingToken, revision, type ElectionPing } from '../../src/core/model.ts';
 import { pingingOf } from '../../src/peers/pings.ts';
 import {
@@ -28,10 +29,7 @@ const ping = (election: string, sequence = 1): ElectionPing => ({
   },
 });
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = endedAfterEach();
 
 class Witness extends FakeElections {
   readonly heard: ElectionPing[] = [];
