@@ -314,7 +314,9 @@ function changes(
     },
     remove: async (node) => {
       const [id] = (await known(etcdctl)).find(([, name]) => name === node.name) ?? [''];
-      await etcdctl(['member', 'remove', id]);
+      // The member itself may stop before it has answered.
+      const endpoints = members.filter((one) => one.name !== node.name).map((one) => one.clientUrl);
+      await etcdctl(['member', 'remove', id], { endpoints });
       await node.kill();
       const place = members.findIndex(({ name }) => name === node.name);
       members.splice(place, 1);
