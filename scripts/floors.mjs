@@ -5,6 +5,7 @@ export const house = [
   ['main.ts', 'dev'],
   ['cli'],
   ['app.ts'],
+  ['listeners.ts'],
   [
     'app-side',
     'config',
@@ -19,7 +20,7 @@ export const house = [
   ],
   ['page', 'policies.ts'],
   ['process'],
-  ['contract.ts', 'errors.ts', 'ports.ts'],
+  ['contract.ts', 'errors.ts', 'ports.ts', 'store-port.ts'],
   ['core'],
 ];
 

@@ -2,7 +2,7 @@
 // them and stops them in order. It decides nothing.
 import { AppSide, type RunOptions } from './app-side/app-side.ts';
 import { SystemClock } from './process/clock.ts';
-import { hostInUrl, isLocalOnly, isWildcard } from './config/addresses.ts';
+import { isLocalOnly } from './config/addresses.ts';
 import { describe, withBoundPort, type Configuration } from './config/configuration.ts';
 import { CredentialsWatch } from './config/credentials-watch.ts';
 import { formatFaults } from './config/faults.ts';
@@ -14,12 +14,12 @@ import { Elector, type ElectorOptions } from './elector/elector.ts';
 import { etcdAccess } from './etcd/access.ts';
 import { EtcdCoordinator } from './etcd/coordinator.ts';
 import { newLeaseId } from './etcd/lease-id.ts';
-import { createApplication } from './http/application.ts';
 import { capacityOf, openFilesAllowed, type Capacity } from './http/capacity.ts';
 import { createEvents } from './http/events.ts';
 import { sharedHistory } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
-import { CannotListen, listen, type Listening, type ServerTls } from './http/listen.ts';
+import { CannotListen, type Listening } from './http/listen.ts';
+import { boundPort, localUrlOf, openListeners, tlsOf } from './listeners.ts';
 import { LoopDelay } from './process/loop-delay.ts';
 import type { Coordinator } from './ports.ts';
 import { pingingOf, type Pinging } from './peers/pings.ts';
@@ -355,46 +355,4 @@ function elect(
     newLeaseId,
     onFatal,
   });
-}
-
-/** The certificate of the TCP listeners, null where they speak plain HTTP. */
-function tlsOf({ tlsCert, tlsKey, tlsClientCa }: Credentials): ServerTls | null {
-  if (tlsCert === null || tlsKey === null) return null;
-  return { certificate: tlsCert, key: tlsKey.reveal(), clientCa: tlsClientCa };
-}
-
-/** Opens the public and the local listener, or neither. */
-async function openListeners(
-  { listen: open, localListen }: Configuration,
-  capacity: Capacity,
-  inputs: Inputs,
-  local: LocalInputs,
-  tls: ServerTls | null,
-): Promise<readonly Listening[]> {
-  const first = await listen(createApplication(inputs), open, capacity.public, tls);
-  try {
-    const application = createApplication(inputs, local);
-    return [first, await listen(application, localListen, capacity.local, tls)];
-  } catch (failure) {
-    await first.close();
-    throw failure;
-  }
-}
-
-function boundPort([publicListener]: readonly Listening[]): number | null {
-  const address = publicListener?.address;
-  return address !== undefined && 'port' in address ? address.port : null;
-}
-
-/** As a client on this machine reaches the local listener: a URL, or `unix:/path`. */
-function localUrlOf(
-  { localListen, tlsCertFile }: Configuration,
-  [, local]: readonly Listening[],
-): string {
-  if (localListen.kind === 'unix') return `unix:${localListen.path}`;
-  const { host } = localListen;
-  const bound = local?.address;
-  const port = bound !== undefined && 'port' in bound ? bound.port : localListen.port;
-  const scheme = tlsCertFile === null ? 'http' : 'https';
-  return `${scheme}://${isWildcard(host) ? '127.0.0.1' : hostInUrl(host)}:${port}`;
 }

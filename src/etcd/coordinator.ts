@@ -20,7 +20,6 @@ import type {
   Coordinator,
   Deposed,
   Deposition,
-  FencedStore,
   GrantedLease,
   Joined,
   LeaseTime,
@@ -29,6 +28,7 @@ import type {
   TermBeginning,
   WatchNotice,
 } from '../ports.ts';
+import type { FencedStore } from '../store-port.ts';
 import {
   Cluster,
   type ClusterOptions,

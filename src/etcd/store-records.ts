@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import type { IKeyValue } from 'etcd3';
 import { fencingToken, memberId, revision, type FencingToken } from '../core/model.ts';
-import type { JournalEntry, NewEntry } from '../ports.ts';
+import type { JournalEntry, NewEntry } from '../store-port.ts';
 import { encode, fieldsOf, numberOf, textOf, tokenIn, type Fields } from './fields.ts';
 import type { ElectionKeys } from './keys.ts';
 

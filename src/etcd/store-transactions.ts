@@ -3,7 +3,7 @@
 // whether an earlier copy of the same request had been carried out.
 import type { IRangeRequest, IRequestOp, ITxnRequest, ITxnResponse } from 'etcd3';
 import type { LeaseId, Revision } from '../core/model.ts';
-import type { NewEntry, Writer } from '../ports.ts';
+import type { NewEntry, Writer } from '../store-port.ts';
 import { encode } from './fields.ts';
 import { candidateKey, type ElectionKeys } from './keys.ts';
 import {

@@ -22,7 +22,7 @@ import type {
   StoredValue,
   WriteOutcome,
   Writer,
-} from '../ports.ts';
+} from '../store-port.ts';
 import { revisionFromDecimal, type ElectionKeys } from './keys.ts';
 import { newLeaseId } from './lease-id.ts';
 import { pageIn, pagesOf } from './paging.ts';

@@ -14,7 +14,7 @@ import {
   type FencingToken,
   type Revision,
 } from '../core/model.ts';
-import type { JournalEntry, Precondition, Writer } from '../ports.ts';
+import type { JournalEntry, Precondition, Writer } from '../store-port.ts';
 import { readJson, wholeNumber } from './bodies.ts';
 import { json, type AskedLocally, type Reply } from './exchange.ts';
 import { quoted, Refusal } from './problems.ts';

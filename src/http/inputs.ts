@@ -1,7 +1,8 @@
 // What the HTTP interface needs from the rest of the program; built by the composition root.
 import type { ServerResponse } from 'node:http';
 import type { ElectionName, Millis } from '../core/model.ts';
-import type { Coordinator, Elections, FencedStore } from '../ports.ts';
+import type { Coordinator, Elections } from '../ports.ts';
+import type { FencedStore } from '../store-port.ts';
 
 export interface HealthInputs {
   /** What keeps etcd, or an endpoint of it, from being used, beyond not answering. */

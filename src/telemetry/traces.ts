@@ -15,7 +15,8 @@ import {
   type TracerProvider,
 } from '@opentelemetry/api';
 import type { Cause, ElectionName, FencingToken, MemberId } from '../core/model.ts';
-import type { Coordinator, Elections, FencedStore, Notice } from '../ports.ts';
+import type { Coordinator, Elections, Notice } from '../ports.ts';
+import type { FencedStore } from '../store-port.ts';
 
 /** The name of the tracer, which an SDK may filter by. */
 const tracerName = 'electord';

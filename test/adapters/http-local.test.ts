@@ -16,7 +16,7 @@ import { sharedHistory } from '../../src/http/history.ts';
 import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
 import { openApi } from '../../src/http/openapi.ts';
 import type { Listening } from '../../src/http/listen.ts';
-import type { FencedStore } from '../../src/ports.ts';
+import type { FencedStore } from '../../src/store-port.ts';
 import { eventually } from '../harness/wait.ts';
 import { candidate, FakeElections, member, token } from './http-fake-elections.ts';
 import { inputsOf, localOf, posting, serveOn, type Ask } from './http-serving.ts';

@@ -8,7 +8,7 @@ import type { EtcdCoordinator } from '../../src/etcd/coordinator.ts';
 import { keysOf } from '../../src/etcd/keys.ts';
 import { EtcdFencedStore } from '../../src/etcd/store.ts';
 import { entryKey, journalKeys } from '../../src/etcd/store-records.ts';
-import type { FencedStore, NewEntry, Writer } from '../../src/ports.ts';
+import type { FencedStore, NewEntry, Writer } from '../../src/store-port.ts';
 import { etcdSeries } from '../harness/binaries.ts';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
 import { anyLease, clock, connectTo, granted, me, orders } from './etcd-connection.ts';

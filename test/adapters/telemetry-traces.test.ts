@@ -12,7 +12,8 @@ import { electionName, leaseId, memberId, type Cause } from '../../src/core/mode
 import { Elector } from '../../src/elector/elector.ts';
 import { Unreachable } from '../../src/errors.ts';
 import { newLeaseId } from '../../src/etcd/lease-id.ts';
-import type { Coordinator, FencedStore } from '../../src/ports.ts';
+import type { Coordinator } from '../../src/ports.ts';
+import type { FencedStore } from '../../src/store-port.ts';
 import { createTraces, type Traces } from '../../src/telemetry/traces.ts';
 import { startEtcdCluster, type EtcdCluster } from '../harness/etcd.ts';
 import { eventually } from '../harness/wait.ts';
