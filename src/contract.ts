@@ -155,11 +155,16 @@ export interface TermOnWire {
   readonly address: string | null;
   readonly from: string | null;
   readonly to: string | null;
+  /** Its end is not before this: `to` where that is recorded, else the last sign of life of its leader. */
+  readonly toEarliest: string | null;
   readonly cause: Cause | null;
   readonly reason: string | null;
   readonly actor: string | null;
-  /** How long nobody led before it, as its leader saw it, in milliseconds. */
+  /** How long nobody led before it, in milliseconds, where that is known; null where it is known by its bounds only. */
   readonly leaderlessMs: number | null;
+  /** Its bounds: the end before lies between the last sign of life of that leader and this term. */
+  readonly leaderlessAtLeastMs: number | null;
+  readonly leaderlessAtMostMs: number | null;
   /** True where its leader had no time to record the end: `to` and `cause` follow from the next term. */
   readonly endDerived: boolean;
 }

@@ -50,9 +50,10 @@ export interface Joined {
 export interface TermBeginning {
   /** ISO 8601, the leader's wall clock. */
   readonly since: string;
-  /** How long nobody led before, as far as it saw; null where it did not see the predecessor leave. */
+  /** How long nobody led before, at least and at most, as far as it saw; null where it did not see the predecessor leave. */
   readonly leaderlessMs: number | null;
-  /** How the term before it ended, where that left no record. */
+  readonly leaderlessAtMostMs: number | null;
+  /** How the term before it ended; null where it did not see that. */
   readonly endBefore: Cause | null;
 }
 
@@ -60,6 +61,8 @@ export interface TermBeginning {
 export interface LeaseTime {
   readonly remainingMs: number;
   readonly grantedMs: number;
+  /** The term of etcd's own leader. */
+  readonly etcdTerm: string;
 }
 
 export interface Release {
@@ -225,6 +228,7 @@ export type Notice =
       readonly election: ElectionName;
       readonly token: FencingToken;
       readonly leaderlessMs: number | null;
+      readonly leaderlessAtMostMs: number | null;
       readonly endBefore: Cause | null;
     }
   | {

@@ -42,9 +42,11 @@ export interface OwnKey {
 export interface Term {
   readonly token: FencingToken;
   readonly since: Millis;
-  /** How long nobody led before it, as far as we saw; null where we did not see the predecessor leave. */
+  /** How long nobody led before it, at least, as far as we saw; null where we did not see the predecessor leave. */
   readonly leaderlessMs: number | null;
-  /** How the term before it ended, where that left no record; null where it did, or we did not see it. */
+  /** The same at most: since the predecessor's last sign of life. */
+  readonly leaderlessAtMostMs: number | null;
+  /** How the term before it ended, by its record or as we judge; null where we did not see it. */
   readonly endBefore: Cause | null;
 }
 

@@ -348,9 +348,9 @@ export class Elector implements Elections {
     const { app } = this.#options;
     switch (effect.kind) {
       case 'elected': {
-        const { token, leaderlessMs, endBefore } = effect.term;
-        const notice = { kind: 'elected', election: name, token, leaderlessMs, endBefore } as const;
-        this.#announcer.announce(notice);
+        const { token, leaderlessMs, leaderlessAtMostMs, endBefore } = effect.term;
+        const before = { leaderlessMs, leaderlessAtMostMs, endBefore };
+        this.#announcer.announce({ kind: 'elected', election: name, token, ...before });
         return app?.elected(name, token);
       }
       case 'ended': {

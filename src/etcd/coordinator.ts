@@ -38,7 +38,7 @@ import {
 } from './cluster.ts';
 import { asksTooMuch, classify, isLeaseAlreadyGranted, isRefusal } from './faults.ts';
 import { candidateKey, keysOf, leaseToDecimal, type ElectionKeys } from './keys.ts';
-import { renewOnce } from './renewal.ts';
+import { askTimeOnce, renewOnce } from './renewal.ts';
 import { newLeaseId } from './lease-id.ts';
 import { encodeControl, encodeSwitchover } from './records.ts';
 import { put, remove } from './requests.ts';
@@ -121,22 +121,9 @@ export class EtcdCoordinator implements Coordinator {
     return { value: ttlMs, sentAt };
   }
 
-  /** A former leader of etcd that was frozen would answer from the past, but gives no linearizable read in that term. */
   async timeToLive(lease: LeaseId): Promise<Answer<LeaseTime | null>> {
-    const asked = { ID: leaseToDecimal(lease) };
-    const key = Buffer.from(`${this.#options.prefix}/`);
-    const { value, sentAt } = await this.#cluster.request(
-      'timeToLive',
-      async (endpoint, limitMs) => {
-        const { leaseClient, kv } = endpoint.client();
-        const within = endpoint.within(limitMs);
-        const answer = await leaseClient.leaseTimeToLive(asked, within);
-        const { header } = await kv.range({ key, count_only: true }, within);
-        const grantedMs = Number(answer.grantedTTL) * 1000;
-        const counts = grantedMs > 0 && answer.header.raft_term === header.raft_term;
-        const remainingMs = Math.max(0, Number(answer.TTL)) * 1000;
-        return { header, time: counts ? { remainingMs, grantedMs } : null };
-      },
+    const { value, sentAt } = await this.#cluster.request('timeToLive', (endpoint, limitMs) =>
+      askTimeOnce(endpoint, lease, this.#options.prefix, limitMs),
     );
     return { value: value.time, sentAt };
   }

@@ -94,6 +94,21 @@ export function durationWords(durationMs: number): string {
   return twoUnits(ms, dayMs, hourMs, ['d', 'h']);
 }
 
+/** `≤ 4.3 s`: what it may be at most is never rounded down. */
+export function atMostWords(ms: number): string {
+  const step = ms < secondMs ? 1 : ms < 10 * secondMs ? 100 : secondMs;
+  return `≤ ${durationWords(Math.ceil(ms / step) * step)}`;
+}
+
+/** How long nobody led before a term; null where nobody knows. */
+export function gapWords({
+  leaderlessMs,
+  leaderlessAtMostMs,
+}: Pick<TermOnWire, 'leaderlessMs' | 'leaderlessAtMostMs'>): string | null {
+  if (leaderlessMs !== null) return durationWords(leaderlessMs);
+  return leaderlessAtMostMs === null ? null : atMostWords(leaderlessAtMostMs);
+}
+
 /** As {@link durationWords}, for what is looked at while it grows: whole seconds from the first one on. */
 export const ageWords = (ms: number): string =>
   ms < secondMs ? 'less than 1 s' : durationWords(Math.floor(ms / secondMs) * secondMs);

@@ -223,7 +223,14 @@ describe('what is rare', () => {
   const elected = (name: string, leaderlessMs: number | null = null): void => {
     const election = electionName(name);
     fake.know({ candidates: [candidate('me', 7n)], claimUntil: Infinity }, name);
-    fake.emit({ kind: 'elected', election, token: token(7n), leaderlessMs, endBefore: null });
+    fake.emit({
+      kind: 'elected',
+      election,
+      token: token(7n),
+      leaderlessMs,
+      leaderlessAtMostMs: leaderlessMs,
+      endBefore: null,
+    });
     fake.emitChange('elected', name);
   };
 

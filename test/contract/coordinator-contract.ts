@@ -102,6 +102,7 @@ class Actor {
     const began = {
       since: '2026-11-20T21:00:00.000Z',
       leaderlessMs: 5,
+      leaderlessAtMostMs: 5005,
       endBefore: 'taken_away',
     } as const;
     return run(coordinator.proclaim(election, { ...own, ttlMs: joinedTtlMs }, self('a'), began));
@@ -129,6 +130,7 @@ const handoverOf = (joined: Joined, to: string | null): Handover => ({
   to: to === null ? null : memberId(to),
   reason: 'maintenance',
   actor: 'somebody',
+  endedAgoMs: 7,
 });
 
 const termOf = (joined: Joined): TermRecord => ({
@@ -141,6 +143,7 @@ const termOf = (joined: Joined): TermRecord => ({
   reason: 'maintenance',
   actor: 'somebody',
   leaderlessMs: null,
+  leaderlessAtMostMs: null,
   ttlMs: joinedTtlMs,
   endBefore: 'lease_expired',
 });
@@ -327,7 +330,7 @@ function joining(of: Of, acting: Acting): void {
     expect(newestTerm).toEqual({
       ...termOf(terms.at(-1)!),
       ...{ address: 'http://a:8080', to: null, cause: null, reason: null, actor: null },
-      ...{ leaderlessMs: 5, endBefore: 'taken_away' },
+      ...{ leaderlessMs: 5, leaderlessAtMostMs: 5005, endBefore: 'taken_away' },
     });
   });
 
@@ -451,6 +454,7 @@ function terms(of: Of, acting: Acting): void {
         address: 'http://a:8080',
         from: '2026-11-20T21:00:00.000Z',
         leaderlessMs: 5,
+        leaderlessAtMostMs: 5005,
         ttlMs: joinedTtlMs,
         endBefore: 'taken_away',
         ...nothing,

@@ -148,7 +148,14 @@ describe('a predecessor whose key went before its time', () => {
   const evidence = { timing: { takeoverDelayMs: 'evidence' } } as const;
   const answered = (story: Story, askedAt: number, remainingMs: number): Story =>
     story.at(askedAt + 2, {
-      ...{ kind: 'timeToLive', leaseId: leaseId('a'), askedAt, remainingMs, grantedMs: 5000 },
+      ...{
+        kind: 'timeToLive',
+        leaseId: leaseId('a'),
+        askedAt,
+        remainingMs,
+        grantedMs: 5000,
+        etcdTerm: '2',
+      },
     });
   const gone = change(9, { removedCandidates: ['a'] });
   /** `me` on a lease of its own that lasts, behind `a`, which was seen to be there. */
@@ -177,7 +184,9 @@ describe('a predecessor whose key went before its time', () => {
     const story = answered(answered(behind(), 4000, 0), 4900, 0).changed(5000, gone);
     expect(story.claim).toBe(5);
     const elected = story.effects.findLast((effect) => effect.kind === 'elected');
-    expect(elected?.term).toMatchObject({ endBefore: 'lease_expired', leaderlessMs: 0 });
+    expect(elected?.term).toMatchObject({
+      ...{ endBefore: 'lease_expired', leaderlessMs: 0, leaderlessAtMostMs: 5100 },
+    });
   });
 
   it('is waited for as long as its lease may have lasted where it was taken away', () => {
@@ -189,7 +198,9 @@ describe('a predecessor whose key went before its time', () => {
     expect(story.tick(9999).claim).toBeNull();
     expect(story.tick(10_000).claim).toBe(5);
     const elected = story.effects.findLast((effect) => effect.kind === 'elected');
-    expect(elected?.term).toMatchObject({ endBefore: 'taken_away', leaderlessMs: 5000 });
+    expect(elected?.term).toMatchObject({
+      ...{ endBefore: 'taken_away', leaderlessMs: 5000, leaderlessAtMostMs: 6100 },
+    });
   });
 
   it('costs a wait for each lost term, of which the last counts, and none replaces another', () => {
@@ -206,7 +217,15 @@ describe('a predecessor whose key went before its time', () => {
   it('costs a newcomer its TTL where its record has no end, and nothing where there is none', () => {
     const record = {
       ...{ token: fencingToken(revision(3n)), leader: memberId('a'), address: null, from: null },
-      ...{ to: null, cause: null, reason: null, actor: null, leaderlessMs: null, endBefore: null },
+      ...{
+        to: null,
+        cause: null,
+        reason: null,
+        actor: null,
+        leaderlessMs: null,
+        leaderlessAtMostMs: null,
+        endBefore: null,
+      },
     };
     const joining = (newest: TermRecord | null): Story =>
       new Story(evidence)

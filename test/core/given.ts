@@ -83,4 +83,5 @@ export const handover = (id: string, token: number): Handover => ({
   to: null,
   reason: null,
   actor: null,
+  endedAgoMs: 0,
 });
