@@ -78,6 +78,8 @@ export interface StatusAnswer extends LeaderAnswer {
     /** Why etcd or an endpoint of it is not used, for people: it has gone back, or belongs to another cluster. */
     readonly trouble: string | null;
   };
+  /** The app beside this instance; where no check is configured it counts as healthy, and nothing is known of it. */
+  readonly app: { readonly checked: boolean; readonly healthy: boolean; readonly detail: string };
   /** Present while the election is paused. */
   readonly control: Control | null;
   readonly version: string;
@@ -98,6 +100,8 @@ export interface MemberOnWire {
   readonly url: string | null;
   readonly priority: number;
   readonly healthy: boolean;
+  /** Whether its app is checked; one that is not counts as healthy. Null where that is not known. */
+  readonly checked: boolean | null;
   readonly version: string | null;
   /** The place in the queue, 1 for the leader; null where it is not a candidate. */
   readonly place: number | null;

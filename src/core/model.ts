@@ -92,6 +92,8 @@ export interface Member {
   readonly url: string | null;
   readonly priority: number;
   readonly healthy: boolean;
+  /** Whether its app is checked at all: one that is not counts as healthy; null where it does not say: an older version. */
+  readonly checked: boolean | null;
   readonly version: string;
 }
 

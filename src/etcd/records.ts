@@ -66,12 +66,19 @@ export function decodeMember(keys: ElectionKeys, kv: IKeyValue): Member {
     url: textOf(fields, 'url'),
     priority: numberOf(fields, 'priority'),
     healthy: fields?.['healthy'] === true,
+    checked: typeof fields?.['checked'] === 'boolean' ? fields['checked'] : null,
     version: textOf(fields, 'version') ?? 'unknown',
   };
 }
 
-export const encodeMember = ({ address, url, priority, healthy, version }: Member): Buffer =>
-  encode({ address, url, priority, healthy, version });
+export const encodeMember = ({
+  address,
+  url,
+  priority,
+  healthy,
+  checked,
+  version,
+}: Member): Buffer => encode({ address, url, priority, healthy, checked, version });
 
 /** Null where the record is not readable: then no end counts as clean. */
 export function decodeHandover(kv: IKeyValue): Handover | null {

@@ -86,6 +86,7 @@ const status: z.ZodType<StatusAnswer> = z.strictObject({
   ttlMs: milliseconds,
   lease: z.strictObject({ id: text, ttlMs: milliseconds, remainingMs: milliseconds }).nullable(),
   etcd: z.strictObject({ contactAgeMs: milliseconds.nullable(), trouble: z.string().nullable() }),
+  app: z.strictObject({ checked: z.boolean(), healthy: z.boolean(), detail: text }),
   control: z
     .strictObject({
       paused: z.literal(true),
@@ -115,6 +116,7 @@ const members: z.ZodType<MembersAnswer> = z.strictObject({
       url: maybe,
       priority: z.number().int(),
       healthy: z.boolean(),
+      checked: z.boolean().nullable().describe('Whether its app is checked; null if not known'),
       version: maybe,
       place: z.number().int().nullable(),
       fencingToken: token.nullable(),

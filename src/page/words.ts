@@ -1,6 +1,6 @@
 // What the page says in words: causes, roles, durations and times. Pure.
 import { plannedEnds, type Cause } from '../core/model.ts';
-import type { StatusAnswer, TermOnWire } from '../contract.ts';
+import type { MemberOnWire, StatusAnswer, TermOnWire } from '../contract.ts';
 
 const ends: Readonly<Record<Cause, string>> = {
   elected: 'was elected anew',
@@ -70,6 +70,18 @@ export function failoverWords({
       : { text: `${witnesses.join(' and ')} would replace it after ${after}`, tone: 'ok' };
   }
   return isWitness ? { text: `replaces the leader after ${after} of silence`, tone: 'ok' } : null;
+}
+
+/** Of a member's app; one that nobody checks is not known to be well. */
+export function appWord(member: Pick<MemberOnWire, 'native' | 'healthy' | 'checked'> | undefined): {
+  readonly text: string;
+  readonly tone: 'ok' | 'bad' | 'dim';
+} {
+  if (member?.native !== true) return { text: 'not known', tone: 'dim' };
+  if (!member.healthy) return { text: 'unhealthy', tone: 'bad' };
+  return member.checked === false
+    ? { text: 'not checked', tone: 'dim' }
+    : { text: 'well', tone: 'ok' };
 }
 
 const secondMs = 1000;

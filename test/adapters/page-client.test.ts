@@ -11,6 +11,7 @@ import { fittingWindowMs, lastFailovers, timelineOf } from '../../src/page/timel
 import type { OverviewAnswer, PeerOnWire, PeersFrame } from '../../src/page/wire.ts';
 import {
   ageWords,
+  appWord,
   durationWords,
   endSentence,
   endWords,
@@ -207,6 +208,17 @@ describe('freshness', () => {
 });
 
 describe('words', () => {
+  it('call no app well that nobody checks', () => {
+    const member = { native: true, healthy: true, checked: true };
+    expect(appWord(member)).toEqual({ text: 'well', tone: 'ok' });
+    expect(appWord({ ...member, checked: false })).toEqual({ text: 'not checked', tone: 'dim' });
+    // A sidecar of an older version does not say.
+    expect(appWord({ ...member, checked: null }).text).toBe('well');
+    expect(appWord({ ...member, healthy: false }).text).toBe('unhealthy');
+    expect(appWord({ ...member, native: false }).text).toBe('not known');
+    expect(appWord(undefined).text).toBe('not known');
+  });
+
   it('tell how long', () => {
     const told = [340, 4260, 38_400, 725_000, 12_000_000, 187_200_000].map(durationWords);
     expect(told).toEqual(['340 ms', '4.2 s', '38 s', '12 min 5 s', '3 h 20 min', '2 d 4 h']);

@@ -90,6 +90,7 @@ describe('electors on a real etcd', { timeout: 60_000 }, () => {
         priority: 0,
         version: '9.9.9',
         pingKey: null,
+        checked: null,
       },
       timing: {
         ttlMs: 10_000,

@@ -37,6 +37,7 @@ const self = (id: string): Self => ({
   priority: 7,
   version: '0.0.0',
   pingKey: null,
+  checked: null,
 });
 
 /** Registers the suite for one subject, made before its first test. */
@@ -574,7 +575,16 @@ function records(of: Of, acting: Acting): void {
     const [election, actor] = [freshElection(), acting()];
     const leaseId = await actor.lease();
     const { id, address, url, priority, version } = self('a');
-    const member: Member = { id, address, url, priority, version, leaseId, healthy: true };
+    const member: Member = {
+      id,
+      address,
+      url,
+      priority,
+      version,
+      leaseId,
+      healthy: true,
+      checked: true,
+    };
     await run(coordinator.enroll(election, member));
     expect((await actor.snapshot(election)).members).toEqual([member]);
     const later: Member = { ...member, leaseId: await actor.lease(), healthy: false };

@@ -21,6 +21,7 @@ const self = (id: string): Self => ({
   priority: 7,
   version: '0.0.0',
   pingKey: null,
+  checked: null,
 });
 
 interface Step {

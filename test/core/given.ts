@@ -31,6 +31,7 @@ export const me = {
   priority: 0,
   version: '1.0.0',
   pingKey: null,
+  checked: null,
 };
 /** The lease that `me` holds in these tests. */
 export const ours = leaseId('aaa');
