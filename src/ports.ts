@@ -167,6 +167,11 @@ export interface Coordinator {
     began: TermBeginning,
   ): Promise<void>;
   /**
+   * Says in the record of a term how it ended: only where there is a record that says nothing yet. For a term whose key is
+   * gone, so that nobody else writes it.
+   */
+  correct(election: ElectionName, ended: TermRecord): Promise<void>;
+  /**
    * Pauses the election for `forMs` (whole seconds): the record is on a lease of its own, and so ends by itself. This and
    * the next two reject with Unreachable where others asked for something too and it is not known which was first.
    */
@@ -285,7 +290,7 @@ export type Notice =
 /** One request to etcd as it ended, for the metrics. */
 export interface RequestObserver {
   /**
-   * `operation` is grant, renew, timeToLive, revoke, join, observe, release, recordWitnesses, depose, enroll, proclaim, watch,
+   * `operation` is grant, renew, timeToLive, revoke, join, observe, release, recordWitnesses, depose, enroll, proclaim, correct, watch,
    * authenticate, control, history, fence, state or journal.
    */
   requested(operation: string, result: 'ok' | 'failed', durationMs: number): void;

@@ -59,6 +59,8 @@ export interface Ending {
   readonly to: MemberId | null;
   readonly reason: string | null;
   readonly actor: string | null;
+  /** It was over before we noticed: we stood still, and cannot say more of it than others can. */
+  readonly stoodStill: boolean;
 }
 
 export type Phase =
@@ -222,6 +224,8 @@ export type CandidacyEffect =
       /** Who was named, and is there; null for "whoever is next". */
       readonly succession: Succession | null;
     }
+  /** Our term ended, its key is gone, and nobody has recorded why: only we can say. */
+  | { readonly kind: 'correct'; readonly own: OwnKey; readonly ending: Ending }
   /** Asks a candidate not to depose our term. */
   | { readonly kind: 'ping'; readonly to: Candidate; readonly ping: Ping }
   /** Changes the record of our witnesses. */

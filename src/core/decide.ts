@@ -163,8 +163,11 @@ function decideLeading(
     'nobody gets ahead of a key that is first in the queue',
   );
   const bound = boundOf(candidacy, ground);
-  if (now >= bound - ground.timing.stopLeadMs) {
-    return stepDown(candidacy, phase, endingOf(term, now, whyBounded(phase, bound)), now, bound);
+  const endsAt = bound - ground.timing.stopLeadMs;
+  if (now >= endsAt) {
+    const stoodStill = now - endsAt > ground.timing.marginMs;
+    const ending = endingOf(term, now, whyBounded(phase, bound), { stoodStill });
+    return stepDown(candidacy, phase, ending, now, bound);
   }
   const ending = voluntaryEnding(candidacy, phase, ground, now);
   if (ending === null || (now < phase.heldUntil && waitsForHold(ending.cause))) return null;
@@ -197,6 +200,7 @@ const endingOf = (
   to: null,
   reason: null,
   actor: null,
+  stoodStill: false,
   ...more,
 });
 
@@ -282,11 +286,25 @@ function decideSteppingDown(
   const cutOff: readonly CandidacyEffect[] = quiesced
     ? []
     : [{ kind: 'cutOff', term: ending.term }];
-  if (!keyExists(candidacy, own, ground)) return to(idle(now), cutOff);
+  if (!keyExists(candidacy, own, ground)) {
+    return to(idle(now), [...cutOff, ...correctionOf(candidacy, own, ending)]);
+  }
   if (now >= boundOf(candidacy, ground)) return to(release(own, ending), cutOff);
   if (now < keptUntil) return null;
   if (quiesced) return to(release(own, ending));
   return now >= until ? to(release(own, ending), cutOff) : null;
+}
+
+/** What was not recorded with the key's deletion, since that was none of ours: its lease ran out, or a witness deposed us. */
+function correctionOf(
+  { queue }: Candidacy,
+  own: OwnKey,
+  ending: Ending | null,
+): readonly CandidacyEffect[] {
+  if (ending === null || ending.stoodStill) return [];
+  const record = queue?.handover ?? null;
+  const isOurs = record?.token === ending.term.token && record.cause !== 'crashed';
+  return isOurs ? [] : [{ kind: 'correct', own, ending }];
 }
 
 function decideReleasing(
@@ -295,7 +313,9 @@ function decideReleasing(
   ground: Ground,
   now: Millis,
 ): Decision | null {
-  if (!keyExists(candidacy, phase.own, ground)) return to(idle(now));
+  if (!keyExists(candidacy, phase.own, ground)) {
+    return to(idle(now), correctionOf(candidacy, phase.own, phase.ending));
+  }
   if (phase.retryAt === null || now < phase.retryAt) return null;
   // etcd answers our reads and renewals, and yet the key does not go: with the lease it will.
   const hopeless = phase.failures >= mostReleaseFailures && now < boundOf(candidacy, ground);

@@ -234,7 +234,8 @@ function endOf(
   if (handover?.token === token) return end(handover.cause, now - (handover.endedAgoMs ?? 0));
   if (passedOver(candidate, before, after)) return [];
   const { verdict, ttlMs, ...told } = judge(leaseId);
-  const unheardSince = now - (candidate.ttlMs ?? unrenewedMs) - expiryLagMs;
+  // Its key stood when we read last: however long etcd stood still since, its lease had been renewed a TTL before that.
+  const unheardSince = before.freshAt - (candidate.ttlMs ?? unrenewedMs) - expiryLagMs;
   const aliveAt = Math.min(now, told.aliveAt ?? unheardSince);
   // Nobody waits for us, who know that we stopped; what another program says is no promise that could be broken.
   if (!native) {

@@ -372,6 +372,7 @@ export class Elector implements Elections {
       case 'join':
       case 'release':
       case 'enroll':
+      case 'correct':
       case 'proclaim':
       case 'ping':
       case 'record':

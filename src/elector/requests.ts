@@ -37,6 +37,7 @@ export type Asking = Extract<
       | 'join'
       | 'release'
       | 'enroll'
+      | 'correct'
       | 'proclaim'
       | 'ping'
       | 'record'
@@ -126,6 +127,10 @@ export class Requests {
         const began = { since: clock.wallTimeOf(since), ...before };
         const call = coordinator.proclaim(name, effect.own, effect.me, began);
         return this.#call('proclaim', name, call);
+      }
+      case 'correct': {
+        const record = this.#recordOf(effect.ending, effect.own);
+        return this.#call('correct', name, coordinator.correct(name, record));
       }
       case 'ping':
         return this.#toPingLater(name, effect);

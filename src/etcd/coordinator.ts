@@ -36,6 +36,7 @@ import {
   type EtcdCondition,
   type Lane,
 } from './cluster.ts';
+import { correctTerm } from './correction.ts';
 import { asksTooMuch, classify, isLeaseAlreadyGranted, isRefusal } from './faults.ts';
 import { candidateKey, keysOf, leaseToDecimal, type ElectionKeys } from './keys.ts';
 import { askTimeOnce, renewOnce } from './renewal.ts';
@@ -238,6 +239,11 @@ export class EtcdCoordinator implements Coordinator {
     if (!value.succeeded) throw new FencedOut(`term ${own.createRevision.toString()} is over`);
     const surplus = readSurplusTerms(keys, value);
     if (surplus.length > 0) await this.#cluster.transact('proclaim', forgetTransaction(surplus));
+  }
+
+  async correct(election: ElectionName, ended: TermRecord): Promise<void> {
+    const transact: Transact = (request) => this.#cluster.transact('correct', request);
+    await correctTerm(transact, this.#keysOf(election), ended);
   }
 
   async pause(election: ElectionName, control: Control, forMs: number): Promise<void> {

@@ -463,6 +463,26 @@ function terms(of: Of, acting: Acting): void {
     ]);
   });
 
+  it('corrects the record of a term that says nothing of its end, once, and no other', async () => {
+    const { coordinator, run } = of();
+    const [election, actor] = [freshElection(), acting()];
+    const leaseId = await actor.lease();
+    const { createRevision, ...joined } = await actor.join(election, leaseId);
+    const ended = { ...termOf({ createRevision, ...joined }), cause: 'etcd_unreachable' } as const;
+    // Never proclaimed: there is nothing to correct.
+    await run(coordinator.correct(election, ended));
+    expect(await run(coordinator.history(election))).toEqual([]);
+    await actor.proclaim(election, { leaseId, createRevision });
+    await run(coordinator.revoke(leaseId));
+    await run(coordinator.correct(election, ended));
+    const { to, cause, reason, actor: by } = ended;
+    const corrected = [{ address: 'http://a:8080', leaderlessMs: 5, to, cause, reason, actor: by }];
+    expect(await run(coordinator.history(election))).toMatchObject(corrected);
+    const later = { ...ended, to: '2026-11-20T23:00:00.000Z', cause: 'stopping' } as const;
+    await run(coordinator.correct(election, later));
+    expect(await run(coordinator.history(election))).toMatchObject(corrected);
+  });
+
   it('refuses to proclaim a term that is over', async () => {
     const { coordinator, run } = of();
     const [election, actor] = [freshElection(), acting()];

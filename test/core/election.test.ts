@@ -8,6 +8,7 @@ import {
   memberId,
   revision,
   type Candidate,
+  type Snapshot,
   type TermRecord,
 } from '../../src/core/model.ts';
 import { reportOf } from '../../src/core/report.ts';
@@ -812,6 +813,26 @@ describe('the level-triggered rounds', () => {
     const member = { ...me, leaseId: ours, healthy: true };
     story.observed(300, { ...snapshot(6, mine(5)), members: [member] }).tick(1300);
     expect(enrolled()).toBe(2);
+  });
+
+  it('correct the record of a term that ended while nobody could record it, and no other', () => {
+    const corrections = (lateMs: number, seen: Snapshot) => {
+      const story = new Story().lease(10, lease(60_000)).joined(20, 5, snapshot(5, mine(5)), 15);
+      const bound = 15 + 4750;
+      story.tick(bound + lateMs).observed(9000, seen);
+      return story.effects.filter(({ kind }) => kind === 'correct');
+    };
+    const gone = snapshot(9);
+    expect(corrections(1, gone)).toMatchObject([
+      { ending: { cause: 'etcd_unreachable', endedAt: 4766, term: { token: 5n } } },
+    ]);
+    // It is recorded, or our release was carried out and its answer lost.
+    expect(corrections(1, { ...gone, handover: handover('me', 5) })).toEqual([]);
+    // A witness that deposed us knew no more than that it did not hear of us.
+    const deposed = { ...handover('me', 5), cause: 'crashed' } as const;
+    expect(corrections(1, { ...gone, handover: deposed })).toHaveLength(1);
+    // Who stood still has nothing to say that others do not know better.
+    expect(corrections(1000, gone)).toEqual([]);
   });
 
   it('proclaim again where a proclamation was lost', () => {

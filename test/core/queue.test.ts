@@ -85,7 +85,7 @@ describe('a queue', () => {
     const gone = change(12, { removedCandidates: ['a'] });
     const taken = apply(queue, gone, 200, waiter);
     expect(taken.predecessor).toEqual({
-      ...{ token: token(6), goneAt: 200, aliveAt: -5800, cause: 'lease_expired' },
+      ...{ token: token(6), goneAt: 200, aliveAt: -5900, cause: 'lease_expired' },
     });
     expect(taken.losses).toEqual([
       { token: token(6), id: 'a', goneAt: 200, ttlMs: 5000, verdict: 'unknown' },
@@ -108,7 +108,7 @@ describe('a queue', () => {
     const first = apply(queue, change(12, { removedCandidates: ['a'] }), 200, waiter);
     const gone = change(13, { removedCandidates: ['b'] });
     const alive: Knowledge = { ...waiter, judge: () => ({ ...unknown, aliveAt: 290 }) };
-    expect(apply(first, gone, 300, alive).predecessor?.aliveAt).toBe(-5800);
+    expect(apply(first, gone, 300, alive).predecessor?.aliveAt).toBe(-5900);
     const since = '2026-11-20T21:00:00.000Z';
     const led = { ...first, candidates: [{ ...candidate('b', 7), since }, mine(8)] };
     expect(apply(led, gone, 300, alive).predecessor?.aliveAt).toBe(290);

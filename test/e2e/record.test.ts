@@ -117,6 +117,44 @@ test.each(Object.entries(ends))(
   },
 );
 
+test('an etcd that stood still for 8 s: whoever led corrects the record of its own term', async () => {
+  const sidecars = await stage.three({ election: 'frozen', args: ['--ttl=3s'] });
+  const { leader, token } = await agreement(sidecars);
+  const node = stage.cluster.nodes[0]!;
+  const recorded = async (): Promise<boolean> => {
+    const { terms } = (await leader.get<{ terms: readonly Term[] }>('/history')).body;
+    return terms[0]?.fencingToken === token;
+  };
+  await eventually(recorded, { withinMs: 20_000, what: 'the term in the history' });
+  const frozenAt = Date.now();
+  node.freeze();
+  const ended = await leader.waitForLog(
+    (line) => line['term'] === token && 'ledMs' in line,
+    20_000,
+  );
+  const endedAt = Date.now();
+  expect(ended['cause']).toBe('etcd_unreachable');
+  await new Promise((resolve) => setTimeout(resolve, 8000 - (endedAt - frozenAt)));
+  node.thaw();
+  const corrected = async (): Promise<Change | false> => {
+    const change = await changeAfter(sidecars, token);
+    return change.last.cause === 'etcd_unreachable' && change;
+  };
+  const { next, last } = await eventually(corrected, {
+    withinMs: 20_000,
+    what: 'the corrected record',
+  });
+  console.error(`etcd frozen: ${JSON.stringify({ last, next })}`);
+  expect(last).toMatchObject({ leader: leader.id, endDerived: false, toEarliest: last.to });
+  expect(Date.parse(last.to!)).toBeGreaterThanOrEqual(frozenAt);
+  expect(Date.parse(last.to!)).toBeLessThanOrEqual(endedAt);
+  // From its end to the next term, which cannot have begun while etcd stood still.
+  expect(next.leaderlessMs).toBe(Date.parse(next.from) - Date.parse(last.to!));
+  expect(next.leaderlessMs).toBeGreaterThan(4000);
+  const words = await historyInWords(leader);
+  expect(words.find((line) => line.startsWith(token))).toMatch(/ etcd_unreachable /);
+});
+
 test('a hand-over is told exactly, with the time that the app took to stop', async () => {
   const args = ['--on-step-down=exec:sleep 1.2'];
   const sidecars = await stage.three({ election: 'handed-over', args });

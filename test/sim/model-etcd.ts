@@ -363,6 +363,13 @@ export class ModelEtcd {
     this.#commit(election, { candidates: [proclaimed], removedCandidates: [] });
   }
 
+  /** Says how a term ended, where its record says nothing yet. */
+  correct(election: ElectionName, { token, to, cause, reason, actor }: TermRecord): void {
+    const record = this.#state(election).terms.find((one) => one.token === token);
+    if (record?.to !== null) return;
+    this.#recordTerm(election, { ...record, to, cause, reason, actor });
+  }
+
   history(election: ElectionName): readonly TermRecord[] {
     return this.#state(election).terms.slice(-termsKept).reverse();
   }

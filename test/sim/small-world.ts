@@ -584,6 +584,7 @@ function askOf(effect: ReturnType<typeof stepCandidacy>['effects'][number]): Ask
     }
     case 'enroll':
     case 'elected':
+    case 'correct':
     case 'proclaim':
     case 'ended':
     case 'cutOff':
