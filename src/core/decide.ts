@@ -18,6 +18,7 @@ import {
   type OwnKey,
   type Term,
 } from './candidacy.ts';
+import { correctionOf } from './correction.ts';
 import type { Cause, Handover, MemberId, Millis } from './model.ts';
 import { fencingToken } from './model.ts';
 import { leaderOf, ownOf, successionOf, timeBefore, type Succession } from './queue.ts';
@@ -293,18 +294,6 @@ function decideSteppingDown(
   if (now < keptUntil) return null;
   if (quiesced) return to(release(own, ending));
   return now >= until ? to(release(own, ending), cutOff) : null;
-}
-
-/** What was not recorded with the key's deletion, since that was none of ours: its lease ran out, or a witness deposed us. */
-function correctionOf(
-  { queue }: Candidacy,
-  own: OwnKey,
-  ending: Ending | null,
-): readonly CandidacyEffect[] {
-  if (ending === null || ending.stoodStill) return [];
-  const record = queue?.handover ?? null;
-  const isOurs = record?.token === ending.term.token && record.cause !== 'crashed';
-  return isOurs ? [] : [{ kind: 'correct', own, ending }];
 }
 
 function decideReleasing(

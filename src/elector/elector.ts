@@ -11,7 +11,7 @@ import {
 } from '../core/candidacy.ts';
 import { heldForMs, lastsUntil, stepCandidacy, wakeCandidacyAt } from '../core/election.ts';
 import { hasAcknowledged } from '../core/failover.ts';
-import type { Cause, ElectionName, LeaseId, Millis } from '../core/model.ts';
+import type { Cause, ElectionName, ElectionPing, LeaseId, Millis } from '../core/model.ts';
 import { reportOf, type Report } from '../core/report.ts';
 import {
   heldLease,
@@ -24,7 +24,6 @@ import {
 import { revokeAfterMs, type Timing } from '../core/timing.ts';
 import { validate, validateSession, type Validation } from '../core/validate.ts';
 import type { App, Clock, Coordinator, Elections, Notice, Pings, WatchNotice } from '../ports.ts';
-import type { ElectionPing } from '../core/model.ts';
 import { Announcer } from './announcer.ts';
 import { giveBack, hastyEndOf, noticesOf, type HastyEnd } from './hasty-end.ts';
 import { Requests, type Mail } from './requests.ts';
@@ -349,8 +348,8 @@ export class Elector implements Elections {
     switch (effect.kind) {
       case 'elected': {
         const { token, leaderlessMs, leaderlessAtMostMs, endBefore } = effect.term;
-        const before = { leaderlessMs, leaderlessAtMostMs, endBefore };
-        this.#announcer.announce({ kind: 'elected', election: name, token, ...before });
+        const term = { token, leaderlessMs, leaderlessAtMostMs, endBefore };
+        this.#announcer.announce({ kind: 'elected', election: name, ...term });
         return app?.elected(name, token);
       }
       case 'ended': {
