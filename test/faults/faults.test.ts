@@ -13,7 +13,15 @@ import type { RunOptions, RunResult } from './run.ts';
 const ttlMs = 2000;
 
 const options: RunOptions = {
-  ...{ seed: 1, seconds: 0, ttlMs, takeoverDelay: 'evidence', make: 'electord', only: [] },
+  ...{
+    seed: 1,
+    seconds: 0,
+    ttlMs,
+    takeoverDelay: 'evidence',
+    fastFailover: 'off',
+    make: 'electord',
+    only: [],
+  },
   ...{ program: null, etcd: newestEtcd },
   // Twice what a run by hand allows: other tests run on the same processors.
   ...{ watchLatencyMs: 100, availabilityBoundMs: 8000 },
