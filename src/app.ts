@@ -119,7 +119,8 @@ class Assembly implements Sidecar {
       format,
       ...(run === null ? {} : { destination: standardError }),
     });
-    this.#metrics = createMetrics({ id: memberId(id), version, clock });
+    const loopDelayMs = (): number => this.#loopDelay.worstMs();
+    this.#metrics = createMetrics({ id: memberId(id), version, clock, loopDelayMs });
     this.#traces = createTraces({ id: memberId(id), version });
     this.#coordinator = new EtcdCoordinator({
       ...etcdAccess(configuration, () => this.#credentials),

@@ -1,6 +1,5 @@
 // Only home of express: reaches the routes of routes.ts and gives every answer what all answers have in common.
 // Nothing is cached: each request asks for a report of its own, as late as possible.
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { assertNever } from '../core/assert.ts';
 import type { ElectionName } from '../core/model.ts';
@@ -9,7 +8,6 @@ import { ElectordError, FencedOut } from '../errors.ts';
 import type { Inputs, LocalInputs } from './inputs.ts';
 import { readBody } from './bodies.ts';
 import {
-  overallRole,
   soleElection,
   type Asked,
   type Handler,
@@ -20,59 +18,9 @@ import {
 } from './exchange.ts';
 import { refuseForeignPages, requireToken } from './guards.ts';
 import { localRoutes } from './local-routes.ts';
-import { problem, quoted, Refusal, type ProblemCode } from './problems.ts';
+import { quoted, Refusal, type ProblemCode } from './problems.ts';
 import { routes } from './routes.ts';
-
-/** What `listen` serves. */
-export interface Application {
-  handle(request: IncomingMessage, response: ServerResponse): void;
-  /** For answers that are made before a request could be read. */
-  role(): Role;
-  reportError(error: unknown): void;
-  /** Nothing more is accepted: answers that have no end of their own end now. */
-  drain(): void;
-}
-
-/** Headers of every answer, whatever it says. */
-export const commonHeaders = (role: Role): Record<string, string> => ({
-  'Cache-Control': 'no-store',
-  'X-Content-Type-Options': 'nosniff',
-  'X-Electord-Role': role,
-});
-
-function problemReply(refusal: Refusal): Reply {
-  return {
-    status: refusal.problem.status,
-    contentType: 'application/problem+json',
-    body: JSON.stringify(refusal.problem),
-    headers: refusal.headers,
-  };
-}
-
-/** These two have no body by definition, and say nothing about one. */
-const isBodiless = (status: number): boolean => status === 204 || status === 304;
-
-function send(request: IncomingMessage, response: ServerResponse, reply: Reply, role: Role): void {
-  const { method } = request;
-  const common = { ...commonHeaders(role), ...reply.headers };
-  if (isBodiless(reply.status)) {
-    response.writeHead(reply.status, common).end();
-    return;
-  }
-  const asks = method === 'HEAD' || method === 'OPTIONS';
-  const head = { 'Content-Type': reply.contentType, ...common };
-  if (reply.stream !== undefined) {
-    response.writeHead(reply.status, head);
-    if (asks) response.end();
-    else reply.stream(response);
-    return;
-  }
-  // What GET would have sent is told to HEAD; OPTIONS has a body of its own, which is empty.
-  const length = method === 'OPTIONS' ? 0 : Buffer.byteLength(reply.body);
-  response.writeHead(reply.status, { ...head, 'Content-Length': length });
-  if (asks) response.end();
-  else response.end(reply.body);
-}
+import { problemReply, roleOrUnknown, send, type Application } from './sending.ts';
 
 function allowed({ handlers }: Route): string {
   const methods: string[] = Object.keys(handlers);
@@ -184,15 +132,6 @@ function answer(
   }
 }
 
-/** The role for an answer that no election gave; an answer is never refused for want of it. */
-function roleOrUnknown({ elections }: Inputs): Role {
-  try {
-    return overallRole(elections);
-  } catch {
-    return 'unknown';
-  }
-}
-
 function namedElection(request: Request, known: ReadonlySet<string>): ElectionName {
   const { election } = request.params;
   if (typeof election === 'string' && known.has(election)) return election as ElectionName;
@@ -256,7 +195,10 @@ function bareExpress() {
 }
 
 /** The application of a listener, a public one where `local` is null. Several may share `inputs`. */
-export function createApplication(inputs: Inputs, local: LocalInputs | null = null): Application {
+export function createApplication(
+  inputs: Inputs,
+  local: LocalInputs | null = null,
+): Application['handle'] {
   const application = bareExpress();
   const known: ReadonlySet<string> = new Set(inputs.elections.names);
 
@@ -280,30 +222,5 @@ export function createApplication(inputs: Inputs, local: LocalInputs | null = nu
     throw new Refusal(404, 'not_found', `there is nothing under ${quoted(request.path)}`);
   });
   application.use(failing(inputs));
-  return {
-    handle: (request, response) => void application(request, response),
-    role: () => roleOrUnknown(inputs),
-    reportError: inputs.reportError,
-    drain: () => inputs.events.close(),
-  };
-}
-
-/** A whole HTTP answer for a client whose request could not be read, after which the connection ends. */
-export function unreadableAnswer(
-  status: 400 | 408 | 431,
-  statusText: string,
-  application: Application,
-): string {
-  const code = (
-    { 400: 'malformed_request', 408: 'request_timeout', 431: 'header_too_large' } as const
-  )[status];
-  const body = JSON.stringify(problem(status, code, 'the request could not be read'));
-  const headers = {
-    'Content-Type': 'application/problem+json',
-    'Content-Length': String(Buffer.byteLength(body)),
-    ...commonHeaders(application.role()),
-    Connection: 'close',
-  };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  return `HTTP/1.1 ${status} ${statusText}\r\n${lines.join('')}\r\n${body}`;
+  return (request, response) => void application(request, response);
 }

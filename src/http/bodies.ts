@@ -1,7 +1,7 @@
 // Bodies and queries as clients send them: read up to a bound, and checked by one schema each. Everything that is wrong is
 // said at once, and what is not known is a fault: a misspelt field must not be a default in disguise.
 import type { IncomingMessage } from 'node:http';
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   durationForm,
   formatDuration,

@@ -13,7 +13,7 @@ export interface Reply {
   readonly body: string | Uint8Array;
   readonly headers?: Readonly<Record<string, string>>;
   /** The role for the header, where the report that the question came with is not what the body speaks of. */
-  readonly role?: Role;
+  readonly role?: Role | null;
   /** Goes on with the answer where it does not end with its body; only for GET itself. */
   readonly stream?: (response: ServerResponse) => void;
 }
@@ -82,13 +82,14 @@ export interface InstanceRoute extends Place {
 
 export type Route = ElectionRoute | LocalRoute | InstanceRoute;
 
+export const jsonType = 'application/json; charset=utf-8';
+
 export function json(
   status: number,
   body: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): Reply {
-  const contentType = 'application/json; charset=utf-8';
-  return { status, contentType, body: JSON.stringify(body), headers };
+  return { status, contentType: jsonType, body: JSON.stringify(body), headers };
 }
 
 /** So many names stand in the detail of a problem; its member `elections` has them all. */

@@ -1,7 +1,7 @@
 // `/openapi.json`: what the listener that serves it answers, as OpenAPI 3.1. The local listener's document has the app's
 // API and the operator's verbs too. `/peers`, `/overview` and `/witness` are for the status page and for other sidecars, and are
 // not part of it.
-import { z } from 'zod';
+import * as z from 'zod';
 import { schemas, type SchemaName } from './schemas.ts';
 
 type Answers = Readonly<Record<number, SchemaName | 'text' | 'events' | 'bytes' | 'nothing'>>;

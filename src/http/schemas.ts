@@ -1,6 +1,6 @@
 // The answers of contract.ts as schemas, for the OpenAPI document. Each is declared as a schema of its type, so that the
 // two cannot drift apart unseen; a test holds real answers against them. The bodies are those that bodies.ts reads by.
-import { z } from 'zod';
+import * as z from 'zod';
 import type {
   ElectionsAnswer,
   FenceAnswer,

@@ -2,7 +2,7 @@
 // replace, one question at a time with a body, and an event stream as it arrives.
 import { request, type IncomingHttpHeaders } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { createApplication } from '../../src/http/application.ts';
+import { createFront } from '../../src/http/front.ts';
 import { createEvents, type EventLimits } from '../../src/http/events.ts';
 import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
 import { listen, type Listening } from '../../src/http/listen.ts';
@@ -94,7 +94,7 @@ export interface Served {
 
 /** Serves on a free port, publicly where `local` is null; the caller closes it. */
 export async function serveOn(inputs: Inputs, local: LocalInputs | null = null): Promise<Served> {
-  const application = createApplication(inputs, local);
+  const application = createFront(inputs, local);
   const listening = await listen(application, { host: '127.0.0.1', port: 0 });
   if (!('port' in listening.address)) throw new Error('not a TCP address');
   const { port } = listening.address;

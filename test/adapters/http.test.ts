@@ -2,7 +2,7 @@
 // body. The expected values are written out by hand. Connections, limits and the drain: http-listen.test.ts.
 import { request, type IncomingHttpHeaders } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createApplication } from '../../src/http/application.ts';
+import { createFront } from '../../src/http/front.ts';
 import { createEvents } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
 import { listen, type Listening } from '../../src/http/listen.ts';
@@ -58,7 +58,7 @@ function inputsFor(elections: FakeElections, more: Partial<Inputs> = {}): Inputs
 type Ask = (path: string, options?: { method?: string; headers?: object }) => Promise<Answer>;
 
 async function serve(inputs: Inputs): Promise<Ask> {
-  const listening = await listen(createApplication(inputs), { host: '127.0.0.1', port: 0 });
+  const listening = await listen(createFront(inputs), { host: '127.0.0.1', port: 0 });
   opened.push(listening);
   const { address } = listening;
   if (!('port' in address)) throw new Error('not a TCP address');
