@@ -54,9 +54,13 @@ export function sentence(found: readonly Hindrance[]): string {
   return [...some, ...(rest > 0 ? [`and ${rest} more`] : [])].join('; ');
 }
 
-/** Whether another one leads, or stands in the queue. Who is listed there campaigns, and so is able to. */
-const isAnybodyElse = ({ id: own, leader, candidates }: Report): boolean =>
-  (leader !== null && leader.id !== own) || candidates.some(({ id }) => id !== own);
+/**
+ * Whether another one leads, or stands in the queue: who is listed there is able to. In a pause all of ours are on their way out
+ * of it.
+ */
+const isAnybodyElse = ({ id: own, leader, candidates, control }: Report): boolean =>
+  (leader !== null && leader.id !== own) ||
+  candidates.some(({ id, native }) => id !== own && (control === null || !native));
 
 /** Refuses where this would leave nobody who can lead. Somebody who is only just coming is waited for. */
 export async function expectSomebodyElse(

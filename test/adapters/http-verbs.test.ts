@@ -78,7 +78,8 @@ describe('a step-down where nobody else can lead', () => {
   });
 
   it('is refused while the election is paused, with that as the reason', async () => {
-    const fake = leading();
+    // The pause is so new that the other one is still in the queue.
+    const fake = leading(other);
     fake.know({ members: [member('orders-1', 1n)], control: paused });
     const ask = await serve(fake);
     const { body } = await ask('/step-down', posting({}));

@@ -213,6 +213,10 @@ test('every verb is in the audit log, whoever was asked: pause and resume, what 
   expect((await post(second, '/pause', { reason: 'upgrade', by: 'ann', for: '5m' })).status).toBe(
     200,
   );
+  await eventually(
+    async () => (await leader.get<{ control: unknown }>('/status')).body.control !== null,
+    { withinMs: 20_000, what: 'a leader that knows of the pause' },
+  );
   expect((await post(leader, '/step-down', { by: 'bob' })).status).toBe(409);
   expect((await post(third, '/resume', { by: 'ann', reason: 'done' })).status).toBe(200);
   const to = second.id;
