@@ -1,7 +1,9 @@
 // What the verbs do to an election that they would leave without a leader, to a member that is not to lead for a while, and
 // what they leave in the audit log. Elections and coordinator are stand-ins; with real ones: test/e2e/verbs.test.ts.
 import { rm, mkdtemp } from 'node:fs/promises';
+import { X509Certificate } from 'node:crypto';
 import { request } from 'node:http';
+import { request as requestHttps } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -11,6 +13,7 @@ import { Unreachable } from '../../src/errors.ts';
 import { createApplication } from '../../src/http/application.ts';
 import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
 import { listen, type Listening } from '../../src/http/listen.ts';
+import { makeCertificates } from '../harness/certificates.ts';
 import { candidate, FakeElections, member } from './http-fake-elections.ts';
 import { inputsOf, localOf, posting, serveOn, type Ask } from './http-serving.ts';
 
@@ -303,6 +306,32 @@ describe('the audit log', () => {
     const allowed = posting({}, { authorization: 'Bearer sesame' });
     expect((await ask('/step-down', allowed)).status).toBe(409);
     expect(recorded).toBe(1);
+  });
+
+  it('knows whom a certificate of the client is for', async () => {
+    const certificates = await makeCertificates();
+    const { audit, entries } = noting();
+    try {
+      const application = createApplication(inputsOf(following(other)), localOf({ audit }));
+      const { server, authority, client } = certificates;
+      const tls = { certificate: server.cert, key: server.key, clientCa: authority.cert };
+      const listening = await listen(application, { host: '127.0.0.1', port: 0 }, {}, tls);
+      opened.push(listening);
+      if (!('port' in listening.address)) throw new Error('not a TCP address');
+      const { port } = listening.address;
+      const how = { ca: authority.cert, cert: client.cert, key: client.key, agent: false } as const;
+      const asked = { host: '127.0.0.1', port, path: '/step-down', method: 'POST', ...how };
+      await new Promise<void>((resolve, reject) => {
+        const sent = requestHttps(asked, (answer) => answer.resume().on('end', resolve));
+        sent.on('error', reject);
+        sent.end('{"by":"ann"}');
+      });
+      const { subject } = new X509Certificate(client.cert);
+      expect(subject).toContain(`CN=${entries[0]!.certificate}`);
+      expect(entries).toMatchObject([{ by: 'ann', from: '127.0.0.1' }]);
+    } finally {
+      await certificates.remove();
+    }
   });
 
   it('knows a unix socket', async () => {
