@@ -17,7 +17,7 @@ import { EtcdCoordinator } from './etcd/coordinator.ts';
 import { newLeaseId } from './etcd/lease-id.ts';
 import { capacityOf, openFilesAllowed, type Capacity } from './http/capacity.ts';
 import { createEvents } from './http/events.ts';
-import { sharedHistory } from './http/history.ts';
+import { sharedRead } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { CannotListen, type Listening } from './http/listen.ts';
 import { boundPort, localUrlOf, openListeners, tlsOf } from './listeners.ts';
@@ -27,6 +27,7 @@ import { pingingOf, type Pinging } from './peers/pings.ts';
 import { PeerWatch } from './peers/watch.ts';
 import { patiently } from './process/patience.ts';
 import { notifyServiceManager, type ServiceManager } from './process/service-manager.ts';
+import { loggedAudit } from './telemetry/audit.ts';
 import { createLog, flushed, type Log } from './telemetry/log.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
 import { logNotices } from './telemetry/notices.ts';
@@ -248,6 +249,7 @@ class Assembly implements Sidecar {
 
   #inputs(capacity: Capacity): Inputs {
     const [elections, clock] = [this.#elector, this.#clock];
+    const audit = this.#coordinator.auditLog();
     const clients = { public: capacity.public.maxStreams, local: capacity.local.maxStreams };
     return {
       elections,
@@ -265,7 +267,8 @@ class Assembly implements Sidecar {
       },
       events: createEvents({ elections, clock, wallNow }, { clients }),
       peers: this.#peers,
-      history: sharedHistory((name) => this.#traced.history(name), { elections, clock }),
+      history: sharedRead((name) => this.#traced.history(name), { elections, clock }),
+      verbs: sharedRead((name) => audit.entries(name), { elections, clock }),
       reportError: (error) => {
         // The claims end before anything is logged.
         if (error instanceof AssertionFailure) this.#options.onFatal(error);
@@ -280,6 +283,7 @@ class Assembly implements Sidecar {
     return {
       coordinator: this.#traced,
       store: this.#traces?.tracedStore(store) ?? store,
+      audit: loggedAudit(this.log, this.#coordinator.auditLog()),
       token: () => this.#credentials.token?.reveal() ?? null,
       checksHost: localListen.kind === 'tcp' && isLocalOnly(localListen),
       graceMs,

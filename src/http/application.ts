@@ -1,15 +1,16 @@
 // Only home of express: reaches the routes of routes.ts and gives every answer what all answers have in common.
 // Nothing is cached: each request asks for a report of its own, as late as possible.
+import { TLSSocket, type PeerCertificate } from 'node:tls';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { assertNever } from '../core/assert.ts';
 import type { ElectionName } from '../core/model.ts';
 import type { Role } from '../core/report.ts';
-import { ElectordError, FencedOut } from '../errors.ts';
 import type { Inputs, LocalInputs } from './inputs.ts';
 import { readBody } from './bodies.ts';
 import {
   soleElection,
   type Asked,
+  type Client,
   type Handler,
   type Handlers,
   type Method,
@@ -18,7 +19,7 @@ import {
 } from './exchange.ts';
 import { refuseForeignPages, requireToken } from './guards.ts';
 import { localRoutes } from './local-routes.ts';
-import { quoted, Refusal, type ProblemCode } from './problems.ts';
+import { quoted, Refusal, refusalOf } from './problems.ts';
 import { routes } from './routes.ts';
 import { problemReply, roleOrUnknown, send, type Application } from './sending.ts';
 
@@ -62,6 +63,22 @@ function onGone({ socket }: Request, listener: () => void): () => void {
   return () => socket.off('close', listener);
 }
 
+/** A certificate counts where the listener asked for one and found it good. */
+function clientOf({ socket }: Request): Client {
+  const from = socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'unix socket';
+  const proven = socket instanceof TLSSocket && socket.authorized;
+  const subject = proven ? socket.getPeerCertificate().subject : undefined;
+  return { from, certificate: nameIn(subject) };
+}
+
+/** The common name, else all that the subject says. */
+function nameIn(subject: PeerCertificate['subject'] | undefined): string | null {
+  if (subject === undefined) return null;
+  const { CN } = subject as Partial<Record<string, string | string[]>>;
+  const names = CN ?? Object.values(subject).flat();
+  return [names].flat().join(', ') || null;
+}
+
 function asked(request: Request, inputs: Inputs, local: LocalInputs | null): Asked {
   const { url } = request;
   const end = url.indexOf('?');
@@ -76,6 +93,7 @@ function asked(request: Request, inputs: Inputs, local: LocalInputs | null): Ask
     parameter: (name) => parameterOf(request, name),
     body: (limitBytes) => readBody(request, limitBytes),
     onGone: (listener) => onGone(request, listener),
+    client: () => clientOf(request),
     // The first one wins where a client does not care, as curl and most programs do not.
     prefersHtml: () => request.accepts(['json', 'html']) === 'html',
   };
@@ -139,21 +157,9 @@ function namedElection(request: Request, known: ReadonlySet<string>): ElectionNa
   throw new Refusal(404, 'unknown_election', detail);
 }
 
-const codesOfEtcd = [
-  'etcd_unreachable',
-  'etcd_denied',
-  'etcd_refused',
-  'etcd_other_cluster',
-  'etcd_went_back',
-] as const satisfies readonly ProblemCode[];
-
 function asRefusal(error: unknown, inputs: Inputs): Refusal {
-  if (error instanceof Refusal) return error;
-  if (error instanceof FencedOut) return new Refusal(409, 'fenced_out', error.message);
-  if (error instanceof ElectordError) {
-    const code = codesOfEtcd.find((each) => each === error.code) ?? 'unavailable';
-    return new Refusal(503, code, error.message);
-  }
+  const refusal = refusalOf(error);
+  if (refusal !== null) return refusal;
   inputs.reportError(error);
   return new Refusal(500, 'internal_error', 'the cause stands in the log of this instance');
 }

@@ -10,6 +10,7 @@ import {
   type PauseRequest,
   type StepDownRequest,
   type SwitchoverBody,
+  type VerbRequest,
 } from '../contract.ts';
 import type { Asked } from './exchange.ts';
 import { quoted, Refusal } from './problems.ts';
@@ -110,6 +111,16 @@ const reason = text
   .describe('Kept in the history')
   .nullable()
   .exactOptional();
+/** Who asks, by a name of their own choice. */
+const byCharacters = 128;
+const by = text
+  .max(byCharacters, `is longer than ${byCharacters} characters`)
+  .regex(/^[^\p{Cc}]*$/u, 'has control characters')
+  .describe('Who asks, for the audit log')
+  .nullable()
+  .exactOptional();
+const said = { reason, by };
+const force = z.boolean('is neither true nor false').exactOptional();
 
 const notAnId = 'is not the id of a member';
 
@@ -134,18 +145,22 @@ const dayMs = 86_400_000;
 
 /** The bodies of the verbs: what is checked, what the handlers get, and what the OpenAPI document says of them. */
 export const stepDownBody = z.strictObject({
-  reason,
+  ...said,
   notFor: duration(0, dayMs).exactOptional(),
+  force: force.describe('Even where nobody else can lead'),
 }) satisfies z.ZodType<unknown, StepDownRequest>;
 export const switchoverBody = z.strictObject({
+  ...said,
   to: text.min(1, notAnId).max(253, notAnId),
-  reason,
+  force: force.describe(
+    'Ends a pause, and the standing back of the member that is asked and named',
+  ),
 }) satisfies z.ZodType<unknown, SwitchoverBody>;
 export const pauseBody = z.strictObject({
-  reason,
+  ...said,
   for: duration(2000, dayMs).exactOptional(),
 }) satisfies z.ZodType<unknown, PauseRequest>;
-export const resumeBody = z.strictObject({});
+export const resumeBody = z.strictObject(said) satisfies z.ZodType<unknown, VerbRequest>;
 
 /** A whole number in a query, such as `limit=10`. */
 export function wholeNumber(

@@ -18,6 +18,14 @@ export interface Reply {
   readonly stream?: (response: ServerResponse) => void;
 }
 
+/** Who asks, as far as the connection tells. */
+export interface Client {
+  /** An address, or `unix socket`. */
+  readonly from: string;
+  /** Whom its certificate is for; null without one. */
+  readonly certificate: string | null;
+}
+
 /** What a handler may know of the request. */
 export interface Asked {
   readonly inputs: Inputs;
@@ -36,6 +44,7 @@ export interface Asked {
   readonly body: (limitBytes: number) => Promise<Buffer>;
   /** Calls `listener` once the client's connection is gone, unless the function returned was called before. */
   readonly onGone: (listener: () => void) => () => void;
+  readonly client: () => Client;
   /** True for a client that would rather have HTML than JSON, which only browsers say. */
   readonly prefersHtml: () => boolean;
 }

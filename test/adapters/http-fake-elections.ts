@@ -52,6 +52,7 @@ interface Knowledge {
   members: readonly Member[];
   control: Control | null;
   obstacle: Report['obstacle'];
+  standsBackUntil: Report['standsBackUntil'];
   seenAt: number;
   /** Our own claim ends here. */
   claimUntil: number;
@@ -87,6 +88,7 @@ export class FakeElections implements Elections {
       members: [],
       control: null,
       obstacle: null,
+      standsBackUntil: null,
       seenAt: this.nowMs,
       claimUntil: Number.NEGATIVE_INFINITY,
       waiting: null,
@@ -120,6 +122,7 @@ export class FakeElections implements Elections {
       id: memberId(this.me),
       role: leads ? 'leader' : !isKnown ? 'unknown' : known.obstacle ? 'observer' : 'follower',
       obstacle: known.obstacle,
+      standsBackUntil: known.standsBackUntil,
       leader:
         shown === null
           ? null
@@ -174,6 +177,15 @@ export class FakeElections implements Elections {
   stepDown(...request: Parameters<Elections['stepDown']>): void {
     this.stepDowns.push(request);
     this.onStepDown();
+  }
+
+  /** How often it was told to stand again; `onStandAgain` lets a test carry it out. */
+  standsAgain = 0;
+  onStandAgain: () => void = () => undefined;
+
+  standAgain(): void {
+    this.standsAgain += 1;
+    this.onStandAgain();
   }
 
   hold(election: ElectionName, holdMs: number): number {

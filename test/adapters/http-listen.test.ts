@@ -47,6 +47,7 @@ function application(metrics: Inputs['metrics'] = () => Promise.reject(new Error
     },
     events: createEvents({ elections, clock: elections.clock, wallNow: () => 0 }),
     history: () => Promise.resolve([]),
+    verbs: () => Promise.resolve([]),
     reportError: (error) => {
       throw error;
     },

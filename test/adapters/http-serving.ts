@@ -32,6 +32,7 @@ export function inputsOf(
     },
     events: createEvents({ elections, clock: elections.clock, wallNow }, eventLimits),
     history: () => Promise.resolve([]),
+    verbs: () => Promise.resolve([]),
     reportError: (error) => {
       throw error;
     },
@@ -52,6 +53,7 @@ export function localOf(more: Partial<LocalInputs> = {}): LocalInputs {
       isCurrent: unasked,
     },
     store: { read: unasked, write: unasked, remove: unasked, append: unasked, journal: unasked },
+    audit: { record: () => Promise.resolve(), entries: unasked },
     token: () => null,
     checksHost: true,
     graceMs: 300,

@@ -48,6 +48,7 @@ function inputsFor(elections: FakeElections, more: Partial<Inputs> = {}): Inputs
     },
     events: eventsFor(elections),
     history: () => Promise.resolve([]),
+    verbs: () => Promise.resolve([]),
     reportError: (error) => {
       throw error;
     },

@@ -98,6 +98,22 @@ test.for(etcdSeries)(
 );
 
 test(
+  'with fast failover: cut off from its members a leader claims on, cut off from everybody it is replaced',
+  { timeout: 120_000, ...root },
+  async () => {
+    const only = ['members-cut-off', 'host-cut-off', 'sigkill-leader'];
+    const result = await runFaults({ ...options, fastFailover: '400ms', only });
+    expect(result.failure).toBeNull();
+    expect(result.faults.map(({ kind }) => kind)).toEqual(only);
+    expect(violationsIn(result)).toEqual([]);
+    expect(result.conduct.misconduct).toEqual([]);
+    const claims = result.answers.filter((answer) => answer.claims !== null);
+    expect(claims.length).toBeGreaterThan(100);
+    expect(leftOver()).toEqual([]);
+  },
+);
+
+test(
   "a peer, the etcd3 package's Election, is caught by the same run under a silent cut",
   { timeout: 120_000, ...root },
   async () => {

@@ -2,6 +2,7 @@
 // everything that was seen to the judge. What it started is gone at its end, however it ends.
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readDuration } from '../../src/contract.ts';
 import type { EtcdBinaries } from '../../src/dev/etcd-cache.ts';
 import { etcdBinaries, projectFolder } from '../harness/binaries.ts';
 import type { EtcdSeries } from '../harness/binaries.ts';
@@ -85,7 +86,13 @@ export const reportFolder = join(projectFolder, '.cache', 'faults');
 /** How long a sound cluster may take to agree again: generous, because being late is judged apart. */
 const settleWithinMs = 30_000;
 
-function lawOf({ ttlMs, takeoverDelay, make, ...rest }: RunOptions): Law {
+/** The short lease, beyond which nothing is promised; null where there is none. */
+function shortMsOf(fastFailover: string): number | null {
+  const read = readDuration(fastFailover);
+  return 'ms' in read ? read.ms : null;
+}
+
+function lawOf({ ttlMs, takeoverDelay, fastFailover, make, ...rest }: RunOptions): Law {
   const isDuration = takeoverDelay !== 'auto' && takeoverDelay !== 'evidence';
   const delayMs = isDuration ? Number.parseFloat(takeoverDelay) * 1000 : ttlMs;
   // Evidence costs nothing after a crash; and what it costs where something was taken away, a lease costs at a crash.
@@ -97,7 +104,7 @@ function lawOf({ ttlMs, takeoverDelay, make, ...rest }: RunOptions): Law {
   const watchLatencyMs = waits ? null : rest.watchLatencyMs;
   return {
     ...{ ttlMs, takeoverDelayMs, availabilityBoundMs, watchLatencyMs },
-    mostValidForMs: ttlMs - marginMs,
+    mostValidForMs: shortMsOf(fastFailover) ?? ttlMs - marginMs,
   };
 }
 
