@@ -60,12 +60,15 @@ const bundles: readonly Bundle[] = [
     needsRestart: (before, next) => isChanged('localListen', before, next),
   },
   {
-    keys: ['config', 'logLevel'],
+    keys: ['logLevel'],
     fields: ['logLevel'],
     credentials: [],
     needsRestart: () => false,
   },
 ];
+
+/** All settings that can be taken up. */
+export const reloadableKeys = bundles.flatMap(({ keys }) => keys);
 
 /** Compared as they are shown, but for the two that never are. A default that came out otherwise is nobody's change. */
 function isChanged(key: SettingKey, before: Configuration, next: Configuration): boolean {

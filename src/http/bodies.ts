@@ -103,22 +103,17 @@ const text = z.string({
   error: ({ input }) => (input === undefined ? 'is required' : 'is not a text'),
 });
 
-/** A sentence for people. Reasons are kept in etcd, in a hundred terms. */
-const reasonCharacters = 500;
-const reason = text
-  .max(reasonCharacters, `is longer than ${reasonCharacters} characters`)
-  .regex(/^[^\p{Cc}]*$/u, 'has control characters')
-  .describe('Kept in the history')
-  .nullable()
-  .exactOptional();
-/** Who asks, by a name of their own choice. */
-const byCharacters = 128;
-const by = text
-  .max(byCharacters, `is longer than ${byCharacters} characters`)
-  .regex(/^[^\p{Cc}]*$/u, 'has control characters')
-  .describe('Who asks, for the audit log')
-  .nullable()
-  .exactOptional();
+/** Something for people to read; it is kept in etcd. */
+const remark = (mostCharacters: number, what: string) =>
+  text
+    .max(mostCharacters, `is longer than ${mostCharacters} characters`)
+    .regex(/^[^\p{Cc}]*$/u, 'has control characters')
+    .describe(what)
+    .nullable()
+    .exactOptional();
+const reason = remark(500, 'Kept in the history');
+/** By a name of their own choice. */
+const by = remark(128, 'Who asks, for the audit log');
 const said = { reason, by };
 const force = z.boolean('is neither true nor false').exactOptional();
 

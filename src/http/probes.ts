@@ -44,35 +44,42 @@ export function readiness(inputs: Inputs): Reply {
 
 export const liveness = (): Reply => okIf(true, livenessAnswer(), null);
 
-/** The paths of one election, and those of the instance. */
 export const leaderPaths = ['/leader', '/primary'] as const;
 export const followerPaths = ['/follower', '/replica'] as const;
 
-type Probe = () => Reply;
+type OfElection = (report: Report, inputs: Inputs) => Reply;
 
-/** Every path in the one spelling that is answered here. */
-function probesOf(inputs: Inputs): ReadonlyMap<string, Probe> {
+const ofElection = new Map<string, OfElection>([
+  ...leaderPaths.map((path) => [path, leader] as const),
+  ...followerPaths.map((path) => [path, follower] as const),
+]);
+const ofInstance = new Map<string, (inputs: Inputs) => Reply>([
+  ['/health', (inputs) => health(inputs)],
+  ['/livez', liveness],
+  ['/readyz', readiness],
+]);
+
+const under = '/elections/';
+
+/** Null for what is no probe in the one spelling that is answered here. */
+function replyTo(url: string, known: ReadonlySet<string>, inputs: Inputs): Reply | null {
   const { elections } = inputs;
-  const probes = new Map<string, Probe>();
-  const add = (name: ElectionName, under: string): void => {
-    for (const path of leaderPaths) {
-      probes.set(`${under}${path}`, () => leader(elections.report(name), inputs));
-    }
-    for (const path of followerPaths) {
-      probes.set(`${under}${path}`, () => follower(elections.report(name), inputs));
-    }
-  };
-  for (const name of elections.names) {
-    const under = `/elections/${name}`;
-    add(name, under);
-    probes.set(`${under}/health`, () => health(inputs, elections.report(name).role));
+  const reply = ofInstance.get(url);
+  if (reply !== undefined) return reply(inputs);
+  if (!url.startsWith(under)) {
+    const [sole] = elections.names;
+    const probe = ofElection.get(url);
+    // With several elections the path must say which.
+    if (probe === undefined || sole === undefined || elections.names.length > 1) return null;
+    return probe(elections.report(sole), inputs);
   }
-  const [sole] = elections.names;
-  if (sole !== undefined && elections.names.length === 1) add(sole, '');
-  probes.set('/health', () => health(inputs));
-  probes.set('/livez', liveness);
-  probes.set('/readyz', () => readiness(inputs));
-  return probes;
+  const end = url.indexOf('/', under.length);
+  const name = url.slice(under.length, end);
+  const path = url.slice(end);
+  const probe = ofElection.get(path);
+  if (end < 0 || (probe === undefined && path !== '/health') || !known.has(name)) return null;
+  const report = elections.report(name as ElectionName);
+  return probe === undefined ? health(inputs, report.role) : probe(report, inputs);
 }
 
 /**
@@ -82,17 +89,16 @@ function probesOf(inputs: Inputs): ReadonlyMap<string, Probe> {
 export function createProbes(
   inputs: Inputs,
 ): (request: IncomingMessage, response: ServerResponse) => boolean {
-  const probes = probesOf(inputs);
-  return ({ method, url }, response) => {
+  const known: ReadonlySet<string> = new Set(inputs.elections.names);
+  return ({ method, url = '' }, response) => {
     if (method !== 'GET' && method !== 'HEAD') return false;
-    const probe = probes.get(url ?? '');
-    if (probe === undefined) return false;
-    let reply: Reply;
+    let reply: Reply | null;
     try {
-      reply = probe();
+      reply = replyTo(url, known, inputs);
     } catch {
       return false;
     }
+    if (reply === null) return false;
     sendShort(response, reply, reply.role ?? roleOrUnknown(inputs), method === 'GET');
     return true;
   };

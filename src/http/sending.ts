@@ -35,6 +35,33 @@ export function problemReply(refusal: Refusal): Reply {
 /** These two have no body by definition, and say nothing about one. */
 const isBodiless = (status: number): boolean => status === 204 || status === 304;
 
+export function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  reply: Reply,
+  role: Role,
+): void {
+  const { method } = request;
+  const common = { ...commonHeaders(role), ...reply.headers };
+  if (isBodiless(reply.status)) {
+    response.writeHead(reply.status, common).end();
+    return;
+  }
+  const asks = method === 'HEAD' || method === 'OPTIONS';
+  const head = { 'Content-Type': reply.contentType, ...common };
+  if (reply.stream !== undefined) {
+    response.writeHead(reply.status, head);
+    if (asks) response.end();
+    else reply.stream(response);
+    return;
+  }
+  // What GET would have sent is told to HEAD; OPTIONS has a body of its own, which is empty.
+  const length = method === 'OPTIONS' ? 0 : Buffer.byteLength(reply.body);
+  response.writeHead(reply.status, { ...head, 'Content-Length': length });
+  if (asks) response.end();
+  else response.end(reply.body);
+}
+
 /**
  * The same for a short text that is not a stream, without making anything on the way that a header does not need: what is
  * asked many times a second costs little more than the two system calls.
@@ -61,33 +88,6 @@ function headerOf(contentType: string, role: Role): readonly string[] {
     headers.set(key, header);
   }
   return header;
-}
-
-export function send(
-  request: IncomingMessage,
-  response: ServerResponse,
-  reply: Reply,
-  role: Role,
-): void {
-  const { method } = request;
-  const common = { ...commonHeaders(role), ...reply.headers };
-  if (isBodiless(reply.status)) {
-    response.writeHead(reply.status, common).end();
-    return;
-  }
-  const asks = method === 'HEAD' || method === 'OPTIONS';
-  const head = { 'Content-Type': reply.contentType, ...common };
-  if (reply.stream !== undefined) {
-    response.writeHead(reply.status, head);
-    if (asks) response.end();
-    else reply.stream(response);
-    return;
-  }
-  // What GET would have sent is told to HEAD; OPTIONS has a body of its own, which is empty.
-  const length = method === 'OPTIONS' ? 0 : Buffer.byteLength(reply.body);
-  response.writeHead(reply.status, { ...head, 'Content-Length': length });
-  if (asks) response.end();
-  else response.end(reply.body);
 }
 
 /** The role for an answer that no election gave; an answer is never refused for want of it. */

@@ -2,8 +2,9 @@
 import { expect, it } from 'vitest';
 import { loadConfiguration } from '../../src/config/configuration.ts';
 import type { Credentials } from '../../src/config/files.ts';
-import { reloaded, withFrozen, type InForce } from '../../src/config/reload.ts';
+import { reloadableKeys, reloaded, withFrozen, type InForce } from '../../src/config/reload.ts';
 import { Secret } from '../../src/config/secret.ts';
+import { settings } from '../../src/config/settings.ts';
 
 const none: Credentials = {
   ...{ etcdCa: null, etcdCert: null, etcdKey: null, etcdPassword: null, token: null },
@@ -116,4 +117,10 @@ it('keeps the token with the listener that it guards', () => {
     read({ ...open, ELECTORD_TOKEN: 'renewed' }, renewed),
   );
   expect(rotated.credentials.token?.reveal()).toBe('renewed');
+});
+
+it('promises of no setting that it is taken up which is not, and takes up none that says nothing', () => {
+  // The place of the file comes from flags or environment, which do not change.
+  const promised = settings.filter(({ reloadable }) => reloadable).map(({ key }) => key);
+  expect(reloadableKeys.toSorted()).toEqual(promised.filter((key) => key !== 'config').toSorted());
 });

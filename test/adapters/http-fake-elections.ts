@@ -205,3 +205,15 @@ export class FakeElections implements Elections {
     throw new Error('not asked for in these tests');
   }
 }
+
+/** What a sidecar `orders-0` may know of an election. */
+export const states = {
+  leader: (fake) =>
+    fake.know({ candidates: [candidate('orders-0', 4711n)], claimUntil: 1_003_120.9 }),
+  follower: (fake) =>
+    fake.know({ candidates: [candidate('orders-1', 12n), candidate('orders-0', 13n)] }),
+  observer: (fake) =>
+    fake.know({ candidates: [candidate('orders-1', 12n)], obstacle: 'never_leads' }),
+  leaderless: (fake) => fake.know({ candidates: [] }),
+  unknown: () => undefined,
+} satisfies Record<string, (fake: FakeElections) => void>;

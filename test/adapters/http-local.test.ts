@@ -15,26 +15,13 @@ import { FencedOut, Unreachable } from '../../src/errors.ts';
 import { sharedRead } from '../../src/http/history.ts';
 import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
 import { openApi } from '../../src/http/openapi.ts';
-import type { Listening } from '../../src/http/listen.ts';
 import type { FencedStore } from '../../src/store-port.ts';
 import { eventually } from '../harness/wait.ts';
 import { candidate, FakeElections, member, token } from './http-fake-elections.ts';
-import { inputsOf, localOf, posting, serveOn, type Ask } from './http-serving.ts';
+import { inputsOf, localOf, posting, serveOn, Servers, type Ask } from './http-serving.ts';
 
-const opened: Listening[] = [];
-afterEach(async () => {
-  for (const one of opened.splice(0)) await one.close();
-});
-
-async function serve(
-  elections: FakeElections,
-  local: Partial<LocalInputs> = {},
-  more: Partial<Inputs> = {},
-): Promise<Ask> {
-  const served = await serveOn(inputsOf(elections, more), localOf(local));
-  opened.push(served.listening);
-  return served.ask;
-}
+const { serve, opened, close } = new Servers();
+afterEach(close);
 
 function leading(): FakeElections {
   const fake = new FakeElections(['orders']);

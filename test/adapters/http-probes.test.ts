@@ -8,7 +8,7 @@ import type { Inputs } from '../../src/http/inputs.ts';
 import { listen, type Listening } from '../../src/http/listen.ts';
 import { createProbes } from '../../src/http/probes.ts';
 import { inputsOf } from './http-serving.ts';
-import { candidate, FakeElections } from './http-fake-elections.ts';
+import { candidate, FakeElections, states } from './http-fake-elections.ts';
 
 const opened: Listening[] = [];
 afterEach(async () => {
@@ -37,17 +37,10 @@ async function bothWays(inputs: Inputs): Promise<readonly [Listening, Listening]
 
 const ofElection = ['/leader', '/primary', '/follower', '/replica', '/health'];
 const ofInstance = ['/health', '/livez', '/readyz'];
-const states: Readonly<Record<string, (fake: FakeElections) => void>> = {
-  leader: (fake) =>
-    fake.know({ candidates: [candidate('orders-0', 4711n)], claimUntil: 1_003_120.9 }),
+const all: Readonly<Record<string, (fake: FakeElections) => void>> = {
+  ...states,
   'leader for less than a millisecond': (fake) =>
     fake.know({ candidates: [candidate('orders-0', 4711n)], claimUntil: 1_000_000.5 }),
-  follower: (fake) =>
-    fake.know({ candidates: [candidate('orders-1', 12n), candidate('orders-0', 13n)] }),
-  observer: (fake) =>
-    fake.know({ candidates: [candidate('orders-1', 12n)], obstacle: 'never_leads' }),
-  leaderless: (fake) => fake.know({ candidates: [] }),
-  unknown: () => undefined,
 };
 
 describe.each([[['orders']], [['orders', 'bills', 'wörter']]])('in the elections %j', (names) => {
@@ -57,9 +50,9 @@ describe.each([[['orders']], [['orders', 'bills', 'wörter']]])('in the election
     ...ofInstance,
   ];
 
-  it.each(Object.keys(states))('%s: the same answer both ways', async (state) => {
+  it.each(Object.keys(all))('%s: the same answer both ways', async (state) => {
     const fake = new FakeElections(names);
-    states[state]?.(fake);
+    all[state]?.(fake);
     const inputs = inputsOf(fake);
     const [fast, slow] = await bothWays(inputs);
     for (const path of paths.map(encodeURI)) {

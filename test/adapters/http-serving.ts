@@ -165,3 +165,22 @@ export class EventClient {
     );
   }
 }
+
+/** Listeners that are closed together; `serve` opens a local one. */
+export class Servers {
+  readonly opened: Listening[] = [];
+
+  readonly serve = async (
+    elections: FakeElections,
+    local: Partial<LocalInputs> = {},
+    more: Partial<Inputs> = {},
+  ): Promise<Ask> => {
+    const served = await serveOn(inputsOf(elections, more), localOf(local));
+    this.opened.push(served.listening);
+    return served.ask;
+  };
+
+  readonly close = async (): Promise<void> => {
+    for (const one of this.opened.splice(0)) await one.close();
+  };
+}

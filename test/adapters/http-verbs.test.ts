@@ -11,26 +11,14 @@ import type { AuditEntry } from '../../src/contract.ts';
 import { revision, type Control, type Snapshot } from '../../src/core/model.ts';
 import { Unreachable } from '../../src/errors.ts';
 import { createFront } from '../../src/http/front.ts';
-import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
-import { listen, type Listening } from '../../src/http/listen.ts';
+import type { LocalInputs } from '../../src/http/inputs.ts';
+import { listen } from '../../src/http/listen.ts';
 import { makeCertificates } from '../harness/certificates.ts';
 import { candidate, FakeElections, member } from './http-fake-elections.ts';
-import { inputsOf, localOf, posting, serveOn, type Ask } from './http-serving.ts';
+import { inputsOf, localOf, posting, Servers } from './http-serving.ts';
 
-const opened: Listening[] = [];
-afterEach(async () => {
-  for (const one of opened.splice(0)) await one.close();
-});
-
-async function serve(
-  elections: FakeElections,
-  local: Partial<LocalInputs> = {},
-  more: Partial<Inputs> = {},
-): Promise<Ask> {
-  const served = await serveOn(inputsOf(elections, more), localOf(local));
-  opened.push(served.listening);
-  return served.ask;
-}
+const { serve, opened, close } = new Servers();
+afterEach(close);
 
 const own = candidate('orders-0', 4711n);
 const other = candidate('orders-1', 4712n);

@@ -6,7 +6,7 @@ import { createFront } from '../../src/http/front.ts';
 import { createEvents } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
 import { listen, type Listening } from '../../src/http/listen.ts';
-import { candidate, FakeElections, member } from './http-fake-elections.ts';
+import { candidate, FakeElections, member, states } from './http-fake-elections.ts';
 
 /** What the tests pick out of bodies; of a given body only some of it is there. */
 interface Body {
@@ -88,16 +88,6 @@ async function serve(inputs: Inputs): Promise<Ask> {
     });
 }
 
-const states = {
-  leader: (fake) =>
-    fake.know({ candidates: [candidate('orders-0', 4711n)], claimUntil: 1_003_120.9 }),
-  follower: (fake) =>
-    fake.know({ candidates: [candidate('orders-1', 12n), candidate('orders-0', 13n)] }),
-  observer: (fake) =>
-    fake.know({ candidates: [candidate('orders-1', 12n)], obstacle: 'never_leads' }),
-  leaderless: (fake) => fake.know({ candidates: [] }),
-  unknown: () => undefined,
-} satisfies Record<string, (fake: FakeElections) => void>;
 type State = keyof typeof states;
 
 function electing(state: State, names: readonly string[] = ['orders']): FakeElections {

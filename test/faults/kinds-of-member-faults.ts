@@ -3,8 +3,8 @@
 import type { Random } from '../sim/random.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import { dropRules } from './firewall.ts';
-import type { Way } from './firewall.ts';
-import { isStopped } from './process-state.ts';
+import type { Rules, Way } from './firewall.ts';
+import { cut, stopped } from './kinds-of-sidecar-faults.ts';
 import { hold, leaderOf, longerThanTtl, ms } from './scene.ts';
 import type { Course, FaultKind, Scene } from './scene.ts';
 import type { SidecarHost } from './sidecar-hosts.ts';
@@ -46,6 +46,10 @@ function claimsOn(scene: Scene, { sidecar, token }: Reign, course: Course): void
 const others = (scene: Scene, one: SidecarHost): readonly SidecarHost[] =>
   scene.sidecars.members.filter((other) => other !== one);
 
+const addressesOf = (sidecars: readonly SidecarHost[]): readonly string[] =>
+  sidecars.flatMap(({ host }) => [host.address, host.secondAddress]);
+
+/** `befall` begins and heals. */
 const keeping = (
   name: string,
   doc: string,
@@ -60,24 +64,26 @@ const keeping = (
     // Its witnesses are to be enlisted: at once where there were none.
     await hold(scene.contestants.ttlMs / 2);
     await befall(scene, random, course, reign);
-    course.heal();
     claimsOn(scene, reign, course);
   },
 });
 
+/** Cuts the leader off from these for longer than a TTL. */
+const cutOff = (
+  scene: Scene,
+  random: Random,
+  course: Course,
+  from: { readonly sidecar: SidecarHost; readonly rules: Rules },
+): Promise<void> => {
+  const { sidecar, rules } = from;
+  const how = { rules, lengthMs: longerThanTtl(scene, random), connection: null };
+  return cut(scene, course, { sidecar, title: `${sidecar.name}, the leader` }, how);
+};
+
 const cutAmongMembers = (name: string, doc: string, ways: readonly Way[]): FaultKind =>
   keeping(name, doc, async (scene, random, course, { sidecar }) => {
-    const lengthMs = longerThanTtl(scene, random);
-    course.begin(`${sidecar.name}, the leader, for ${ms(lengthMs)}`);
-    const addresses = others(scene, sidecar).flatMap(({ host }) => [
-      host.address,
-      host.secondAddress,
-    ]);
-    await sidecar.firewall.apply(dropRules(addresses, ways));
-    await hold(lengthMs);
-    const packets = await sidecar.firewall.stopped();
-    course.proves(`${packets} packets dropped`, packets > 0);
-    await sidecar.firewall.clear();
+    const rules = dropRules(addressesOf(others(scene, sidecar)), ways);
+    await cutOff(scene, random, course, { sidecar, rules });
   });
 
 const followerKilled = keeping(
@@ -90,6 +96,7 @@ const followerKilled = keeping(
     course.proves('killed by SIGKILL', exit.signal === 'SIGKILL');
     await hold(random.between(0.2, 1.5) * scene.contestants.ttlMs);
     await follower.start();
+    course.heal();
   },
 );
 
@@ -99,11 +106,7 @@ const followerStopped = keeping(
   async (scene, random, course, { sidecar }) => {
     const follower = random.pick(others(scene, sidecar));
     const lengthMs = random.between(0.1, 1.6) * scene.contestants.ttlMs;
-    course.begin(`${follower.name}, for ${ms(lengthMs)}`);
-    await follower.freeze();
-    await hold(lengthMs);
-    course.proves('all its threads were stopped', isStopped(follower.pid));
-    follower.thaw();
+    await stopped(scene, course, { sidecar: follower, title: follower.name }, lengthMs);
   },
 );
 
@@ -114,18 +117,8 @@ const hostCutOff: FaultKind = {
   needs: 'fast failover',
   async run(scene, random, course) {
     const { sidecar } = await leaderOf(scene);
-    const lengthMs = longerThanTtl(scene, random);
-    course.begin(`${sidecar.name}, the leader, for ${ms(lengthMs)}`);
-    const members = others(scene, sidecar).flatMap(({ host }) => [
-      host.address,
-      host.secondAddress,
-    ]);
-    await sidecar.firewall.apply(dropRules([...members, ...scene.etcd.addresses], ['in', 'out']));
-    await hold(lengthMs);
-    const packets = await sidecar.firewall.stopped();
-    course.proves(`${packets} packets dropped`, packets > 0);
-    await sidecar.firewall.clear();
-    course.heal();
+    const everybody = [...addressesOf(others(scene, sidecar)), ...scene.etcd.addresses];
+    await cutOff(scene, random, course, { sidecar, rules: dropRules(everybody, ['in', 'out']) });
   },
 };
 
