@@ -166,10 +166,13 @@ export class Elector implements Elections {
     return this.#announcer.subscribe(listener);
   }
 
-  stepDown(name: ElectionName, request: Parameters<Elections['stepDown']>[1]): void {
-    const { cause, reason, actor, notForMs } = request;
+  stepDown(name: ElectionName, { notForMs, ...why }: Parameters<Elections['stepDown']>[1]): void {
     const standBackUntil = this.#options.clock.now() + notForMs;
-    this.#postTo(name, { kind: 'stepDown', cause, reason, actor, standBackUntil });
+    this.#postTo(name, { kind: 'stepDown', ...why, standBackUntil });
+  }
+
+  standAgain(name: ElectionName): void {
+    this.#postTo(name, { kind: 'standAgain' });
   }
 
   hold(name: ElectionName, holdMs: number): number {
@@ -188,8 +191,6 @@ export class Elector implements Elections {
     this.#postTo(election, { kind: 'pinged', ping });
     return hasAcknowledged(seat.candidacy, ping);
   }
-
-  // The mailbox.
 
   #post(...mail: readonly Mail[]): void {
     if (this.#halting !== null) return;
@@ -347,10 +348,8 @@ export class Elector implements Elections {
     const { app } = this.#options;
     switch (effect.kind) {
       case 'elected': {
-        const { token, leaderlessMs, leaderlessAtMostMs, endBefore } = effect.term;
-        const term = { token, leaderlessMs, leaderlessAtMostMs, endBefore };
-        this.#announcer.announce({ kind: 'elected', election: name, ...term });
-        return app?.elected(name, token);
+        this.#announcer.announce({ kind: 'elected', election: name, ...effect.term });
+        return app?.elected(name, effect.term.token);
       }
       case 'ended': {
         const { cause, reason, mustStopBy } = effect;
