@@ -2,7 +2,7 @@
 // them and stops them in order. It decides nothing.
 import { AppSide, type RunOptions } from './app-side/app-side.ts';
 import { SystemClock } from './process/clock.ts';
-import { isLocalOnly } from './config/addresses.ts';
+import { isLocalOnly, localUrlOf } from './config/addresses.ts';
 import { describe, withBoundPort, type Configuration } from './config/configuration.ts';
 import { CredentialsWatch } from './config/credentials-watch.ts';
 import { formatFaults } from './config/faults.ts';
@@ -20,7 +20,7 @@ import { createEvents } from './http/events.ts';
 import { sharedRead } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { CannotListen, type Listening } from './http/listen.ts';
-import { boundPort, localUrlOf, openListeners, tlsOf } from './listeners.ts';
+import { boundPort, openListeners, tlsOf } from './listeners.ts';
 import { LoopDelay } from './process/loop-delay.ts';
 import type { Coordinator } from './ports.ts';
 import { pingingOf, type Pinging } from './peers/pings.ts';
@@ -204,7 +204,7 @@ class Assembly implements Sidecar {
         this.#traces?.observeHook(event, result, seconds);
       },
       secretVariables: settings.filter(({ secret }) => secret).map(({ variable }) => variable),
-      localUrl: () => localUrlOf(configuration, this.#listeners),
+      localUrl: () => localUrlOf(configuration, boundPort(this.#listeners[1])),
     });
   }
 
@@ -234,7 +234,7 @@ class Assembly implements Sidecar {
       passes: (failure) => failure instanceof CannotListen && failure.passes,
       onWait: (failure, patientForMs) => this.log.warn({ err: failure, patientForMs }, said),
     });
-    const port = boundPort(this.#listeners);
+    const port = boundPort(this.#listeners[0]);
     if (port !== null) this.#configuration = withBoundPort(configuration, port);
   }
 
