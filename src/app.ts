@@ -73,6 +73,10 @@ const standardError = 2;
 const noInit =
   'electord is process 1 and runs commands: nobody collects the orphans that they leave; start the container with an init (docker run --init, init: true, shareProcessNamespace: true)';
 
+/** Whoever looks at the address of the leader takes it for an app that works. */
+const noCheck =
+  '--advertise without --app-check: this instance leads even where its app is dead; name a check, such as --app-check http://127.0.0.1:8080/healthz';
+
 /**
  * Starts a sidecar. It answers before etcd is asked anything: an endpoint that is silent is none of its clients' business.
  * Rejects with CannotListen where a listener's address is not to be had, with NotYet where it may be later, and with
@@ -294,6 +298,8 @@ class Assembly implements Sidecar {
   #greet(): void {
     this.log.info({ version, settings: describe(this.#configuration) }, 'electord starts');
     if (process.pid === 1 && this.#beside.runsCommands()) this.log.warn(noInit);
+    const { advertise } = this.#options.configuration;
+    if (advertise !== null && !this.#beside.health().configured) this.log.warn(noCheck);
     const ofCertificates = certificateWarnings(this.#credentials, wallNow());
     for (const one of [...this.#options.warnings, ...ofCertificates]) this.log.warn(one);
   }
@@ -355,12 +361,13 @@ function elect(
   { stopLeadMs, app, healthyAtFirst }: AppSide,
   { pingKey, ...parts }: Pick<ElectorOptions, 'clock' | 'coordinator'> & Pinging,
 ): Elector {
-  const { id, advertise, url, priority } = configuration;
+  const { id, advertise, url, priority, appCheck } = configuration;
+  const checked = appCheck !== null;
   const { ttlMs, marginMs, takeoverDelayMs, graceMs, fastFailoverMs } = configuration;
   return new Elector({
     ...parts,
     elections: configuration.elections.map((name) => electionName(name)),
-    me: { id: memberId(id), address: advertise, url, priority, version, pingKey },
+    me: { id: memberId(id), address: advertise, url, priority, version, pingKey, checked },
     timing: { ttlMs, marginMs, takeoverDelayMs, graceMs, stopLeadMs, fastFailoverMs },
     app,
     appHealthy: healthyAtFirst,
