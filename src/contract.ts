@@ -46,6 +46,8 @@ export interface ElectionsAnswer {
 export interface StatusAnswer extends LeaderAnswer {
   /** What keeps this instance from campaigning: never_leads, paused, app_unhealthy or standing_back. */
   readonly obstacle: string | null;
+  /** For how long nobody has led, at most, where nobody does and this instance saw the last term end; null elsewhere. */
+  readonly leaderlessAtMostMs: number | null;
   /** Until when it stands back (ISO 8601); null where it does not. */
   readonly standsBackUntil: string | null;
   /** First in the queue, and not leading yet: for whose sake, and for how much longer; null where that is not so. */
@@ -77,6 +79,8 @@ export interface StatusAnswer extends LeaderAnswer {
   readonly etcd: {
     /** How long ago the newest request that etcd answered was sent; null before the first. */
     readonly contactAgeMs: number | null;
+    /** How long that answer took: etcd, and the way there and back. */
+    readonly answeredInMs: number | null;
     /** Why etcd or an endpoint of it is not used, for people: it has gone back, or belongs to another cluster. */
     readonly trouble: string | null;
   };
@@ -179,8 +183,10 @@ export interface TermOnWire {
   /** Its bounds: the end before lies between the last sign of life of that leader and this term. */
   readonly leaderlessAtLeastMs: number | null;
   readonly leaderlessAtMostMs: number | null;
-  /** True where its leader had no time to record the end: `to` and `cause` follow from the next term. */
+  /** True where its leader had no time to record the end: `to` and `cause` follow from the next term, or from what this instance saw. */
   readonly endDerived: boolean;
+  /** Whether its leader leads now; null where this instance does not know. */
+  readonly leads: boolean | null;
 }
 
 export interface HistoryAnswer {

@@ -318,8 +318,8 @@ export interface Elections {
   } | null;
   /** The TTL that knowledge is judged by: as granted, else as asked for. */
   ttlMs(): number;
-  /** Milliseconds since the newest request that etcd answered was sent; null before the first. */
-  contactAgeMs(): number | null;
+  /** Of the newest request that etcd answered: milliseconds since it was sent, and until it was answered; null before the first. */
+  contact(): { readonly ageMs: number; readonly tookMs: number } | null;
   isStopping(): boolean;
   /** Calls `listener` with every notice from now on; the returned function ends that. */
   subscribe(listener: (notice: Notice) => void): () => void;

@@ -88,12 +88,14 @@ function rowOfVerb({ at, verb, reason, by, via }: VerbTrace): readonly Cell[] {
 
 function rowOf(term: TermOnWire): readonly Cell[] {
   const { fencingToken, leader, from, to, cause, reason, actor, endDerived } = term;
+  // A sidecar of an older version does not say who leads now.
+  const { leads = to === null }: Partial<TermOnWire> = term;
   const why = [reason, actor === null ? null : `(${actor})`].filter((part) => part !== null);
   return [
     { text: fencingToken, emphasis: 'strong' },
     leader,
     from === null ? '-' : momentOf(from),
-    to === null ? { text: 'leads', emphasis: 'good' } : ledFor(term),
+    leads === true ? { text: 'leads', emphasis: 'good' } : ledFor(term),
     gapBefore(term),
     cause === null ? '-' : endDerived ? `${cause}?` : cause,
     why.length === 0 ? '-' : why.join(' '),

@@ -8,6 +8,7 @@ import type {
   MembersAnswer,
   Operator,
 } from '../sdk/client.ts';
+import { roundEveryMs } from '../core/timing.ts';
 import { SidecarRefused } from '../sdk/errors.ts';
 import { ElectordError } from '../errors.ts';
 import {
@@ -21,7 +22,7 @@ import {
   type CommonFlags,
 } from './operator.ts';
 import { OperatorScreen } from './operator-screen.ts';
-import { elapsed, momentOf } from './operator-times.ts';
+import { atMost, elapsed, momentOf } from './operator-times.ts';
 import { line, rendered, table, type Cell, type Emphasis, type Line } from './table.ts';
 import { exitCodes } from './exit-codes.ts';
 
@@ -72,8 +73,15 @@ const cell = (text: string, emphasis?: Emphasis): Cell =>
 const heading = (...titles: readonly string[]): readonly Cell[] =>
   titles.map((title) => cell(title, 'dim'));
 
-function leaderText({ leader }: LeaderAnswer): Cell {
-  if (leader === null) return cell('nobody is known to lead', 'bad');
+/** A sidecar of an older version does not say for how long. */
+function leaderText({
+  leader,
+  leaderlessAtMostMs = null,
+}: LeaderAnswer & Partial<StatusAnswer>): Cell {
+  if (leader === null) {
+    const forMs = leaderlessAtMostMs === null ? '' : `, for ${atMost(leaderlessAtMostMs)}`;
+    return cell(`nobody is known to lead${forMs}`, 'bad');
+  }
   const { id, address, since } = leader;
   const at = address === null ? '' : `, ${address}`;
   const ledMs = Date.now() - Date.parse(since);
@@ -124,20 +132,25 @@ function waitingText({ forMs, for: whom, because }: NonNullable<StatusAnswer['wa
   return cell(`is next; waits ${elapsed(forMs)} more, ${why}`, 'bad');
 }
 
+/** An answer that takes half of a renewal's round is slow: one that takes a whole one ends terms. A sidecar of an older version does not say how long it takes. */
+function etcdText({ etcd, ttlMs }: StatusAnswer): Cell {
+  const { contactAgeMs, answeredInMs = null }: Partial<StatusAnswer['etcd']> = etcd;
+  if (typeof contactAgeMs !== 'number') return cell('has not answered yet', 'bad');
+  const isSlow = answeredInMs !== null && answeredInMs > roundEveryMs(ttlMs) / 2;
+  const took =
+    answeredInMs === null ? '' : `, answered in ${elapsed(answeredInMs)}${isSlow ? ': slow' : ''}`;
+  const isBad = isSlow || contactAgeMs >= ttlMs;
+  return cell(`asked ${elapsed(contactAgeMs)} ago${took}`, isBad ? 'bad' : undefined);
+}
+
 function pictureOf(own: StatusAnswer, { members }: MembersAnswer): readonly Line[] {
-  const { contactAgeMs } = own.etcd;
   const facts: (readonly Cell[])[] = [
     [cell('election', 'dim'), cell(own.election, 'strong')],
     [cell('leader', 'dim'), leaderText(own)],
     [cell('token', 'dim'), own.leader?.fencingToken ?? '-'],
     [cell('sidecar', 'dim'), roleText(own)],
     [cell('lease', 'dim'), leaseText(own)],
-    [
-      cell('etcd', 'dim'),
-      contactAgeMs === null
-        ? cell('has not answered yet', 'bad')
-        : cell(`asked ${elapsed(contactAgeMs)} ago`, contactAgeMs < own.ttlMs ? undefined : 'bad'),
-    ],
+    [cell('etcd', 'dim'), etcdText(own)],
   ];
   const app = appText(own);
   if (app !== null) facts.push([cell('app', 'dim'), app]);

@@ -21,7 +21,7 @@ import type {
   Revision,
 } from './model.ts';
 import { fencingToken } from './model.ts';
-import { leaderOf } from './queue.ts';
+import { leaderOf, type Predecessor } from './queue.ts';
 import { witnessesOf } from './short-lease.ts';
 
 export type Role = 'leader' | 'follower' | 'observer' | 'unknown';
@@ -64,6 +64,8 @@ export interface Report {
   /** Until when it does not stand again, because it was told so or lost a term to its own app; null where nothing says so. */
   readonly standsBackUntil: Millis | null;
   readonly leader: LeaderReport | null;
+  /** How the last term ended, where nobody leads and we saw its end; null elsewhere. */
+  readonly lastEnd: Predecessor | null;
   /** Our own claim, null where we do not lead. */
   readonly token: FencingToken | null;
   /** Until when our own claim may be believed; `now` where there is none. */
@@ -90,6 +92,7 @@ export function reportOf(candidacy: Candidacy, ground: Ground, now: Millis): Rep
   const known = observedAgeMs !== null && observedAgeMs < ttlOf(ground);
   const obstacle = obstacleOf(candidacy, now);
   const shown = known && queue !== null ? queue : null;
+  const leader = shown === null ? null : leaderReport(candidacy, ground, now, claim !== null);
   return {
     election: candidacy.name,
     id: candidacy.me.id,
@@ -97,7 +100,8 @@ export function reportOf(candidacy: Candidacy, ground: Ground, now: Millis): Rep
       claim !== null ? 'leader' : !known ? 'unknown' : obstacle !== null ? 'observer' : 'follower',
     obstacle,
     standsBackUntil: now < candidacy.standBackUntil ? candidacy.standBackUntil : null,
-    leader: shown === null ? null : leaderReport(candidacy, ground, now, claim !== null),
+    leader,
+    lastEnd: shown === null || leader !== null ? null : lastEndOf(candidacy),
     token: claim?.token ?? null,
     validUntil: claim?.validUntil ?? now,
     revision: queue?.revision ?? null,
@@ -109,6 +113,22 @@ export function reportOf(candidacy: Candidacy, ground: Ground, now: Millis): Rep
     steppingDown: phase.kind === 'steppingDown' || phase.kind === 'releasing',
     failover: failoverReport(candidacy, ground),
   };
+}
+
+/** The end of our own term is not in the queue before its key is gone. */
+function lastEndOf({ phase, queue }: Candidacy): Predecessor | null {
+  switch (phase.kind) {
+    case 'leading':
+      return null;
+    case 'steppingDown':
+    case 'releasing': {
+      if (phase.ending === null) break;
+      const { term, endedAt, cause } = phase.ending;
+      return { token: term.token, goneAt: endedAt, aliveAt: endedAt, cause };
+    }
+    default:
+  }
+  return queue?.predecessor ?? null;
 }
 
 function failoverReport({ phase, queue }: Candidacy, { timing }: Ground): FailoverReport | null {

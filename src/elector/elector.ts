@@ -153,9 +153,10 @@ export class Elector implements Elections {
     return heldLease(this.#session)?.ttlMs ?? this.#options.timing.ttlMs;
   }
 
-  contactAgeMs(): number | null {
-    const { contactAt } = this.#requests;
-    return contactAt === null ? null : this.#options.clock.now() - contactAt;
+  contact(): ReturnType<Elections['contact']> {
+    const { newestContact: newest } = this.#requests;
+    if (newest === null) return null;
+    return { ageMs: this.#options.clock.now() - newest.sentAt, tookMs: newest.tookMs };
   }
 
   isStopping(): boolean {

@@ -70,16 +70,16 @@ export class Requests {
   #toAsk = new Map<LeaseId, readonly ElectionName[]>();
   /** By the url and key of a process: the pings that are due. */
   #toPing = new Map<string, { readonly to: Candidate; readonly pings: ElectionPing[] }>();
-  #contactAt: Millis | null = null;
+  #contact: { readonly sentAt: Millis; readonly tookMs: number } | null = null;
   #releasedAt: Millis = Number.NEGATIVE_INFINITY;
 
   constructor(options: RequestsOptions) {
     this.#options = options;
   }
 
-  /** When the newest request that etcd answered was sent; null before the first answer. */
-  get contactAt(): Millis | null {
-    return this.#contactAt;
+  /** The newest request that etcd answered; null before the first answer. */
+  get newestContact(): { readonly sentAt: Millis; readonly tookMs: number } | null {
+    return this.#contact;
   }
 
   /** When etcd last said that a key of ours is released. */
@@ -225,7 +225,8 @@ export class Requests {
 
   /** etcd has answered something that was sent at `sentAt`. */
   contact(sentAt: Millis): void {
-    this.#contactAt = Math.max(this.#contactAt ?? sentAt, sentAt);
+    if (this.#contact !== null && sentAt <= this.#contact.sentAt) return;
+    this.#contact = { sentAt, tookMs: this.#options.clock.now() - sentAt };
   }
 
   #tellSession(event: SessionEvent): void {

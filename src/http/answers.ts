@@ -2,6 +2,7 @@
 // between two calls, so that no answer is older than its request.
 import { etcdTrouble } from './health.ts';
 import type { ElectionsAnswer, LeaderAnswer, LeaderOnWire, StatusAnswer } from '../contract.ts';
+import type { Millis } from '../core/model.ts';
 import type { LeaderReport, Report } from '../core/report.ts';
 import type { Inputs } from './inputs.ts';
 
@@ -12,20 +13,24 @@ const iso = (wallMs: number): string => new Date(wallMs).toISOString();
 /** Until when this instance does not stand again, ISO 8601 and for people; null where nothing keeps it. */
 export function standsBackUntil(
   { standsBackUntil: until }: Report,
-  { clock, wallNow }: Clocks,
+  clocks: Clocks,
 ): string | null {
-  return until === null ? null : iso(Math.round(wallNow() + (until - clock.now())));
+  return until === null ? null : momentOf(until, clocks);
 }
 
-type Clocks = Pick<Inputs, 'clock' | 'wallNow'>;
+export type Clocks = Pick<Inputs, 'clock' | 'wallNow'>;
+
+/** A moment of the monotonic clock in ISO 8601. */
+export const momentOf = (at: Millis, { clock, wallNow }: Clocks): string =>
+  iso(Math.round(wallNow() + (at - clock.now())));
 
 /** The leader as others are told of it. */
-export function leaderOnWire(leader: LeaderReport, { clock, wallNow }: Clocks): LeaderOnWire {
+export function leaderOnWire(leader: LeaderReport, clocks: Clocks): LeaderOnWire {
   return {
     id: leader.id,
     address: leader.address,
     fencingToken: leader.token.toString(),
-    since: leader.since ?? iso(wallNow() - (clock.now() - leader.seenAt)),
+    since: leader.since ?? momentOf(leader.seenAt, clocks),
   };
 }
 
@@ -79,9 +84,11 @@ function appOnWire({ health }: Inputs): StatusAnswer['app'] {
 export function statusAnswer(report: Report, inputs: Inputs): StatusAnswer {
   const { elections, clock, started } = inputs;
   const lease = elections.lease();
+  const contact = elections.contact();
   return {
     ...leaderAnswer(report, inputs),
     obstacle: report.obstacle,
+    leaderlessAtMostMs: report.lastEnd && Math.ceil(clock.now() - report.lastEnd.aliveAt),
     standsBackUntil: standsBackUntil(report, inputs),
     waiting: waitingOnWire(report, inputs),
     steppingDown: report.steppingDown,
@@ -94,7 +101,8 @@ export function statusAnswer(report: Report, inputs: Inputs): StatusAnswer {
       remainingMs: Math.max(0, Math.floor(lease.remainingMs)),
     },
     etcd: {
-      contactAgeMs: roundedOrNull(elections.contactAgeMs()),
+      contactAgeMs: roundedOrNull(contact?.ageMs ?? null),
+      answeredInMs: roundedOrNull(contact?.tookMs ?? null),
       trouble: etcdTrouble(inputs),
     },
     app: appOnWire(inputs),

@@ -24,12 +24,13 @@ export function etcdTrouble({ health }: Inputs): string | null {
 
 function etcdCheck(inputs: Inputs): Check {
   const { elections, health } = inputs;
-  const ageMs = elections.contactAgeMs();
+  const contact = elections.contact();
   const ttlMs = elections.ttlMs();
   const trouble = etcdTrouble(inputs);
   const more = trouble === null ? '' : `; ${trouble}`;
-  if (ageMs === null) return { ok: false, detail: `etcd has not answered yet${more}` };
-  const detail = `answered ${Math.round(ageMs)} ms ago; the TTL is ${ttlMs} ms${more}`;
+  if (contact === null) return { ok: false, detail: `etcd has not answered yet${more}` };
+  const { ageMs, tookMs } = contact;
+  const detail = `asked ${Math.round(ageMs)} ms ago, answered in ${Math.round(tookMs)} ms; the TTL is ${ttlMs} ms${more}`;
   return { ok: ageMs < ttlMs && (health.etcd?.().wentBack ?? null) === null, detail };
 }
 

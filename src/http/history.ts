@@ -2,6 +2,8 @@
 // last sign of life and the beginning of the next term, and is marked as such.
 import type { HistoryAnswer, TermOnWire } from '../contract.ts';
 import type { ElectionName, FencingToken, Millis, TermRecord } from '../core/model.ts';
+import type { Report } from '../core/report.ts';
+import { momentOf, type Clocks } from './answers.ts';
 import { tracesOf } from './audit.ts';
 import type { Inputs } from './inputs.ts';
 
@@ -52,31 +54,56 @@ function earliestEnd(
   return isBefore ? from : new Date(earliest).toISOString();
 }
 
+type End = Pick<TermOnWire, 'to' | 'toEarliest' | 'cause' | 'endDerived'>;
+
+/** The end of the last term, as this instance saw it, where nobody leads. */
+type SeenEnd = End & { readonly token: FencingToken };
+
+/** As recorded; else as it follows from the next term, or was seen. */
+function endOf(term: TermRecord, successor: TermRecord | undefined, seen: SeenEnd | null): End {
+  const { to, cause } = term;
+  if (to === null && successor !== undefined) {
+    return {
+      to: successor.from,
+      toEarliest: earliestEnd(term, successor, leaderlessBefore(successor, term)),
+      // Whoever is asked to leave says so; nobody was left to say anything here, and the successor judged.
+      cause: cause ?? successor.endBefore ?? 'lease_expired',
+      endDerived: true,
+    };
+  }
+  if (to === null && seen?.token === term.token) return seen;
+  return { to, toEarliest: to, cause, endDerived: false };
+}
+
+function seenEndOf({ lastEnd }: Report, clocks: Clocks): SeenEnd | null {
+  if (lastEnd === null) return null;
+  const { token, goneAt, aliveAt, cause } = lastEnd;
+  const [to, toEarliest] = [momentOf(goneAt, clocks), momentOf(aliveAt, clocks)];
+  return { token, to, toEarliest, cause, endDerived: true };
+}
+
 function onWire(
   term: TermRecord,
-  successor: TermRecord | undefined,
-  before: TermRecord | undefined,
+  { to, toEarliest, cause, endDerived }: End,
+  { leastMs, mostMs }: Bounds,
+  leads: boolean | null,
 ): TermOnWire {
   const { token, leader, address, from, reason, actor } = term;
-  const endDerived = term.to === null && successor !== undefined;
-  const { leastMs, mostMs } = leaderlessBefore(term, before);
   return {
     fencingToken: token.toString(),
     leader,
     address,
     from,
-    to: endDerived ? successor.from : term.to,
-    toEarliest: endDerived
-      ? earliestEnd(term, successor, leaderlessBefore(successor, term))
-      : term.to,
-    // Whoever is asked to leave says so; nobody was left to say anything here, and the successor judged.
-    cause: endDerived ? (term.cause ?? successor.endBefore ?? 'lease_expired') : term.cause,
+    to,
+    toEarliest,
+    cause,
     reason,
     actor,
     leaderlessMs: leastMs === mostMs ? leastMs : null,
     leaderlessAtLeastMs: leastMs,
     leaderlessAtMostMs: mostMs,
     endDerived,
+    leads,
   };
 }
 
@@ -123,12 +150,21 @@ export function sharedRead<Value>(
 /** Rejects with a class of errors.ts where etcd cannot say. */
 export async function historyAnswer(
   election: ElectionName,
-  { history, verbs }: Inputs,
+  inputs: Inputs,
 ): Promise<HistoryAnswer> {
+  const { elections, history, verbs } = inputs;
   const [terms, entries] = await Promise.all([history(election), verbs(election)]);
+  const report = elections.report(election);
+  const seen = seenEndOf(report, inputs);
+  const leads = (token: FencingToken, index: number): boolean | null =>
+    index === 0 && report.role === 'unknown' ? null : token === report.leader?.token;
   return {
     election,
-    terms: terms.map((term, index) => onWire(term, terms[index - 1], terms[index + 1])),
+    terms: terms.map((term, index) => {
+      const [successor, before] = [terms[index - 1], terms[index + 1]];
+      const end = endOf(term, successor, seen);
+      return onWire(term, end, leaderlessBefore(term, before), leads(term.token, index));
+    }),
     verbs: tracesOf(entries),
   };
 }

@@ -66,6 +66,7 @@ const elections: z.ZodType<ElectionsAnswer> = z.strictObject({ elections: z.arra
 const status: z.ZodType<StatusAnswer> = z.strictObject({
   ...leaderFields,
   obstacle: maybe.describe('What keeps it from campaigning'),
+  leaderlessAtMostMs: milliseconds.nullable().describe('For how long nobody has led'),
   standsBackUntil: moment.nullable().describe('Until when it stands back'),
   waiting: z
     .strictObject({
@@ -87,7 +88,11 @@ const status: z.ZodType<StatusAnswer> = z.strictObject({
     .describe('Null where fast failover is off'),
   ttlMs: milliseconds,
   lease: z.strictObject({ id: text, ttlMs: milliseconds, remainingMs: milliseconds }).nullable(),
-  etcd: z.strictObject({ contactAgeMs: milliseconds.nullable(), trouble: z.string().nullable() }),
+  etcd: z.strictObject({
+    contactAgeMs: milliseconds.nullable(),
+    answeredInMs: milliseconds.nullable(),
+    trouble: z.string().nullable(),
+  }),
   app: z.strictObject({ checked: z.boolean(), healthy: z.boolean(), detail: text }),
   control: z
     .strictObject({
@@ -155,6 +160,7 @@ const history: z.ZodType<HistoryAnswer> = z.strictObject({
       leaderlessAtLeastMs: milliseconds.nullable(),
       leaderlessAtMostMs: milliseconds.nullable(),
       endDerived: z.boolean(),
+      leads: z.boolean().nullable(),
     }),
   ),
   verbs: z.array(z.strictObject(traceFields)).describe('Those carried out, newest first'),

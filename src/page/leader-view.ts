@@ -6,7 +6,7 @@ import { claimOf } from './claim.ts';
 import { arrange, make, part, setData, setHidden, setText } from './dom.ts';
 import type { Details, Knowledge } from './knowledge.ts';
 import type { Standing } from './ranking.ts';
-import { ageWords, durationWords, endSentence, gapWords, timeWords } from './words.ts';
+import { ageWords, atMostWords, durationWords, endSentence, gapWords, timeWords } from './words.ts';
 
 const alarmItems = new Map<string, PageElement>();
 
@@ -39,9 +39,14 @@ function whyOf({ history }: Details, leader: NonNullable<Standing['leader']>): s
   return `Because ${endSentence(before)}.${gapSentence(terms[index])}`;
 }
 
-function lastEnd({ history }: Details): string {
+/** How the last term ended, and for how long nobody has led since, which is known only of an etcd that answers. */
+function lastEnd({ history }: Details, wallNow: number, unknown: boolean): string {
   const last = history?.value.terms[0];
-  return last?.to === null || last === undefined ? '' : `${endSentence(last)}.`;
+  if (last === undefined || last.to === null) return '';
+  if (unknown) return `${endSentence(last)}.`;
+  const since = last.toEarliest ?? last.to;
+  const words = since === last.to ? durationWords : atMostWords;
+  return `${endSentence(last)}. Nobody has led for ${words(wallNow - Date.parse(since))}.`;
 }
 
 /** Draws everything but the bar; returns the alarms, for whoever reads them out. */
@@ -65,7 +70,7 @@ export function drawLeader(
   setText(part('leader-verb'), unknown ? '' : stale ? 'led when last heard of' : 'leads');
   setData(part('leader-line'), 'tone', leader === null ? 'bad' : null);
   if (leader === null) {
-    setText(part('leader-since'), lastEnd(details));
+    setText(part('leader-since'), lastEnd(details, wallNow, unknown));
     setText(part('leader-why'), '');
     return alarms;
   }

@@ -201,13 +201,13 @@ class Feed {
     const { elections, app, eventClients } = this.#observed;
     const labels = { id: this.#id };
     const ttlMs = elections.ttlMs();
-    const contactAgeMs = elections.contactAgeMs();
+    const contact = elections.contact();
     const remainingMs = elections.lease()?.remainingMs ?? 0;
     const { configured, healthy } = app();
     const instruments = this.#instruments;
     instruments.leaseRemaining.set(labels, Math.max(0, remainingMs) / 1000);
     instruments.leaseTtl.set(labels, ttlMs / 1000);
-    instruments.etcdUp.set(labels, oneIf(contactAgeMs !== null && contactAgeMs < ttlMs));
+    instruments.etcdUp.set(labels, oneIf(contact !== null && contact.ageMs < ttlMs));
     const { wentBack, leftOut } = this.#observed.etcd?.() ?? { wentBack: null, leftOut: [] };
     const trouble = { went_back: wentBack !== null, other_cluster: leftOut.length > 0 };
     for (const [reason, yes] of Object.entries(trouble)) {

@@ -58,6 +58,7 @@ interface Knowledge {
   /** Our own claim ends here. */
   claimUntil: number;
   waiting: Report['waiting'];
+  lastEnd: Report['lastEnd'];
   steppingDown: boolean;
   failover: Report['failover'];
   revision: bigint;
@@ -93,6 +94,7 @@ export class FakeElections implements Elections {
       seenAt: this.nowMs,
       claimUntil: Number.NEGATIVE_INFINITY,
       waiting: null,
+      lastEnd: null,
       steppingDown: false,
       failover: null,
       revision: 1n,
@@ -128,6 +130,7 @@ export class FakeElections implements Elections {
         shown === null
           ? null
           : { ...shown, token: fencingToken(shown.createRevision), seenAt: known.seenAt },
+      lastEnd: known.lastEnd,
       token: leads ? fencingToken(first.createRevision) : null,
       validUntil: leads ? known.claimUntil : now,
       revision: known.freshAt === null ? null : revision(known.revision),
@@ -153,8 +156,8 @@ export class FakeElections implements Elections {
     return this.ttl;
   }
 
-  contactAgeMs(): number | null {
-    return this.contactAt === null ? null : this.nowMs - this.contactAt;
+  contact(): { readonly ageMs: number; readonly tookMs: number } | null {
+    return this.contactAt === null ? null : { ageMs: this.nowMs - this.contactAt, tookMs: 3 };
   }
 
   isStopping(): boolean {

@@ -11,7 +11,7 @@ import {
   type Snapshot,
   type TermRecord,
 } from '../../src/core/model.ts';
-import type { HistoryAnswer } from '../../src/contract.ts';
+import type { HistoryAnswer, StatusAnswer } from '../../src/contract.ts';
 import { FencedOut, Unreachable } from '../../src/errors.ts';
 import { sharedRead } from '../../src/http/history.ts';
 import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
@@ -759,21 +759,44 @@ describe('the history', () => {
       terms: [
         {
           ...{ fencingToken: '30', leader: 'orders-30', from: at(30n), to: null, cause: null },
-          ...{ ...open, toEarliest: null, ...bounds, endDerived: false },
+          ...{ ...open, toEarliest: null, ...bounds, endDerived: false, leads: false },
         },
         {
           ...{ fencingToken: '20', leader: 'orders-20', from: at(20n), to: at(30n), ...open },
           ...{ toEarliest: '2026-11-20T21:00:24.700Z', cause: 'lease_expired' },
-          ...{ ...exactly(2), endDerived: true },
+          ...{ ...exactly(2), endDerived: true, leads: false },
         },
         {
           ...{ fencingToken: '10', leader: 'orders-10', from: at(10n), to: at(19n) },
           ...{ toEarliest: at(19n), cause: 'resigned', reason: 'why', actor: 'who', address: null },
-          ...{ ...exactly(null), endDerived: false },
+          ...{ ...exactly(null), endDerived: false, leads: false },
         },
       ],
       verbs: [],
     });
+    const newest = async (fake: FakeElections) => {
+      const asked = await serve(fake, {}, { history: () => Promise.resolve(terms) });
+      const answer = (await asked('/history')).body as unknown as HistoryAnswer;
+      const status = (await asked('/status')).body as unknown as StatusAnswer;
+      return [answer.terms[0], status.leaderlessAtMostMs];
+    };
+    // Nobody has succeeded it: whoever saw its end says what it saw, and that it leads no longer.
+    const nobody = new FakeElections(['orders']);
+    const [goneAt, aliveAt] = [nobody.nowMs - 2000, nobody.nowMs - 6000];
+    nobody.know({ lastEnd: { token: token(30n), goneAt, aliveAt, cause: 'lease_expired' } });
+    expect(await newest(nobody)).toMatchObject([
+      {
+        ...{ to: '2026-11-20T21:59:58.000Z', toEarliest: '2026-11-20T21:59:54.000Z' },
+        ...{ cause: 'lease_expired', endDerived: true, leads: false },
+      },
+      6000,
+    ]);
+    // Who knows nothing does not say that it leads.
+    const unknown = [{ to: null, cause: null, leads: null }, null];
+    expect(await newest(new FakeElections(['orders']))).toMatchObject(unknown);
+    const led = new FakeElections(['orders']);
+    led.know({ candidates: [candidate('orders-30', 30n)] });
+    expect(await newest(led)).toMatchObject([{ to: null, leads: true }, null]);
     const gaps = async (...records: TermRecord[]) => {
       const asked = await serve(leading(), {}, { history: () => Promise.resolve(records) });
       const answer = (await asked('/history')).body as unknown as HistoryAnswer;

@@ -54,6 +54,7 @@ const term = (
   leaderlessAtMostMs: null,
   toEarliest: more.to ?? null,
   endDerived: false,
+  leads: more.to === undefined,
   ...more,
 });
 

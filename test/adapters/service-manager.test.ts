@@ -46,6 +46,7 @@ const unknown: Report = {
   obstacle: null,
   standsBackUntil: null,
   leader: null,
+      lastEnd: null,
   token: null,
   validUntil: 0,
   revision: null,

@@ -21,6 +21,8 @@ export interface SidecarOptions {
   readonly args?: readonly string[];
   /** More variables for its environment, which has none of ours that begin with ELECTORD. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Its public and its local port, where something has to know them before it starts. */
+  readonly ports?: readonly [number, number];
   /** Another program than the project's own: an older bundle, a rival. */
   readonly program?: string;
 }
@@ -221,7 +223,7 @@ function serveArguments(options: SidecarOptions, port: number, localPort: number
 export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const program = options.program ?? join(projectFolder, 'dist', 'electord.js');
   if (!existsSync(program)) throw new Error(`${program} is missing: run npm run build first`);
-  const [port = 0, localPort = 0] = await reservePorts(2);
+  const [port = 0, localPort = 0] = options.ports ?? (await reservePorts(2));
   const log = new Log();
   const child: GuardedChild = await spawnGuarded({
     file: process.execPath,
