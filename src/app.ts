@@ -273,13 +273,14 @@ class Assembly implements Sidecar {
   }
 
   #local(): LocalInputs {
-    const { localListen, graceMs, maxHoldMs } = this.#options.configuration;
+    const { localListen, publicUrl, graceMs, maxHoldMs } = this.#options.configuration;
     const store = this.#coordinator.fencedStore();
     return {
       coordinator: this.#traced,
       store: this.#traces?.tracedStore(store) ?? store,
       token: () => this.#credentials.token?.reveal() ?? null,
       checksHost: localListen.kind === 'tcp' && isLocalOnly(localListen),
+      publicUrl,
       graceMs,
       maxHoldMs,
     };

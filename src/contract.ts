@@ -34,6 +34,9 @@ export interface LeaderAnswer {
 
 /** The data of an event on `/events`. */
 export interface LeadershipEvent extends LeaderAnswer {
+  /** Of the last change. */
+  readonly cause: Cause;
+  /** The same, by the name that it had first; elsewhere a reason is what an operator gives. */
   readonly reason: Cause;
 }
 

@@ -2,18 +2,23 @@
 // API and the operator's verbs too. `/peers`, `/overview` and `/witness` are for the status page and for other sidecars, and are
 // not part of it.
 import { z } from 'zod';
+import { durationForm } from '../contract.ts';
 import { schemas, type SchemaName } from './schemas.ts';
 
-type Answers = Readonly<Record<number, SchemaName | 'text' | 'events' | 'bytes' | 'nothing'>>;
+type What = SchemaName | 'text' | 'json' | 'events' | 'bytes' | 'nothing';
+/** By status; what it means, where that is not the same everywhere. */
+type Answers = Readonly<Record<number, What | readonly [what: What, means: string]>>;
+/** What a parameter says, and what may stand in it where that is not any text. */
+type Parameters = Readonly<Record<string, string | readonly [says: string, schema: object]>>;
 
 /** One method of one path. */
 interface Operation {
   readonly says: string;
-  /** By status; problems that everything may answer are added. */
+  /** Besides these, what everything that speaks of one election, or needs a token, may answer. */
   readonly answers: Answers;
   readonly body?: SchemaName | 'bytes' | 'json';
-  readonly query?: Readonly<Record<string, string>>;
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly query?: Parameters;
+  readonly headers?: Parameters;
 }
 
 interface Described {
@@ -27,20 +32,43 @@ interface Described {
 
 const leaderOperation: Operation = {
   says: 'Whether this instance leads now: 200 if so. A caller counts validForMs and heldForMs from when it sent the request.',
-  answers: { 200: 'leader', 400: 'problem', 401: 'problem', 403: 'problem', 503: 'leader' },
-  query: { hold: 'A duration, on the local listener only: let nobody else lead for so long' },
+  answers: {
+    200: ['leader', 'This instance leads'],
+    400: 'problem',
+    401: 'problem',
+    403: 'problem',
+    503: ['leader', 'This instance does not lead; the body says who does, as far as it knows'],
+  },
+  query: {
+    hold: [
+      'On the local listener only: let nobody else lead for so long, at most --max-hold',
+      { type: 'string', pattern: durationForm.source },
+    ],
+  },
 };
 const followerOperation: Operation = {
   says: 'Whether this instance does not lead, knows who does, and is healthy: 200 if so',
-  answers: { 200: 'leader', 503: 'leader' },
+  answers: {
+    200: ['leader', 'It follows'],
+    503: ['leader', 'It leads, does not know who leads, or is not healthy'],
+  },
 };
 const checkOperation = (says: string, failing: boolean): Operation => ({
   says,
-  answers: failing ? { 200: 'health', 503: 'health' } : { 200: 'health' },
+  answers: {
+    200: ['health', 'Every check passes'],
+    ...(failing ? { 503: ['health', 'A check fails, and is named'] as const } : {}),
+  },
 });
 const termHeader = {
-  'X-Electord-Fencing-Token': 'The term that is written for; without it, the present one',
-};
+  'X-Electord-Fencing-Token': [
+    'The term that is written for; without it, the present one',
+    { type: 'string', pattern: '^(0|[1-9]\\d{0,18})$' },
+  ],
+} as const;
+/** What every verb and every write may answer besides. */
+const guarded = { 400: 'problem', 401: 'problem', 403: 'problem', 503: 'problem' } as const;
+const notLeading = ['problem', 'This instance does not lead, or its term is over'] as const;
 const matchHeaders = {
   'If-Match': 'Only where the value has this ETag',
   'If-None-Match': '*: only where there is no value yet',
@@ -105,9 +133,17 @@ export const described: readonly Described[] = [
     perElection: true,
     methods: {
       get: {
-        says: 'Server-sent events: the state at once, then every change; event leadership, its data as of /leader with a reason',
-        answers: { 200: 'events', 503: 'problem' },
-        query: { election: 'Only of this election; may be given more than once' },
+        says: 'Server-sent events: the state at once, then every change; event leadership, its data as of /leader with the cause of the last change',
+        answers: {
+          200: ['events', 'The stream'],
+          503: ['problem', 'As many clients as are served at once receive events'],
+        },
+        query: {
+          election: [
+            'Only of these elections',
+            { type: 'array', items: { type: 'string' } },
+          ],
+        },
       },
     },
   },
@@ -119,7 +155,7 @@ export const described: readonly Described[] = [
   {
     path: '/openapi.json',
     perElection: false,
-    methods: { get: { says: 'This document', answers: { 200: 'text' } } },
+    methods: { get: { says: 'This document', answers: { 200: 'json' } } },
   },
   {
     path: '/',
@@ -127,7 +163,10 @@ export const described: readonly Described[] = [
     methods: {
       get: {
         says: 'The status page for a browser, else the name of the leader',
-        answers: { 200: 'name' },
+        answers: {
+          200: ['name', 'The name of the leader; to a browser, the page'],
+          404: ['problem', 'There are several elections'],
+        },
       },
     },
   },
@@ -138,7 +177,12 @@ export const described: readonly Described[] = [
     methods: {
       get: {
         says: 'Whether that term still leads, linearizable',
-        answers: { 200: 'fence', 400: 'problem', 409: 'fence', 503: 'problem' },
+        answers: {
+          200: ['fence', 'It leads'],
+          400: 'problem',
+          409: ['fence', 'It does not lead any more'],
+          503: 'problem',
+        },
       },
     },
   },
@@ -149,7 +193,13 @@ export const described: readonly Described[] = [
     methods: {
       get: {
         says: 'The value under a key, with its ETag',
-        answers: { 200: 'bytes', 304: 'nothing', 400: 'problem', 404: 'problem', 503: 'problem' },
+        answers: {
+          200: ['bytes', 'The value, as it was written'],
+          304: ['nothing', 'It has not changed'],
+          400: 'problem',
+          404: ['problem', 'There is no value under the key, or no such election'],
+          503: 'problem',
+        },
         headers: { 'If-None-Match': 'An ETag: 304 where the value has not changed' },
       },
       put: {
@@ -157,16 +207,21 @@ export const described: readonly Described[] = [
         body: 'bytes',
         headers: { ...termHeader, ...matchHeaders },
         answers: {
-          ...{ 200: 'stateWrite', 201: 'stateWrite', 400: 'problem', 409: 'problem' },
-          ...{ 412: 'problem', 413: 'problem', 503: 'problem' },
+          ...guarded,
+          200: ['stateWrite', 'It is written; ETag and revision are its own'],
+          409: notLeading,
+          412: 'problem',
+          413: 'problem',
         },
       },
       delete: {
         says: 'Removes it, likewise',
         headers: { ...termHeader, ...matchHeaders },
         answers: {
-          ...{ 204: 'nothing', 400: 'problem', 404: 'problem', 409: 'problem' },
-          ...{ 412: 'problem', 503: 'problem' },
+          ...guarded,
+          204: ['nothing', 'It is removed, or was not there'],
+          409: notLeading,
+          412: 'problem',
         },
       },
     },
@@ -178,16 +233,32 @@ export const described: readonly Described[] = [
     methods: {
       get: {
         says: 'Entries in order; go on with after set to the last seq until that is last',
-        answers: { 200: 'journal', 400: 'problem', 503: 'problem' },
-        query: { after: 'Begin behind this seq', limit: 'At most so many' },
+        answers: { 200: ['journal', 'The entries'], 400: 'problem', 503: 'problem' },
+        query: {
+          after: ['Begin behind this seq', { type: 'integer', minimum: 0, default: 0 }],
+          limit: [
+            'At most so many; an answer of 8 MiB ends earlier',
+            { type: 'integer', minimum: 1, maximum: 1000, default: 100 },
+          ],
+        },
       },
       post: {
         says: 'Appends the JSON sent: the leader only, guarded by its term; seq has no gaps',
         body: 'json',
-        headers: { ...termHeader, 'Idempotency-Key': 'Makes a retry safe' },
+        headers: {
+          ...termHeader,
+          'Idempotency-Key': [
+            'Makes a retry safe for a day',
+            { type: 'string', minLength: 1, maxLength: 255 },
+          ],
+        },
         answers: {
-          ...{ 201: 'journalAppend', 400: 'problem', 409: 'problem', 413: 'problem' },
-          ...{ 415: 'problem', 422: 'problem', 503: 'problem' },
+          ...guarded,
+          201: ['journalAppend', 'It is appended, now or by the request that this one repeats'],
+          409: notLeading,
+          413: 'problem',
+          415: 'problem',
+          422: ['problem', 'The Idempotency-Key belongs to another entry'],
         },
       },
     },
@@ -200,7 +271,14 @@ export const described: readonly Described[] = [
       post: {
         says: 'Ends the term of this instance: 200 when another leads or nobody can, 202 when it takes longer',
         body: 'stepDownRequest',
-        answers: { 200: 'verb', 202: 'verb', 409: 'problem', 422: 'problem' },
+        answers: {
+          ...guarded,
+          200: ['verb', 'Another leads, or nobody can'],
+          202: ['verb', 'It is on its way'],
+          409: 'problem',
+          415: 'problem',
+          422: 'problem',
+        },
       },
     },
   },
@@ -213,11 +291,12 @@ export const described: readonly Described[] = [
         says: 'Hands over to a named member, whoever is asked',
         body: 'switchoverRequest',
         answers: {
-          200: 'switchover',
+          ...guarded,
+          200: ['switchover', 'The member named leads'],
           409: 'problem',
+          415: 'problem',
           422: 'problem',
-          503: 'problem',
-          504: 'problem',
+          504: ['problem', 'It does not lead within the time that a hand-over takes'],
         },
       },
     },
@@ -230,7 +309,12 @@ export const described: readonly Described[] = [
       post: {
         says: 'Nobody campaigns, the leader stays; ends by itself',
         body: 'pauseRequest',
-        answers: { 200: 'pause', 422: 'problem', 503: 'problem' },
+        answers: {
+          ...guarded,
+          200: ['pause', 'It is paused'],
+          415: 'problem',
+          422: 'problem',
+        },
       },
     },
   },
@@ -239,19 +323,49 @@ export const described: readonly Described[] = [
     perElection: true,
     local: true,
     methods: {
-      post: { says: 'Ends a pause', answers: { 200: 'pause', 422: 'problem', 503: 'problem' } },
+      post: {
+        says: 'Ends a pause',
+        answers: {
+          ...guarded,
+          200: ['pause', 'It is not paused'],
+          415: 'problem',
+          422: 'problem',
+        },
+      },
     },
   },
 ];
 
 const reference = (name: SchemaName) => ({ $ref: `#/components/schemas/${name}` });
 
-function contentOf(what: Answers[number]): object {
+/** What a status means where an operation says nothing of its own. */
+const meanings: Readonly<Record<number, string>> = {
+  200: 'What was asked for',
+  400: 'The path, a parameter, a header or the body cannot be read',
+  401: 'The bearer token is missing or wrong',
+  403: 'A page of another origin, a host that is not ours, or not the local listener',
+  404: 'The path names no election of this instance, and there is none or more than one',
+  409: 'As things stand it cannot be done; code says why',
+  412: 'The value is not the one that was expected',
+  413: 'The body is larger than 1 MiB',
+  415: 'The body is not said to be JSON',
+  422: 'The body is not as it should be; faults says where',
+  503: 'etcd cannot say now. Of a write it is then not known whether it was made',
+};
+
+function contentOf(what: What): object {
   if (what === 'nothing') return {};
-  if (what === 'text' || what === 'bytes') return { content: { '*/*': {} } };
-  if (what === 'events') return { content: { 'text/event-stream': {} } };
+  if (what === 'text') return { content: { 'text/plain': { schema: { type: 'string' } } } };
+  if (what === 'json') return { content: { 'application/json': { schema: { type: 'object' } } } };
+  if (what === 'bytes') return { content: { '*/*': {} } };
+  if (what === 'events') return { content: { 'text/event-stream': { schema: { type: 'string' } } } };
   const type = what === 'problem' ? 'application/problem+json' : 'application/json';
   return { content: { [type]: { schema: reference(what) } } };
+}
+
+function responseOf(status: string, answer: Answers[number]): object {
+  const [what, means] = typeof answer === 'string' ? [answer, meanings[Number(status)]] : answer;
+  return { description: means ?? 'Any other problem', ...contentOf(what) };
 }
 
 function requestBody(body: NonNullable<Operation['body']>): object {
@@ -264,13 +378,27 @@ function requestBody(body: NonNullable<Operation['body']>): object {
 
 const parameter =
   (place: 'query' | 'header') =>
-  ([name, description]: readonly [string, string]) => ({
-    ...{ name, in: place, description, required: false, schema: { type: 'string' } },
-  });
+  ([name, given]: readonly [string, Parameters[string]]) => {
+    const [description, schema] = typeof given === 'string' ? [given, { type: 'string' }] : given;
+    return { name, in: place, description, required: false, schema };
+  };
 
-function operationOf({ says, answers, body, query = {}, headers = {} }: Operation): object {
-  const all = { ...answers, default: 'problem' as const };
+/** `getLeader`, `postStepDown`; `getElectionLeader` where the path names the election. */
+function operationId(method: string, path: string, perElection: boolean): string {
+  const words = path
+    .replaceAll(/[:*][a-z]+/g, '')
+    .split(/[^a-z]+/)
+    .filter((word) => word !== '');
+  const all = [...(perElection ? ['election'] : []), ...(words.length === 0 ? ['root'] : words)];
+  return method + all.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
+}
+
+function operationOf(operation: Operation, id: string, speaksOfOne: boolean): object {
+  const { says, answers, body, query = {}, headers = {} } = operation;
+  const all: Answers = { ...(speaksOfOne ? { 404: 'problem' as const } : {}), ...answers };
+  const responses = [...Object.entries(all), ['default', 'problem'] as const];
   return {
+    operationId: id,
     summary: says,
     parameters: [
       ...Object.entries(query).map(parameter('query')),
@@ -278,25 +406,28 @@ function operationOf({ says, answers, body, query = {}, headers = {} }: Operatio
     ],
     ...(body === undefined ? {} : { requestBody: requestBody(body) }),
     responses: Object.fromEntries(
-      Object.entries(all).map(([status, what]) => [
-        status,
-        { description: status === 'default' ? 'Any other problem' : says, ...contentOf(what) },
-      ]),
+      responses.map(([status, answer]) => [status, responseOf(status, answer)]),
     ),
   };
 }
 
+const pathParameters: Readonly<Record<string, object>> = {
+  token: { type: 'string', pattern: '^(0|[1-9]\\d{0,18})$' },
+  key: { type: 'string', maxLength: 512 },
+};
+
 /** `:token` and `*key` become `{token}` and `{key}`. */
 export const template = (path: string): string => path.replaceAll(/[:*]([a-z]+)/g, '{$1}');
 
-function pathItem({ path, methods }: Described, perElection: boolean): [string, object] {
+function pathItem(described: Described, perElection: boolean): [string, object] {
+  const { path, methods, perElection: mayNameElection } = described;
   const names = [...path.matchAll(/[:*]([a-z]+)/g)].map(([, name = '']) => name);
   const parameters = [...(perElection ? ['election'] : []), ...names].map((name) => ({
-    ...{ name, in: 'path', required: true, schema: { type: 'string' } },
+    ...{ name, in: 'path', required: true, schema: pathParameters[name] ?? { type: 'string' } },
   }));
   const operations = Object.entries(methods).map(([method, operation]) => [
     method,
-    operationOf(operation),
+    operationOf(operation, operationId(method, path, perElection), mayNameElection),
   ]);
   const full = perElection ? `/elections/{election}${template(path)}` : template(path);
   return [full, { parameters, ...(Object.fromEntries(operations) as object) }];

@@ -17,7 +17,7 @@ import { historyAnswer } from './history.ts';
 import type { Inputs } from './inputs.ts';
 import { membersAnswer } from './members.ts';
 import { openApi } from './openapi.ts';
-import { overview, page, peers } from './page.ts';
+import { overview, page, peers, workerScript } from './page.ts';
 import { quoted, Refusal } from './problems.ts';
 import { witness } from './witness.ts';
 
@@ -198,6 +198,12 @@ export const routes: readonly Route[] = [
     scope: 'instance',
     perElection: false,
     handlers: { GET: overview },
+  },
+  {
+    paths: ['/worker.js'],
+    scope: 'instance',
+    perElection: false,
+    handlers: { GET: workerScript },
   },
   { paths: ['/'], scope: 'instance', perElection: false, handlers: { GET: root } },
 ];

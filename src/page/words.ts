@@ -56,6 +56,18 @@ export function waitingWords(
   return `${ageWords(Math.max(0, forMs - laterMs))} more, ${why}`;
 }
 
+/** When etcd last answered this sidecar, and what else is wrong with it; `laterMs` after the answer that says so. */
+export function etcdWords(
+  { etcd: { contactAgeMs, trouble } }: Pick<StatusAnswer, 'etcd'>,
+  laterMs: number,
+): string {
+  const contact =
+    contactAgeMs === null
+      ? 'has not answered yet'
+      : `answered ${ageWords(contactAgeMs + laterMs)} ago`;
+  return trouble === null ? contact : `${contact}; ${trouble}`;
+}
+
 /** Who replaces whom; null where fast failover is off, nothing is to be said, or its sidecar is too old to say. */
 export function failoverWords({
   isLeader,

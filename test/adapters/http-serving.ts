@@ -54,6 +54,7 @@ export function localOf(more: Partial<LocalInputs> = {}): LocalInputs {
     store: { read: unasked, write: unasked, remove: unasked, append: unasked, journal: unasked },
     token: () => null,
     checksHost: true,
+    publicUrl: null,
     graceMs: 300,
     maxHoldMs: 1000,
     ...more,

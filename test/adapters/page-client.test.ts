@@ -308,6 +308,7 @@ describe('what the page knows', () => {
     version: '9.9.9',
     at: ago(0),
     health: { status: 'ok', checks: {} },
+    details: null,
     elections: [
       {
         election: 'orders',
