@@ -40,7 +40,8 @@ function withTable(text: string, name: string, made: string): string {
   const end = `<!-- end of ${name} -->`;
   const [head, rest] = text.split(begin);
   const tail = rest?.split(end)[1];
-  if (head === undefined || tail === undefined) throw new Error(`${file} lacks the marks of ${name}`);
+  if (head === undefined || tail === undefined)
+    throw new Error(`${file} lacks the marks of ${name}`);
   return `${head}${begin}\n\n${made}\n\n${end}${tail}`;
 }
 

@@ -1,8 +1,9 @@
 // The answers of contract.ts as schemas, for the OpenAPI document. Each is declared as a schema of its type, so that the
 // two cannot drift apart unseen; a test holds real answers against them. A newer version may add members to an answer, which
 // no client may choke on: objects are open here. The bodies are those that bodies.ts reads by, and closed.
-import { z } from 'zod';
+import * as z from 'zod';
 import type {
+  AuditAnswer,
   ElectionsAnswer,
   FenceAnswer,
   HealthAnswer,
@@ -19,9 +20,9 @@ import type {
   SwitchoverAnswer,
   VerbAnswer,
 } from '../contract.ts';
-import { causes, type Cause, type MemberId } from '../core/model.ts';
+import { causes, type Cause } from '../core/model.ts';
 import type { Role } from '../core/report.ts';
-import { pauseBody, stepDownBody, switchoverBody } from './bodies.ts';
+import { pauseBody, resumeBody, stepDownBody, switchoverBody } from './bodies.ts';
 import { problemCodes } from './problems.ts';
 
 const text = z.string();
@@ -66,8 +67,9 @@ const elections: z.ZodType<ElectionsAnswer> = z.object({ elections: z.array(lead
 const status: z.ZodType<StatusAnswer> = z.object({
   ...leaderFields,
   obstacle: maybe.describe('What keeps it from campaigning'),
+  standsBackUntil: moment.nullable().describe('Until when it stands back'),
   waiting: z
-    .strictObject({
+    .object({
       forMs: milliseconds,
       for: maybe,
       because: z.enum(['taken_away', 'takeover_delay']),
@@ -77,7 +79,7 @@ const status: z.ZodType<StatusAnswer> = z.object({
   steppingDown: z.boolean(),
   stopping: z.boolean(),
   failover: z
-    .strictObject({
+    .object({
       shortMs: milliseconds,
       witnesses: z.array(text),
       isWitness: z.boolean(),
@@ -88,10 +90,10 @@ const status: z.ZodType<StatusAnswer> = z.object({
   lease: z.object({ id: text, ttlMs: milliseconds, remainingMs: milliseconds }).nullable(),
   etcd: z.object({ contactAgeMs: milliseconds.nullable(), trouble: z.string().nullable() }),
   control: z
-    .strictObject({
+    .object({
       paused: z.literal(true),
       reason: maybe,
-      by: maybe as z.ZodType<MemberId | null>,
+      by: maybe,
       until: maybe,
     })
     .nullable(),
@@ -127,6 +129,14 @@ const members: z.ZodType<MembersAnswer> = z.object({
   observedAgeMs: milliseconds.nullable(),
 });
 
+const traceFields = {
+  at: moment,
+  verb: z.enum(['step-down', 'bench', 'switchover', 'pause', 'resume']),
+  by: maybe.describe('Who asked, in their own words'),
+  via: text.describe('The instance that was asked'),
+  reason: maybe,
+  detail: text.describe('A sentence for people'),
+};
 const history: z.ZodType<HistoryAnswer> = z.object({
   election,
   terms: z.array(
@@ -141,6 +151,18 @@ const history: z.ZodType<HistoryAnswer> = z.object({
       actor: maybe,
       leaderlessMs: milliseconds.nullable(),
       endDerived: z.boolean(),
+    }),
+  ),
+  verbs: z.array(z.object(traceFields)).describe('Those carried out, newest first'),
+});
+const audit: z.ZodType<AuditAnswer> = z.object({
+  election,
+  entries: z.array(
+    z.object({
+      ...traceFields,
+      certificate: maybe.describe('Whom the certificate of the client is for'),
+      from: text.describe('The address that it came from, or unix socket'),
+      outcome: text.describe('done, accepted, or the code of a problem'),
     }),
   ),
 });
@@ -210,12 +232,14 @@ export const schemas = {
   health,
   members,
   history,
+  audit,
   verb,
   pause,
   switchover,
   stepDownRequest: stepDownBody,
   switchoverRequest: switchoverBody,
   pauseRequest: pauseBody,
+  resumeRequest: resumeBody,
   fence,
   stateWrite,
   journalAppend,

@@ -79,7 +79,10 @@ export function drawLeader(
     setText(part('leader-why'), '');
     return alarms;
   }
-  setText(part('leader-since'), `${sinceWords(leader.since, wallNow)}, term ${leader.fencingToken}.`);
+  setText(
+    part('leader-since'),
+    `${sinceWords(leader.since, wallNow)}, term ${leader.fencingToken}.`,
+  );
   setText(part('leader-why'), whyOf(details, leader));
   return alarms;
 }

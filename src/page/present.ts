@@ -39,5 +39,8 @@ export function presentOf(
   const leads = standing.leader.fencingToken === newest?.fencingToken;
   return leads
     ? { newest: 'leads', untilMs: wallNow }
-    : { newest: 'over', untilMs: Math.min(wallNow, Date.parse(standing.leader.since ?? '') || wallNow) };
+    : {
+        newest: 'over',
+        untilMs: Math.min(wallNow, Date.parse(standing.leader.since ?? '') || wallNow),
+      };
 }

@@ -87,7 +87,7 @@ describe('a client', () => {
   it('never gets an id twice, of whatever election and of whatever run of the sidecar', async () => {
     const ids: (string | null | undefined)[] = [];
     for (let run = 0; run < 2; run += 1) {
-      const fake = following('orders', 'bills');
+      const fake = following(['orders', 'bills']);
       const { client } = await open(fake);
       const one = client();
       await eventually(() => one.events.length === 2, soon('the states'));

@@ -2,7 +2,8 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, it } from 'vitest';
 import { localRoutes } from '../../src/http/local-routes.ts';
-import { described, openApi } from '../../src/http/openapi.ts';
+import { openApi } from '../../src/http/openapi.ts';
+import { described } from '../../src/http/operations.ts';
 import { routes } from '../../src/http/routes.ts';
 
 /** For the status page, or for other sidecars, which change with them. */

@@ -2,6 +2,7 @@
 // and what is said in words.
 import { describe, expect, it } from 'vitest';
 import type { StatusAnswer, TermOnWire } from '../../src/contract.ts';
+import type { Cause } from '../../src/core/model.ts';
 import { alarmsOf, happenings } from '../../src/page/alarms.ts';
 import { claimOf } from '../../src/page/claim.ts';
 import { freshnessOf } from '../../src/page/freshness.ts';
@@ -333,12 +334,13 @@ describe('what the page knows', () => {
     expect(knowledge.standings.get('orders')).toMatchObject({ changes: 0, changedAt: null });
     wall += 500;
     const event = { election: 'orders', id: 'me', isLeader: false, fencingToken: null } as const;
+    const why = (cause: Cause) => ({ cause, reason: cause });
     const gone = { ...event, role: 'follower', validForMs: 0, observedAgeMs: 1 } as const;
-    expect(knowledge.takeEvent({ ...gone, leader: null, reason: 'crashed' })).toBe(true);
+    expect(knowledge.takeEvent({ ...gone, leader: null, ...why('crashed') })).toBe(true);
     expect(knowledge.standings.get('orders')?.leaderlessSince).toBe(now + 500);
     const next = { ...led, id: 'b', fencingToken: '6', address: null };
-    expect(knowledge.takeEvent({ ...gone, leader: next, reason: 'elected' })).toBe(true);
-    expect(knowledge.takeEvent({ ...gone, leader: next, reason: 'elected' })).toBe(false);
+    expect(knowledge.takeEvent({ ...gone, leader: next, ...why('elected') })).toBe(true);
+    expect(knowledge.takeEvent({ ...gone, leader: next, ...why('elected') })).toBe(false);
     expect(knowledge.standings.get('orders')).toMatchObject({ changes: 1, leaderlessSince: null });
     expect([...knowledge.changed]).toEqual(['orders']);
   });

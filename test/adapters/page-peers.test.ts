@@ -4,7 +4,6 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { electionName } from '../../src/core/model.ts';
 import { PeerWatch, type PeerLimits } from '../../src/peers/watch.ts';
 import { leaderAddress } from '../../src/peers/address.ts';
 import { extended, overlap, type ClaimSpan } from '../../src/peers/claims.ts';
@@ -254,8 +253,7 @@ describe('a member', () => {
     // The list of all wants changes of those, too, that nobody looks at.
     expect(of('leadership')).toEqual([]);
     fake.know({ candidates: [candidate('a', 5n)] }, 'rest');
-    const election = electionName('rest');
-    fake.emit({ kind: 'changed', election, report: fake.report(election), cause: 'elected' });
+    fake.emitChange('elected', 'rest');
     await eventually(() => of('leadership').includes('rest'), { withinMs: soonMs, what: 'news' });
     const many = Array.from({ length: 33 }, (_, index) => `election=${index}`).join('&');
     expect((await served.ask(`/peers?${many}`)).status).toBe(400);

@@ -26,7 +26,8 @@ export async function startPrefixProxy(options: PrefixProxyOptions): Promise<Pre
   const asked: string[] = [];
   const server = createServer((from, to) => {
     const { url = '/', method, headers } = from;
-    const inside = url === prefix ? '/' : url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : null;
+    const inside =
+      url === prefix ? '/' : url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : null;
     if (inside === null || withholds(inside)) {
       to.writeHead(404).end();
       return;
