@@ -117,9 +117,9 @@ class Page {
     }, asleepAfterMs);
   }
 
-  /** Draws what was learnt, with the next frame. */
+  /** Draws what was learnt, with the next frame; where nobody looks, once somebody does. */
   #plan(): void {
-    if (this.#planned) return;
+    if (this.#planned || document.hidden) return;
     this.#planned = true;
     window.requestAnimationFrame(() => {
       this.#planned = false;
