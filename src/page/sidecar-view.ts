@@ -30,11 +30,12 @@ function factsOf({ status }: Details, { health }: Knowledge, wallNow: number): r
       : `${value.lease.id}, ${durationWords(leftMs)} of ${durationWords(value.lease.ttlMs)} left`;
   // That of etcd says what the first line says.
   const others = Object.entries(health?.checks ?? {}).filter(([name]) => name !== 'etcd');
-  const checks = others.map(([name, { ok, detail }]): Fact => [
-    checkNames[name] ?? name,
-    `${ok ? 'passes' : 'fails'}${detail === '' ? '' : `: ${detail}`}`,
-    ok ? 'ok' : 'bad',
-  ]);
+  const checks = others.map(([name, { ok, detail }]): Fact => {
+    const title = checkNames[name] ?? name;
+    if (name === 'app' && !value.app.checked) return [title, detail, null];
+    const result = `${ok ? 'passes' : 'fails'}${detail === '' ? '' : `: ${detail}`}`;
+    return [title, result, ok ? 'ok' : 'bad'];
+  });
   const { obstacle } = value;
   const campaigns: Fact =
     obstacle === null
@@ -44,10 +45,6 @@ function factsOf({ status }: Details, { health }: Knowledge, wallNow: number): r
   const replaces: readonly Fact[] =
     failover === null ? [] : [['Failover', failover.text, failover.tone]];
   const started = `${timeWords(Date.parse(value.startedAt), wallNow)} (${ageWords(value.uptimeMs + laterMs)})`;
-  const appCheck: readonly Fact[] =
-    health === null || health.checks['app'] !== undefined
-      ? []
-      : [['Check: app', 'none is configured', null]];
   return [
     ['etcd', etcd, late ? 'bad' : 'ok'],
     ['Its lease', lease, value.lease === null ? 'bad' : null],
@@ -55,7 +52,6 @@ function factsOf({ status }: Details, { health }: Knowledge, wallNow: number): r
     ...replaces,
     campaigns,
     ...checks,
-    ...appCheck,
     ['Started', started, null],
     ['Version', value.version, null],
   ];
