@@ -132,8 +132,8 @@ export async function workerScript(): Promise<Reply> {
   return { status: 200, contentType: 'text/javascript; charset=utf-8', body: worker, headers };
 }
 
-/** The elections that are looked at: in the path, in the query, or the only one; none of many where none is named. */
-function lookedAt(
+/** The elections that a stream is of: in the path, in the query, or the only one; none of many where none is named. */
+function followed(
   election: ElectionName | null,
   { query, inputs: { elections } }: Asked,
 ): readonly ElectionName[] {
@@ -159,7 +159,7 @@ function lookedAt(
 export function peers(asked: Asked & { readonly election: ElectionName | null }): Reply {
   const { peers: watch, events } = asked.inputs;
   const side = asked.local === null ? 'public' : 'local';
-  const elections = lookedAt(asked.election, asked);
+  const elections = followed(asked.election, asked);
   if (watch === undefined || watch.isFull() || events.isFull(side)) {
     const headers = { 'Retry-After': '5' };
     const detail = 'as many pages as are served at once are open';
@@ -196,13 +196,13 @@ function overviewRow(inputs: Inputs, name: ElectionName): OverviewRow {
 
 /**
  * `/overview`: one short row for every election, and all about the one that is looked at. It is one answer, so that no two
- * parts of a page are of different moments.
+ * parts of a page are of different moments. A page that looks at an election of before a restart learns here that it is gone.
  */
-export function overview(asked: Asked): Reply {
-  const { inputs } = asked;
+export function overview({ inputs, query }: Asked): Reply {
   const { elections, version, wallNow } = inputs;
   const [first] = elections.names;
-  const [shown] = lookedAt(null, asked);
+  const wanted = query.get('election') ?? (elections.names.length === 1 ? first : null);
+  const shown = elections.names.find((name) => name === wanted);
   const report = shown === undefined ? null : elections.report(shown);
   const body: OverviewAnswer = {
     id: first === undefined ? '' : elections.report(first).id,
