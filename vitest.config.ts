@@ -26,7 +26,7 @@ const etcd = [
 const alone = [
   'test/adapters/stall.test.ts',
   'test/faults/faults.test.ts',
-  'test/e2e/{compose,examples,page,start}.test.ts',
+  'test/e2e/{compose,examples,page,page-windows,start}.test.ts',
 ];
 const simulations = ['test/sim/{exhaustive,mutations,sim}.test.ts'];
 

@@ -67,7 +67,7 @@ export const floors = {
     },
     ...onlyBelow,
     {
-      // It runs in a browser. What it says to its sidecar and back is in page/wire.ts, types only.
+      // It runs in a browser. What it says to its sidecar and back is in page/wire.ts.
       name: 'page-imports-only-wire-types',
       severity: 'error',
       from: { path: '^src/page/' },

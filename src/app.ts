@@ -282,7 +282,7 @@ class Assembly implements Sidecar {
   }
 
   #local(): LocalInputs {
-    const { localListen, graceMs, maxHoldMs } = this.#options.configuration;
+    const { localListen, publicUrl, graceMs, maxHoldMs } = this.#options.configuration;
     const store = this.#coordinator.fencedStore();
     return {
       coordinator: this.#traced,
@@ -290,6 +290,7 @@ class Assembly implements Sidecar {
       audit: loggedAudit(this.log, this.#coordinator.auditLog()),
       token: () => this.#credentials.token?.reveal() ?? null,
       checksHost: localListen.kind === 'tcp' && isLocalOnly(localListen),
+      publicUrl,
       graceMs,
       maxHoldMs,
     };

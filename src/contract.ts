@@ -34,6 +34,9 @@ export interface LeaderAnswer {
 
 /** The data of an event on `/events`. */
 export interface LeadershipEvent extends LeaderAnswer {
+  /** Of the last change. */
+  readonly cause: Cause;
+  /** The same, by the name that it had first; elsewhere a reason is what an operator gives. */
   readonly reason: Cause;
 }
 
@@ -41,6 +44,12 @@ export interface LeadershipEvent extends LeaderAnswer {
 export interface ElectionsAnswer {
   readonly elections: readonly LeaderAnswer[];
 }
+
+/** An answer of etcd that takes longer is slow: half of the time from one renewal to the next. */
+export const slowFromMs = (ttlMs: number): number => ttlMs / 10;
+
+/** What is said of etcd by a sidecar of any version. */
+export type EtcdOnWire = Partial<StatusAnswer['etcd']>;
 
 /** `GET /status`: all that one wants to know of an instance in one place. Times in milliseconds or ISO 8601. */
 export interface StatusAnswer extends LeaderAnswer {

@@ -86,16 +86,17 @@ function rowOfVerb({ at, verb, reason, by, via }: VerbTrace): readonly Cell[] {
   return ['-', '-', momentOf(at), '-', '-', { text: verb, emphasis: 'strong' }, why];
 }
 
+/** A sidecar of an older version does not say who leads now. */
+const isLed = ({ to, leads = to === null }: Partial<TermOnWire>): boolean => leads === true;
+
 function rowOf(term: TermOnWire): readonly Cell[] {
-  const { fencingToken, leader, from, to, cause, reason, actor, endDerived } = term;
-  // A sidecar of an older version does not say who leads now.
-  const { leads = to === null }: Partial<TermOnWire> = term;
+  const { fencingToken, leader, from, cause, reason, actor, endDerived } = term;
   const why = [reason, actor === null ? null : `(${actor})`].filter((part) => part !== null);
   return [
     { text: fencingToken, emphasis: 'strong' },
     leader,
     from === null ? '-' : momentOf(from),
-    leads === true ? { text: 'leads', emphasis: 'good' } : ledFor(term),
+    isLed(term) ? { text: 'leads', emphasis: 'good' } : ledFor(term),
     gapBefore(term),
     cause === null ? '-' : endDerived ? `${cause}?` : cause,
     why.length === 0 ? '-' : why.join(' '),

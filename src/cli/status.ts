@@ -8,7 +8,7 @@ import type {
   MembersAnswer,
   Operator,
 } from '../sdk/client.ts';
-import { roundEveryMs } from '../core/timing.ts';
+import { slowFromMs, type EtcdOnWire } from '../contract.ts';
 import { SidecarRefused } from '../sdk/errors.ts';
 import { ElectordError } from '../errors.ts';
 import {
@@ -132,11 +132,10 @@ function waitingText({ forMs, for: whom, because }: NonNullable<StatusAnswer['wa
   return cell(`is next; waits ${elapsed(forMs)} more, ${why}`, 'bad');
 }
 
-/** An answer that takes half of a renewal's round is slow: one that takes a whole one ends terms. A sidecar of an older version does not say how long it takes. */
-function etcdText({ etcd, ttlMs }: StatusAnswer): Cell {
-  const { contactAgeMs, answeredInMs = null }: Partial<StatusAnswer['etcd']> = etcd;
+/** A sidecar of an older version does not say how long it takes. */
+function etcdText({ contactAgeMs, answeredInMs = null }: EtcdOnWire, ttlMs: number): Cell {
   if (typeof contactAgeMs !== 'number') return cell('has not answered yet', 'bad');
-  const isSlow = answeredInMs !== null && answeredInMs > roundEveryMs(ttlMs) / 2;
+  const isSlow = answeredInMs !== null && answeredInMs > slowFromMs(ttlMs);
   const took =
     answeredInMs === null ? '' : `, answered in ${elapsed(answeredInMs)}${isSlow ? ': slow' : ''}`;
   const isBad = isSlow || contactAgeMs >= ttlMs;
@@ -150,7 +149,7 @@ function pictureOf(own: StatusAnswer, { members }: MembersAnswer): readonly Line
     [cell('token', 'dim'), own.leader?.fencingToken ?? '-'],
     [cell('sidecar', 'dim'), roleText(own)],
     [cell('lease', 'dim'), leaseText(own)],
-    [cell('etcd', 'dim'), etcdText(own)],
+    [cell('etcd', 'dim'), etcdText(own.etcd, own.ttlMs)],
   ];
   const app = appText(own);
   if (app !== null) facts.push([cell('app', 'dim'), app]);

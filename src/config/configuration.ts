@@ -27,6 +27,7 @@ export interface Configuration extends CredentialSources {
   readonly advertise: string | null;
   /** Where others reach this sidecar, without a slash at the end; see withBoundPort. */
   readonly url: string;
+  readonly publicUrl: string | null;
   /** The endpoints of etcd, `scheme://host:port`, all of one scheme. */
   readonly etcd: readonly string[];
   readonly etcdUsername: string | null;
@@ -231,6 +232,7 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     id: values.id,
     advertise: values.advertise,
     url: values.url,
+    publicUrl: values.publicUrl,
     etcd: values.etcd,
     etcdUsername: values.etcdUsername,
     prefix: values.prefix,

@@ -91,13 +91,19 @@ function fastFailover(values: Readable): Contradiction[] {
   return found;
 }
 
-function listeners({ listen, localListen, tokenFile, token }: Readable): Contradiction[] {
+function listeners(values: Readable): Contradiction[] {
+  const { listen, localListen, publicUrl, tokenFile, token } = values;
   const found: Contradiction[] = [];
+  const open = tokenFile === null && token === null;
+  if (typeof publicUrl === 'string' && open) {
+    const problem = 'is given without --token-file: whoever reaches the proxy could use the verbs';
+    found.push({ key: 'publicUrl', problem });
+  }
   if (localListen === undefined) return found;
   if (listen !== undefined && collide(listen, localListen)) {
     found.push({ key: 'localListen', problem: 'is the same socket as --listen' });
   }
-  if (!isLocalOnly(localListen) && tokenFile === null && token === null) {
+  if (!isLocalOnly(localListen) && open) {
     const why = 'is missing, although --local-listen is neither loopback nor a unix socket';
     found.push({ key: 'tokenFile', problem: why });
   }

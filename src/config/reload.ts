@@ -53,11 +53,12 @@ const bundles: readonly Bundle[] = [
       isSet(before.tlsClientCaFile) !== isSet(next.tlsClientCaFile),
   },
   {
-    // A listener that only this machine reaches may do without; the one that is open may not.
+    // A listener that only this machine reaches may do without; one that is open, or behind a proxy, may not.
     keys: ['tokenFile', 'token'],
     fields: ['tokenFile', 'token'],
     credentials: ['token'],
-    needsRestart: (before, next) => isChanged('localListen', before, next),
+    needsRestart: (before, next) =>
+      isChanged('localListen', before, next) || isChanged('publicUrl', before, next),
   },
   {
     keys: ['logLevel'],

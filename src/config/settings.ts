@@ -279,6 +279,15 @@ export const table = {
     schema: parsed(parseOwnUrl),
     show: withoutCredentials,
   }),
+  publicUrl: setting({
+    placeholder: 'URL',
+    standard: null,
+    doc: 'Where browsers reach the local listener behind a proxy of another name: a page from there may use the verbs.',
+    allowed:
+      'an http:// or https:// URL without user, password, query and fragment; only with a token',
+    schema: parsed(parseOwnUrl),
+    show: withoutCredentials,
+  }),
   appCheck: setting({
     placeholder: 'CHECK',
     standard: null,

@@ -117,18 +117,11 @@ export function reportOf(candidacy: Candidacy, ground: Ground, now: Millis): Rep
 
 /** The end of our own term is not in the queue before its key is gone. */
 function lastEndOf({ phase, queue }: Candidacy): Predecessor | null {
-  switch (phase.kind) {
-    case 'leading':
-      return null;
-    case 'steppingDown':
-    case 'releasing': {
-      if (phase.ending === null) break;
-      const { term, endedAt, cause } = phase.ending;
-      return { token: term.token, goneAt: endedAt, aliveAt: endedAt, cause };
-    }
-    default:
-  }
-  return queue?.predecessor ?? null;
+  if (phase.kind === 'leading') return null;
+  const isOurs = phase.kind === 'steppingDown' || phase.kind === 'releasing';
+  if (!isOurs || phase.ending === null) return queue?.predecessor ?? null;
+  const { term, endedAt, cause } = phase.ending;
+  return { token: term.token, goneAt: endedAt, aliveAt: endedAt, cause };
 }
 
 function failoverReport({ phase, queue }: Candidacy, { timing }: Ground): FailoverReport | null {

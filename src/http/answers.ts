@@ -11,10 +11,7 @@ const roundedOrNull = (ms: number | null): number | null => (ms === null ? null 
 const iso = (wallMs: number): string => new Date(wallMs).toISOString();
 
 /** Until when this instance does not stand again, ISO 8601 and for people; null where nothing keeps it. */
-export function standsBackUntil(
-  { standsBackUntil: until }: Report,
-  clocks: Clocks,
-): string | null {
+export function standsBackUntil({ standsBackUntil: until }: Report, clocks: Clocks): string | null {
   return until === null ? null : momentOf(until, clocks);
 }
 

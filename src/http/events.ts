@@ -1,6 +1,7 @@
 // `/events`: every change of leadership, pushed. Each client has a bound on what it may leave unread and is dropped past
 // it, so that one that reads too slowly costs the others nothing; and changes are sent in slices between turns of the
 // loop, so that a thousand clients delay no hand-over. What is sent is true when it is sent, as with any answer.
+import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { LeadershipEvent } from '../contract.ts';
 import type { Cause, ElectionName, Millis } from '../core/model.ts';
@@ -65,6 +66,9 @@ class EventStreams implements Events {
   readonly #causes = new Map<ElectionName, Cause>();
   readonly #unsubscribe: () => void;
   readonly #keepAlive: NodeJS.Timeout;
+  /** With the number of an event its id, which no other has: of no election, no sidecar, and not after a restart. */
+  readonly #run = randomUUID();
+  #made = 0;
   #pending: (Change | null)[] = [];
   #sending = false;
   #closed = false;
@@ -83,14 +87,19 @@ class EventStreams implements Events {
   }
 
   open(side: Side, response: ServerResponse, elections: Client['elections']): void {
+    const client = this.follow(side, response, elections);
+    this.#writeState(client, `retry: ${retryMs}\n`);
+    if (this.#closed) this.#end(client);
+  }
+
+  follow(side: Side, response: ServerResponse, elections: Client['elections'] = null): Client {
     const since = this.#sources.clock.now();
     const client = { side, response, elections, unsent: 0, since, unsentState: 0 };
     response.on('close', () => this.#clients.delete(client));
     // A broken connection is closed as well; nobody is left to be told.
     response.on('error', () => undefined);
     this.#clients.add(client);
-    this.#writeState(client, `retry: ${retryMs}\n`);
-    if (this.#closed) this.#end(client);
+    return client;
   }
 
   isFull(side: Side): boolean {
@@ -142,10 +151,12 @@ class EventStreams implements Events {
       .join('');
   }
 
-  #frame(report: Report, reason: Cause): string {
-    const data: LeadershipEvent = { ...leaderAnswer(report, this.#sources), reason };
-    const id = report.revision === null ? '' : `id: ${report.revision.toString()}\n`;
-    return `event: leadership\n${id}data: ${JSON.stringify(data)}\n\n`;
+  #frame(report: Report, cause: Cause): string {
+    const answer = leaderAnswer(report, this.#sources);
+    const data: LeadershipEvent = { ...answer, cause, reason: cause };
+    this.#made += 1;
+    const id = `${this.#run}-${this.#made}`;
+    return `event: leadership\nid: ${id}\ndata: ${JSON.stringify(data)}\n\n`;
   }
 
   /** Not at once: the notice comes from the middle of an election's step. */

@@ -17,19 +17,36 @@ function hostNameOf(host: string): string {
 const isLocalName = (name: string): boolean =>
   isIP(name) !== 0 || name === 'localhost' || name.endsWith('.localhost');
 
+/** A proxy hands on the name that it is known by, or puts ours in its place; `Origin` is its own in any case. */
+interface Outside {
+  readonly name: string;
+  readonly origin: string;
+}
+
+function outsideOf(publicUrl: string | null): Outside | null {
+  if (publicUrl === null) return null;
+  const { host, origin } = new URL(publicUrl);
+  return { name: hostNameOf(host), origin };
+}
+
 /** Programs send neither of these headers; browsers send them with everything that could do harm. */
-export function refuseForeignPages({ header }: Headers, { checksHost }: LocalInputs): void {
+export function refuseForeignPages(
+  { header }: Headers,
+  { checksHost, publicUrl }: LocalInputs,
+): void {
   const host = header('host');
+  const outside = outsideOf(publicUrl);
   // An address cannot be made to point elsewhere; a name of somebody else's domain can.
-  if (checksHost && host !== undefined && host !== '' && !isLocalName(hostNameOf(host))) {
-    const detail = `${quoted(host)} is neither an address nor localhost`;
+  const isKnown = (name: string): boolean => isLocalName(name) || name === outside?.name;
+  if (checksHost && host !== undefined && host !== '' && !isKnown(hostNameOf(host))) {
+    const detail = `${quoted(host)} is neither an address nor localhost, nor the name in --public-url`;
     throw new Refusal(403, 'forbidden_host', detail);
   }
   const origin = header('origin');
-  const sameOrigin = origin === `http://${host ?? ''}` || origin === `https://${host ?? ''}`;
+  const own = [`http://${host ?? ''}`, `https://${host ?? ''}`, outside?.origin];
   const site = header('sec-fetch-site');
   const sameSite = site === undefined || site === 'same-origin' || site === 'none';
-  if ((origin === undefined || sameOrigin) && sameSite) return;
+  if ((origin === undefined || own.includes(origin)) && sameSite) return;
   const from = origin === undefined ? 'another site' : quoted(origin);
   throw new Refusal(403, 'forbidden_origin', `the request comes from a page of ${from}`);
 }

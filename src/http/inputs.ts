@@ -21,6 +21,8 @@ export type Side = 'public' | 'local';
 export interface Events {
   /** Streams to a client whose header was sent; `elections` null means all of them. Never throws. */
   open(side: Side, response: ServerResponse, elections: ReadonlySet<ElectionName> | null): void;
+  /** Likewise, but only what changes from now on, of all elections. */
+  follow(side: Side, response: ServerResponse): void;
   isFull(side: Side): boolean;
   /** How many clients receive events now. */
   count(): number;
@@ -30,8 +32,8 @@ export interface Events {
 
 /** The status pages that are open, and how the members that they look at answer. */
 export interface Peers {
-  /** Streams to a page whose header was sent; `election` null: of none. Never throws. */
-  open(response: ServerResponse, election: ElectionName | null): void;
+  /** Streams to a page whose header was sent. Never throws. */
+  open(response: ServerResponse, elections: readonly ElectionName[]): void;
   isFull(): boolean;
 }
 
@@ -73,6 +75,8 @@ export interface LocalInputs {
   readonly token: () => string | null;
   /** True for a loopback TCP listener, which any page in a browser on this machine can reach. */
   readonly checksHost: boolean;
+  /** Where browsers reach this listener behind a proxy; null: under its own address only. */
+  readonly publicUrl: string | null;
   /** The most that a planned step-down may take, and the longest hold, in milliseconds. */
   readonly graceMs: number;
   readonly maxHoldMs: number;

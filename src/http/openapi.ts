@@ -1,272 +1,47 @@
-// `/openapi.json`: what the listener that serves it answers, as OpenAPI 3.1. The local listener's document has the app's
-// API and the operator's verbs too. `/peers`, `/overview` and `/witness` are for the status page and for other sidecars, and are
-// not part of it.
+// `/openapi.json`: what the listener that serves it answers, as OpenAPI 3.1, made of the table in operations.ts. The local
+// listener's document has the app's API and the operator's verbs too.
 import * as z from 'zod';
+import {
+  described,
+  type Answers,
+  type Described,
+  type Operation,
+  type Parameters,
+  type What,
+} from './operations.ts';
 import { schemas, type SchemaName } from './schemas.ts';
-
-type Answers = Readonly<Record<number, SchemaName | 'text' | 'events' | 'bytes' | 'nothing'>>;
-
-/** One method of one path. */
-interface Operation {
-  readonly says: string;
-  /** By status; problems that everything may answer are added. */
-  readonly answers: Answers;
-  readonly body?: SchemaName | 'bytes' | 'json';
-  readonly query?: Readonly<Record<string, string>>;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-interface Described {
-  /** As in the table of routes. */
-  readonly path: `/${string}`;
-  /** Whether `/elections/NAME/path` answers it too. */
-  readonly perElection: boolean;
-  readonly local?: true;
-  readonly methods: Readonly<Partial<Record<'get' | 'put' | 'post' | 'delete', Operation>>>;
-}
-
-const leaderOperation: Operation = {
-  says: 'Whether this instance leads now: 200 if so. A caller counts validForMs and heldForMs from when it sent the request.',
-  answers: { 200: 'leader', 400: 'problem', 401: 'problem', 403: 'problem', 503: 'leader' },
-  query: { hold: 'A duration, on the local listener only: let nobody else lead for so long' },
-};
-const followerOperation: Operation = {
-  says: 'Whether this instance does not lead, knows who does, and is healthy: 200 if so',
-  answers: { 200: 'leader', 503: 'leader' },
-};
-const checkOperation = (says: string, failing: boolean): Operation => ({
-  says,
-  answers: failing ? { 200: 'health', 503: 'health' } : { 200: 'health' },
-});
-const termHeader = {
-  'X-Electord-Fencing-Token': 'The term that is written for; without it, the present one',
-};
-const matchHeaders = {
-  'If-Match': 'Only where the value has this ETag',
-  'If-None-Match': '*: only where there is no value yet',
-};
-
-export const described: readonly Described[] = [
-  { path: '/leader', perElection: true, methods: { get: leaderOperation } },
-  { path: '/primary', perElection: true, methods: { get: leaderOperation } },
-  { path: '/follower', perElection: true, methods: { get: followerOperation } },
-  { path: '/replica', perElection: true, methods: { get: followerOperation } },
-  {
-    path: '/health',
-    perElection: true,
-    methods: {
-      get: checkOperation(
-        'etcd answered within one TTL, the app is well, the event loop turns',
-        true,
-      ),
-    },
-  },
-  {
-    path: '/livez',
-    perElection: false,
-    methods: { get: checkOperation('The process works; etcd and the app play no part', false) },
-  },
-  {
-    path: '/readyz',
-    perElection: false,
-    methods: {
-      get: checkOperation('The state of every election is known, and it is not stopping', true),
-    },
-  },
-  {
-    path: '/status',
-    perElection: true,
-    methods: { get: { says: 'All that is known of this instance', answers: { 200: 'status' } } },
-  },
-  {
-    path: '/members',
-    perElection: true,
-    methods: { get: { says: 'Who is there, the queue first', answers: { 200: 'members' } } },
-  },
-  {
-    path: '/history',
-    perElection: true,
-    methods: {
-      get: {
-        says: 'The last hundred terms, newest first',
-        answers: { 200: 'history', 503: 'problem' },
-      },
-    },
-  },
-  {
-    path: '/elections',
-    perElection: false,
-    methods: {
-      get: { says: 'The answer of /leader for every election', answers: { 200: 'elections' } },
-    },
-  },
-  {
-    path: '/events',
-    perElection: true,
-    methods: {
-      get: {
-        says: 'Server-sent events: the state at once, then every change; event leadership, its data as of /leader with a reason',
-        answers: { 200: 'events', 503: 'problem' },
-        query: { election: 'Only of this election; may be given more than once' },
-      },
-    },
-  },
-  {
-    path: '/metrics',
-    perElection: false,
-    methods: { get: { says: 'For Prometheus', answers: { 200: 'text' } } },
-  },
-  {
-    path: '/openapi.json',
-    perElection: false,
-    methods: { get: { says: 'This document', answers: { 200: 'text' } } },
-  },
-  {
-    path: '/',
-    perElection: false,
-    methods: {
-      get: {
-        says: 'The status page for a browser, else the name of the leader',
-        answers: { 200: 'name' },
-      },
-    },
-  },
-  {
-    path: '/fence/:token',
-    perElection: true,
-    local: true,
-    methods: {
-      get: {
-        says: 'Whether that term still leads, linearizable',
-        answers: { 200: 'fence', 400: 'problem', 409: 'fence', 503: 'problem' },
-      },
-    },
-  },
-  {
-    path: '/state/*key',
-    perElection: true,
-    local: true,
-    methods: {
-      get: {
-        says: 'The value under a key, with its ETag',
-        answers: { 200: 'bytes', 304: 'nothing', 400: 'problem', 404: 'problem', 503: 'problem' },
-        headers: { 'If-None-Match': 'An ETag: 304 where the value has not changed' },
-      },
-      put: {
-        says: 'Writes it: the leader only, guarded by its term',
-        body: 'bytes',
-        headers: { ...termHeader, ...matchHeaders },
-        answers: {
-          ...{ 200: 'stateWrite', 201: 'stateWrite', 400: 'problem', 409: 'problem' },
-          ...{ 412: 'problem', 413: 'problem', 503: 'problem' },
-        },
-      },
-      delete: {
-        says: 'Removes it, likewise',
-        headers: { ...termHeader, ...matchHeaders },
-        answers: {
-          ...{ 204: 'nothing', 400: 'problem', 404: 'problem', 409: 'problem' },
-          ...{ 412: 'problem', 503: 'problem' },
-        },
-      },
-    },
-  },
-  {
-    path: '/journal',
-    perElection: true,
-    local: true,
-    methods: {
-      get: {
-        says: 'Entries in order; go on with after set to the last seq until that is last',
-        answers: { 200: 'journal', 400: 'problem', 503: 'problem' },
-        query: { after: 'Begin behind this seq', limit: 'At most so many' },
-      },
-      post: {
-        says: 'Appends the JSON sent: the leader only, guarded by its term; seq has no gaps',
-        body: 'json',
-        headers: { ...termHeader, 'Idempotency-Key': 'Makes a retry safe' },
-        answers: {
-          ...{ 201: 'journalAppend', 400: 'problem', 409: 'problem', 413: 'problem' },
-          ...{ 415: 'problem', 422: 'problem', 503: 'problem' },
-        },
-      },
-    },
-  },
-  {
-    path: '/step-down',
-    perElection: true,
-    local: true,
-    methods: {
-      post: {
-        says: 'Ends the term of this instance, or keeps one without a term from leading for notFor: 200 when that is done, 202 when it takes longer; 409 where nobody else can lead, unless forced',
-        body: 'stepDownRequest',
-        answers: { 200: 'verb', 202: 'verb', 409: 'problem', 422: 'problem' },
-      },
-    },
-  },
-  {
-    path: '/switchover',
-    perElection: true,
-    local: true,
-    methods: {
-      post: {
-        says: 'Hands over to a named member, whoever is asked',
-        body: 'switchoverRequest',
-        answers: {
-          200: 'switchover',
-          409: 'problem',
-          422: 'problem',
-          503: 'problem',
-          504: 'problem',
-        },
-      },
-    },
-  },
-  {
-    path: '/pause',
-    perElection: true,
-    local: true,
-    methods: {
-      post: {
-        says: 'Nobody campaigns, the leader stays; ends by itself',
-        body: 'pauseRequest',
-        answers: { 200: 'pause', 422: 'problem', 503: 'problem' },
-      },
-    },
-  },
-  {
-    path: '/resume',
-    perElection: true,
-    local: true,
-    methods: {
-      post: {
-        says: 'Ends a pause',
-        body: 'resumeRequest',
-        answers: { 200: 'pause', 422: 'problem', 503: 'problem' },
-      },
-    },
-  },
-  {
-    path: '/audit',
-    perElection: true,
-    local: true,
-    methods: {
-      get: {
-        says: 'The last hundred verbs asked of any instance, newest first: who, why, from where, with what outcome',
-        answers: { 200: 'audit', 503: 'problem' },
-      },
-    },
-  },
-];
 
 const reference = (name: SchemaName) => ({ $ref: `#/components/schemas/${name}` });
 
-function contentOf(what: Answers[number]): object {
+/** What a status means where an operation says nothing of its own. */
+const meanings: Readonly<Record<number, string>> = {
+  200: 'What was asked for',
+  400: 'The path, a parameter, a header or the body cannot be read',
+  401: 'The bearer token is missing or wrong',
+  403: 'A page of another origin, a host that is not ours, or not the local listener',
+  404: 'The path names no election of this instance, and there is none or more than one',
+  409: 'As things stand it cannot be done; code says why',
+  412: 'The value is not the one that was expected',
+  413: 'The body is larger than 1 MiB',
+  415: 'The body is not said to be JSON',
+  422: 'The body is not as it should be; faults says where',
+  503: 'etcd cannot say now. Of a write it is then not known whether it was made',
+};
+
+function contentOf(what: What): object {
   if (what === 'nothing') return {};
-  if (what === 'text' || what === 'bytes') return { content: { '*/*': {} } };
-  if (what === 'events') return { content: { 'text/event-stream': {} } };
+  if (what === 'text') return { content: { 'text/plain': { schema: { type: 'string' } } } };
+  if (what === 'json') return { content: { 'application/json': { schema: { type: 'object' } } } };
+  if (what === 'bytes') return { content: { '*/*': {} } };
+  if (what === 'events')
+    return { content: { 'text/event-stream': { schema: { type: 'string' } } } };
   const type = what === 'problem' ? 'application/problem+json' : 'application/json';
   return { content: { [type]: { schema: reference(what) } } };
+}
+
+function responseOf(status: string, answer: Answers[number]): object {
+  const [what, means] = typeof answer === 'string' ? [answer, meanings[Number(status)]] : answer;
+  return { description: means ?? 'Any other problem', ...contentOf(what) };
 }
 
 function requestBody(body: NonNullable<Operation['body']>): object {
@@ -279,13 +54,27 @@ function requestBody(body: NonNullable<Operation['body']>): object {
 
 const parameter =
   (place: 'query' | 'header') =>
-  ([name, description]: readonly [string, string]) => ({
-    ...{ name, in: place, description, required: false, schema: { type: 'string' } },
-  });
+  ([name, given]: readonly [string, Parameters[string]]) => {
+    const [description, schema] = typeof given === 'string' ? [given, { type: 'string' }] : given;
+    return { name, in: place, description, required: false, schema };
+  };
 
-function operationOf({ says, answers, body, query = {}, headers = {} }: Operation): object {
-  const all = { ...answers, default: 'problem' as const };
+/** `getLeader`, `postStepDown`; `getElectionLeader` where the path names the election. */
+function operationId(method: string, path: string, perElection: boolean): string {
+  const words = path
+    .replaceAll(/[:*][a-z]+/g, '')
+    .split(/[^a-z]+/)
+    .filter((word) => word !== '');
+  const all = [...(perElection ? ['election'] : []), ...(words.length === 0 ? ['root'] : words)];
+  return method + all.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
+}
+
+function operationOf(operation: Operation, id: string, speaksOfOne: boolean): object {
+  const { says, answers, body, query = {}, headers = {} } = operation;
+  const all: Answers = { ...(speaksOfOne ? { 404: 'problem' as const } : {}), ...answers };
+  const responses = [...Object.entries(all), ['default', 'problem'] as const];
   return {
+    operationId: id,
     summary: says,
     parameters: [
       ...Object.entries(query).map(parameter('query')),
@@ -293,25 +82,28 @@ function operationOf({ says, answers, body, query = {}, headers = {} }: Operatio
     ],
     ...(body === undefined ? {} : { requestBody: requestBody(body) }),
     responses: Object.fromEntries(
-      Object.entries(all).map(([status, what]) => [
-        status,
-        { description: status === 'default' ? 'Any other problem' : says, ...contentOf(what) },
-      ]),
+      responses.map(([status, answer]) => [status, responseOf(status, answer)]),
     ),
   };
 }
 
+const pathParameters: Readonly<Record<string, object>> = {
+  token: { type: 'string', pattern: '^(0|[1-9]\\d{0,18})$' },
+  key: { type: 'string', maxLength: 512 },
+};
+
 /** `:token` and `*key` become `{token}` and `{key}`. */
 export const template = (path: string): string => path.replaceAll(/[:*]([a-z]+)/g, '{$1}');
 
-function pathItem({ path, methods }: Described, perElection: boolean): [string, object] {
+function pathItem(described: Described, perElection: boolean): [string, object] {
+  const { path, methods, perElection: mayNameElection } = described;
   const names = [...path.matchAll(/[:*]([a-z]+)/g)].map(([, name = '']) => name);
   const parameters = [...(perElection ? ['election'] : []), ...names].map((name) => ({
-    ...{ name, in: 'path', required: true, schema: { type: 'string' } },
+    ...{ name, in: 'path', required: true, schema: pathParameters[name] ?? { type: 'string' } },
   }));
   const operations = Object.entries(methods).map(([method, operation]) => [
     method,
-    operationOf(operation),
+    operationOf(operation, operationId(method, path, perElection), mayNameElection),
   ]);
   const full = perElection ? `/elections/{election}${template(path)}` : template(path);
   return [full, { parameters, ...(Object.fromEntries(operations) as object) }];

@@ -45,6 +45,8 @@ const titles = {
 } as const;
 
 export type ProblemCode = keyof typeof titles;
+/** What each code means, for the reference. */
+export const problemTitles: Readonly<Record<ProblemCode, string>> = titles;
 export const problemCodes = Object.keys(titles) as ProblemCode[];
 
 /** Ends a request with a problem; `extra` adds members to the body, `headers` to the header. */

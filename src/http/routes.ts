@@ -15,7 +15,7 @@ import { refuseForeignPages, requireToken } from './guards.ts';
 import { historyAnswer } from './history.ts';
 import { membersAnswer } from './members.ts';
 import { openApi } from './openapi.ts';
-import { overview, page, peers } from './page.ts';
+import { overview, page, peers, workerScript } from './page.ts';
 import {
   follower,
   followerPaths,
@@ -177,6 +177,12 @@ export const routes: readonly Route[] = [
     scope: 'instance',
     perElection: false,
     handlers: { GET: overview },
+  },
+  {
+    paths: ['/worker.js'],
+    scope: 'instance',
+    perElection: false,
+    handlers: { GET: workerScript },
   },
   { paths: ['/'], scope: 'instance', perElection: false, handlers: { GET: root } },
 ];

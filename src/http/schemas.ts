@@ -1,5 +1,6 @@
 // The answers of contract.ts as schemas, for the OpenAPI document. Each is declared as a schema of its type, so that the
-// two cannot drift apart unseen; a test holds real answers against them. The bodies are those that bodies.ts reads by.
+// two cannot drift apart unseen; a test holds real answers against them. A newer version may add members to an answer, which
+// no client may choke on: objects are open here. The bodies are those that bodies.ts reads by, and closed.
 import * as z from 'zod';
 import type {
   AuditAnswer,
@@ -36,7 +37,7 @@ const cause: z.ZodType<Cause> = z.enum(causes);
 const role: z.ZodType<Role> = z.enum(['leader', 'follower', 'observer', 'unknown']);
 const election = z.string().describe('The name of the election');
 
-const leaderOnWire: z.ZodType<LeaderOnWire> = z.strictObject({
+const leaderOnWire: z.ZodType<LeaderOnWire> = z.object({
   id: text,
   address: maybe,
   fencingToken: token,
@@ -55,21 +56,21 @@ const leaderFields = {
   ),
   observedAgeMs: milliseconds.nullable().describe('How old the knowledge of etcd is'),
 };
-const leader: z.ZodType<LeaderAnswer> = z.strictObject({
+const leader: z.ZodType<LeaderAnswer> = z.object({
   ...leaderFields,
   heldForMs: milliseconds
     .describe('Only where a hold was asked for and any are granted: for so long nobody else leads')
     .exactOptional(),
 });
-const elections: z.ZodType<ElectionsAnswer> = z.strictObject({ elections: z.array(leader) });
+const elections: z.ZodType<ElectionsAnswer> = z.object({ elections: z.array(leader) });
 
-const status: z.ZodType<StatusAnswer> = z.strictObject({
+const status: z.ZodType<StatusAnswer> = z.object({
   ...leaderFields,
   obstacle: maybe.describe('What keeps it from campaigning'),
   leaderlessAtMostMs: milliseconds.nullable().describe('For how long nobody has led'),
   standsBackUntil: moment.nullable().describe('Until when it stands back'),
   waiting: z
-    .strictObject({
+    .object({
       forMs: milliseconds,
       for: maybe,
       because: z.enum(['taken_away', 'takeover_delay']),
@@ -79,7 +80,7 @@ const status: z.ZodType<StatusAnswer> = z.strictObject({
   steppingDown: z.boolean(),
   stopping: z.boolean(),
   failover: z
-    .strictObject({
+    .object({
       shortMs: milliseconds,
       witnesses: z.array(text),
       isWitness: z.boolean(),
@@ -87,15 +88,15 @@ const status: z.ZodType<StatusAnswer> = z.strictObject({
     .nullable()
     .describe('Null where fast failover is off'),
   ttlMs: milliseconds,
-  lease: z.strictObject({ id: text, ttlMs: milliseconds, remainingMs: milliseconds }).nullable(),
-  etcd: z.strictObject({
+  lease: z.object({ id: text, ttlMs: milliseconds, remainingMs: milliseconds }).nullable(),
+  etcd: z.object({
     contactAgeMs: milliseconds.nullable(),
     answeredInMs: milliseconds.nullable(),
     trouble: z.string().nullable(),
   }),
-  app: z.strictObject({ checked: z.boolean(), healthy: z.boolean(), detail: text }),
+  app: z.object({ checked: z.boolean(), healthy: z.boolean(), detail: text }),
   control: z
-    .strictObject({
+    .object({
       paused: z.literal(true),
       reason: maybe,
       by: maybe,
@@ -108,15 +109,15 @@ const status: z.ZodType<StatusAnswer> = z.strictObject({
   settings: z.record(text, z.unknown()),
 });
 
-const health: z.ZodType<HealthAnswer> = z.strictObject({
+const health: z.ZodType<HealthAnswer> = z.object({
   status: z.enum(['ok', 'failing']),
-  checks: z.record(text, z.strictObject({ ok: z.boolean(), detail: text })),
+  checks: z.record(text, z.object({ ok: z.boolean(), detail: text })),
 });
 
-const members: z.ZodType<MembersAnswer> = z.strictObject({
+const members: z.ZodType<MembersAnswer> = z.object({
   election,
   members: z.array(
-    z.strictObject({
+    z.object({
       id: text,
       role: z.enum(['leader', 'candidate', 'observer']),
       address: maybe,
@@ -143,10 +144,10 @@ const traceFields = {
   reason: maybe,
   detail: text.describe('A sentence for people'),
 };
-const history: z.ZodType<HistoryAnswer> = z.strictObject({
+const history: z.ZodType<HistoryAnswer> = z.object({
   election,
   terms: z.array(
-    z.strictObject({
+    z.object({
       fencingToken: token,
       leader: text,
       address: maybe,
@@ -163,12 +164,12 @@ const history: z.ZodType<HistoryAnswer> = z.strictObject({
       leads: z.boolean().nullable(),
     }),
   ),
-  verbs: z.array(z.strictObject(traceFields)).describe('Those carried out, newest first'),
+  verbs: z.array(z.object(traceFields)).describe('Those carried out, newest first'),
 });
-const audit: z.ZodType<AuditAnswer> = z.strictObject({
+const audit: z.ZodType<AuditAnswer> = z.object({
   election,
   entries: z.array(
-    z.strictObject({
+    z.object({
       ...traceFields,
       certificate: maybe.describe('Whom the certificate of the client is for'),
       from: text.describe('The address that it came from, or unix socket'),
@@ -183,36 +184,36 @@ const verbFields = {
   detail: text.describe('A sentence for people'),
   leader: leaderOnWire.nullable(),
 };
-const verb: z.ZodType<VerbAnswer> = z.strictObject(verbFields);
-const pause: z.ZodType<PauseAnswer> = z.strictObject({
+const verb: z.ZodType<VerbAnswer> = z.object(verbFields);
+const pause: z.ZodType<PauseAnswer> = z.object({
   ...verbFields,
   paused: z.boolean(),
   until: moment.nullable(),
 });
-const switchover: z.ZodType<SwitchoverAnswer> = z.strictObject({
+const switchover: z.ZodType<SwitchoverAnswer> = z.object({
   ...verbFields,
   fencingToken: token,
 });
-const fence: z.ZodType<FenceAnswer> = z.strictObject({
+const fence: z.ZodType<FenceAnswer> = z.object({
   election,
   fencingToken: token,
   current: z.boolean(),
 });
-const stateWrite: z.ZodType<StateWriteAnswer> = z.strictObject({
+const stateWrite: z.ZodType<StateWriteAnswer> = z.object({
   election,
   key: text,
   revision: text,
   fencingToken: token,
 });
-const journalAppend: z.ZodType<JournalAppendAnswer> = z.strictObject({
+const journalAppend: z.ZodType<JournalAppendAnswer> = z.object({
   election,
   seq: z.number().int().min(1),
   replayed: z.boolean(),
 });
-const journal: z.ZodType<JournalAnswer> = z.strictObject({
+const journal: z.ZodType<JournalAnswer> = z.object({
   election,
   entries: z.array(
-    z.strictObject({
+    z.object({
       seq: z.number().int().min(1),
       fencingToken: token,
       at: text,
@@ -232,7 +233,7 @@ const problem: z.ZodType<Problem> = z.looseObject({
   detail: text,
 });
 
-const name = z.strictObject({ name: text.describe('The id of the leader, or nothing') });
+const name = z.object({ name: text.describe('The id of the leader, or nothing') });
 
 /** By the name that the document gives them. */
 export const schemas = {

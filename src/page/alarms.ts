@@ -3,7 +3,14 @@
 import type { HealthAnswer } from '../contract.ts';
 import type { Details } from './knowledge.ts';
 import type { Standing, Tone } from './ranking.ts';
-import { ageWords, durationWords, obstacleWords, timeWords, waitingWords } from './words.ts';
+import {
+  ageWords,
+  durationWords,
+  etcdWords,
+  obstacleWords,
+  timeWords,
+  waitingWords,
+} from './words.ts';
 import type { PeerOnWire, PeersFrame } from './wire.ts';
 
 export interface Alarm {
@@ -48,7 +55,7 @@ function ofClaims({ twoClaims }: Standing): Alarm[] {
   if (twoClaims === null) return [];
   const say = `Two claims at once: ${twoClaims.join(' and ')} both say that they lead.`;
   const advice =
-    'Trust only the one with the higher fencing token, and stop the other before it writes.';
+    'Trust only the one whose term has the higher number, and stop the other before it writes.';
   return [alarm({ key: `claims ${twoClaims.join()}`, tone: 'bad' }, say, advice)];
 }
 
@@ -119,7 +126,12 @@ function ofSidecar({ status }: Details, { now, wallNow, health }: Moment): Alarm
   for (const [name, { ok, detail }] of Object.entries(health?.checks ?? {})) {
     if (ok) continue;
     const kind = { key: `check ${name}`, tone: 'warn' } as const;
-    alarms.push(alarm(kind, `The check “${name}” of this sidecar fails.`, detail));
+    // The detail says how long ago etcd answered when this was asked for; the line below grows.
+    const isEtcd = name === 'etcd' && status !== null;
+    const more = isEtcd
+      ? `etcd ${etcdWords(status.value.etcd, status.value.ttlMs, now - status.at)}.`
+      : detail;
+    alarms.push(alarm(kind, `The check “${name}” of this sidecar fails.`, more));
   }
   return alarms;
 }

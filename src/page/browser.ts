@@ -62,7 +62,7 @@ interface PageDocument {
 }
 
 interface PageWindow {
-  readonly location: { hash: string; readonly host: string };
+  readonly location: { hash: string; readonly pathname: string };
   addEventListener(name: string, listener: (event: PageEvent) => void): void;
   requestAnimationFrame(run: () => void): void;
 }
@@ -74,10 +74,48 @@ export interface MessageStream {
   close(): void;
 }
 
+/** One end of a line between a window and a worker. */
+export interface MessageLine {
+  onmessage: ((message: { readonly data: unknown }) => void) | null;
+  postMessage(message: unknown): void;
+}
+
+interface WindowWorker {
+  readonly port: MessageLine;
+  /** It could not be loaded. */
+  onerror: (() => void) | null;
+}
+
+interface Policies {
+  createPolicy(
+    name: string,
+    rules: { readonly createScriptURL: (url: string) => string },
+  ): { createScriptURL(url: string): unknown };
+}
+
+/** The worker, from within. */
+interface WorkerScope {
+  readonly location: { readonly pathname: string };
+  addEventListener(
+    name: 'connect',
+    listener: (event: { readonly ports: readonly unknown[] }) => void,
+  ): void;
+}
+
 interface Browser {
   readonly document: PageDocument;
   readonly window: PageWindow;
   readonly EventSource: new (url: string) => MessageStream;
+  /** Not every browser has it. */
+  readonly SharedWorker?: new (url: unknown, name: string) => WindowWorker;
+  readonly trustedTypes?: Policies;
 }
 
-export const { document, window, EventSource } = globalThis as unknown as Browser;
+export const {
+  document,
+  window,
+  EventSource,
+  SharedWorker,
+  trustedTypes: policies,
+} = globalThis as unknown as Browser;
+export const scope = globalThis as unknown as WorkerScope;

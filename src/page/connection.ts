@@ -1,10 +1,12 @@
-// Keeps the page's knowledge fresh: two event streams, and bounded polling for what they do not carry. Says how old the
-// newest word of the sidecar is, and comes back by itself after any silence.
-import type { HistoryAnswer, LeadershipEvent, MembersAnswer, StatusAnswer } from '../contract.ts';
+// Keeps the page's knowledge fresh: one stream of what happens, which all windows share, one answer of the sidecar about
+// everything that the page shows, and the history. Says how old the newest word of the sidecar is, and comes back by itself
+// after any silence.
+import type { HistoryAnswer, LeadershipEvent } from '../contract.ts';
 import { freshnessOf, type Freshness } from './freshness.ts';
-import type { Details, Knowledge } from './knowledge.ts';
+import type { Told } from './hub.ts';
+import type { Knowledge } from './knowledge.ts';
+import { Line } from './line.ts';
 import { Poll } from './poll.ts';
-import { Stream } from './stream.ts';
 import type { OverviewAnswer, PeersFrame } from './wire.ts';
 
 export interface Hearing {
@@ -16,23 +18,18 @@ export interface Hearing {
   readonly framed: (frame: PeersFrame) => void;
 }
 
-/** A stream that has not ticked for so long is begun anew: its connection may be dead without anybody having said so. */
-const reopenAfterMs = 5000;
 /** The leader writes the record of its term a moment after it was elected. */
 const recordedAfterMs = 250;
 
 /** A row has some 200 bytes: a thousand are asked for less often than a few. */
 const overviewEveryMs = (elections: number): number => (elections > 50 ? 5000 : 2000);
-const detailsEveryMs = 2000;
 const historyEveryMs = 15_000;
 
 export class Connection {
   readonly #knowledge: Knowledge;
   readonly #hearing: Hearing;
-  readonly #events: Stream;
-  readonly #peers: Stream;
+  readonly #line: Line;
   readonly #overview: Poll;
-  readonly #details: readonly Poll[];
   readonly #history: Poll;
   readonly #words: {
     lastWordAt: number | null;
@@ -40,90 +37,58 @@ export class Connection {
     streams: boolean;
     broken: boolean;
   };
-  #tickAt = performance.now();
   #failing = false;
 
-  constructor(knowledge: Knowledge, hearing: Hearing) {
+  /** @param version of the page */
+  constructor(version: string, knowledge: Knowledge, hearing: Hearing) {
     this.#knowledge = knowledge;
     this.#hearing = hearing;
     this.#words = { lastWordAt: null, since: performance.now(), streams: false, broken: false };
-    this.#events = new Stream({
-      on: { leadership: (data) => this.#event(data as LeadershipEvent) },
-      broken: () => this.#overview.soon(),
-    });
-    this.#peers = new Stream({
-      on: { tick: () => this.#tick(), peers: (data) => this.#frame(data as PeersFrame) },
-      broken: (refused) => {
-        this.#words.streams = !refused && this.#words.streams;
-        this.#words.broken = !refused;
-        this.#failing = true;
-        this.#overview.soon();
-      },
-    });
+    this.#line = new Line(version, (told) => this.#told(told));
     this.#overview = new Poll({
       everyMs: () => overviewEveryMs(knowledge.standings.size),
-      path: () => '/overview',
+      path: () => {
+        const election = this.#election();
+        return election === null ? 'overview' : `overview?election=${encodeURIComponent(election)}`;
+      },
       take: (body) => this.#learn(() => knowledge.takeOverview(body as OverviewAnswer)),
       failed: () => (this.#failing = true),
     });
-    const detail = (name: string, everyMs: number, put: (to: Details, body: unknown) => void) =>
-      new Poll({
-        everyMs: () => everyMs,
-        path: () => this.#path(name),
-        take: (body, path) => this.#learn(() => this.#put(path, name, body, put)),
-        failed: () => (this.#failing = true),
-      });
-    const at = (): number => performance.now();
-    this.#details = [
-      detail('status', detailsEveryMs, (to, body) => {
-        to.status = { value: body as StatusAnswer, at: at() };
-      }),
-      detail('members', detailsEveryMs, (to, body) => {
-        to.members = { value: body as MembersAnswer, at: at() };
-      }),
-    ];
-    this.#history = detail('history', historyEveryMs, (to, body) => {
-      to.history = { value: body as HistoryAnswer, at: at() };
+    this.#history = new Poll({
+      everyMs: () => historyEveryMs,
+      path: () => this.#historyPath(),
+      take: (body, path) => this.#learn(() => this.#takeHistory(body as HistoryAnswer, path)),
+      // etcd may be away, and says so elsewhere.
+      failed: () => undefined,
     });
   }
 
   /** Follows the election that is looked at, and all others for the list. */
   follow(): void {
-    const election = this.#knowledge.details?.election;
-    this.#events.from('/events');
-    this.#peers.from(
-      election === undefined ? '/peers' : `/peers?election=${encodeURIComponent(election)}`,
-    );
+    this.#line.say({ watch: this.#election() });
     this.refresh();
   }
 
   /** Asks for everything again, now. */
-  refresh(afterMs = 0): void {
-    for (const poll of [this.#overview, ...this.#details, this.#history]) poll.soon(afterMs);
+  refresh(): void {
+    for (const poll of [this.#overview, this.#history]) poll.soon();
   }
 
   /** Nobody looks: nothing is asked, and the sidecar asks nobody for us. */
   sleep(): void {
-    this.#events.from(null);
-    this.#peers.from(null);
-    for (const poll of [this.#overview, ...this.#details, this.#history]) poll.sleep();
+    this.#line.say('rest');
+    for (const poll of [this.#overview, this.#history]) poll.sleep();
   }
 
   /** Somebody looks again. What is shown is old until a word has come. */
   wake(): void {
-    this.#tickAt = performance.now();
     this.follow();
   }
 
   freshness(): Freshness {
-    const now = performance.now();
-    if (now - this.#tickAt > reopenAfterMs) {
-      this.#tickAt = now;
-      this.#events.again();
-      this.#peers.again();
-    }
     const { streams } = this.#words;
-    return freshnessOf({ ...this.#words, streams: streams || this.#failing }, now);
+    const words = { ...this.#words, streams: streams || this.#failing };
+    return freshnessOf(words, performance.now());
   }
 
   /** How old the newest word of the sidecar is; null before the first. */
@@ -132,15 +97,20 @@ export class Connection {
     return lastWordAt === null ? null : performance.now() - lastWordAt;
   }
 
-  #path(name: string): string | null {
-    const election = this.#knowledge.details?.election;
-    return election === undefined ? null : `/elections/${encodeURIComponent(election)}/${name}`;
+  #election(): string | null {
+    return this.#knowledge.details?.election ?? null;
+  }
+
+  #historyPath(): string | null {
+    const election = this.#election();
+    return election === null ? null : `elections/${encodeURIComponent(election)}/history`;
   }
 
   /** The answer may be to what nobody looks at any more. */
-  #put(path: string, name: string, body: unknown, put: (to: Details, body: unknown) => void): void {
+  #takeHistory(value: HistoryAnswer, path: string): void {
     const { details } = this.#knowledge;
-    if (details !== null && path === this.#path(name)) put(details, body);
+    if (details === null || path !== this.#historyPath()) return;
+    details.history = { value, at: performance.now() };
   }
 
   #word(): void {
@@ -154,9 +124,26 @@ export class Connection {
     this.#hearing.learnt();
   }
 
+  #told(told: Told): void {
+    switch (told.name) {
+      case 'tick':
+        return this.#tick();
+      case 'peers':
+        return this.#frame(told.data as PeersFrame);
+      case 'leadership':
+        return this.#event(told.data as LeadershipEvent);
+      case 'broken':
+        this.#words.streams = !told.refused && this.#words.streams;
+        this.#words.broken = !told.refused;
+        this.#failing = true;
+        this.#overview.soon();
+    }
+  }
+
   #tick(): void {
+    // What happened while there was no stream was told to nobody.
+    if (this.#words.broken || !this.#words.streams) this.refresh();
     this.#word();
-    this.#tickAt = performance.now();
     this.#words.streams = true;
     this.#words.broken = false;
   }
@@ -165,7 +152,7 @@ export class Connection {
     const before = this.#knowledge.details?.frame?.value.peers.length;
     this.#hearing.framed(frame);
     this.#learn(() => this.#knowledge.takeFrame(frame));
-    if (before !== frame.peers.length) for (const poll of this.#details) poll.soon();
+    if (before !== frame.peers.length) this.#overview.soon();
   }
 
   #event(event: LeadershipEvent): void {
@@ -173,8 +160,8 @@ export class Connection {
     const another = this.#knowledge.takeEvent(event);
     this.#hearing.learnt();
     if (another) this.#hearing.elected(event);
-    if (event.election !== this.#knowledge.details?.election) return;
-    for (const poll of this.#details) poll.soon();
+    if (event.election !== this.#election()) return;
+    this.#overview.soon();
     this.#history.soon(recordedAfterMs);
   }
 }

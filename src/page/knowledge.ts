@@ -35,6 +35,8 @@ export class Knowledge {
   health: HealthAnswer | null = null;
   /** Elections whose standing is another than when the list was drawn last. */
   readonly changed = new Set<string>();
+  /** The term that leads each, as last heard of. */
+  readonly #led = new Map<string, string | undefined>();
   readonly #now: () => number;
   readonly #wall: () => number;
   #aheadMs = 0;
@@ -55,20 +57,37 @@ export class Knowledge {
     this.details = election === null ? null : { election, ...nothing };
   }
 
-  takeOverview({ id, version, at, health, elections }: OverviewAnswer): void {
+  /** All parts of the page come from this one answer, so that none is of another moment than the next. */
+  takeOverview({ id, version, at, health, elections, details }: OverviewAnswer): void {
     this.health = health;
     this.#setClock(at);
+    // The answer may be to what nobody looks at any more; a sidecar of an older version says nothing of details.
+    const { status, members } = details ?? {};
+    if (this.details !== null && status?.election === this.details.election) {
+      this.details.status = { value: status, at: this.#now() };
+      this.details.members = members === undefined ? null : { value: members, at: this.#now() };
+    }
     this.instance = id;
     this.version = version;
     const named = new Set(elections.map(({ election }) => election));
     for (const known of this.standings.keys()) if (!named.has(known)) this.standings.delete(known);
-    for (const row of elections) this.#put(row);
+    for (const row of elections) {
+      this.#put(row);
+      this.#led.set(row.election, row.leader?.fencingToken);
+    }
   }
 
-  /** Returns true where another leads than before. */
+  /**
+   * Returns true where another leads than before. Of the election that is looked at nothing else is taken up: all about it
+   * comes from one answer, which is to be asked for now.
+   */
   takeEvent({ election, id, role, leader }: LeadershipEvent): boolean {
     this.instance = id;
     const before = this.standings.get(election);
+    const token = leader?.fencingToken;
+    const another = this.#led.has(election) && this.#led.get(election) !== token;
+    this.#led.set(election, token);
+    if (election === this.details?.election) return another;
     const nothing = { obstacle: null, candidates: 2, paused: false };
     const { obstacle, candidates, paused } = before ?? nothing;
     const shown = leader && {
@@ -77,7 +96,7 @@ export class Knowledge {
       since: leader.since,
     };
     this.#put({ election, role, leader: shown, obstacle, candidates, paused });
-    return before !== undefined && isAnother(before, shown);
+    return another;
   }
 
   takeFrame(frame: PeersFrame): void {

@@ -49,6 +49,12 @@ function lastEnd({ history }: Details, wallNow: number, unknown: boolean): strin
   return `${endSentence(last)}. Nobody has led for ${words(wallNow - Date.parse(since))}.`;
 }
 
+function sinceWords(since: string | null, wallNow: number): string {
+  if (since === null) return 'It has not said since when';
+  const at = Date.parse(since);
+  return `Since ${timeWords(at, wallNow)} (${ageWords(wallNow - at)})`;
+}
+
 /** Draws everything but the bar; returns the alarms, for whoever reads them out. */
 export function drawLeader(
   standing: Standing,
@@ -74,10 +80,10 @@ export function drawLeader(
     setText(part('leader-why'), '');
     return alarms;
   }
-  const since = Date.parse(leader.since);
-  const age = ageWords(wallNow - since);
-  const term = `fencing token ${leader.fencingToken}`;
-  setText(part('leader-since'), `Since ${timeWords(since, wallNow)} (${age}), ${term}.`);
+  setText(
+    part('leader-since'),
+    `${sinceWords(leader.since, wallNow)}, term ${leader.fencingToken}.`,
+  );
   setText(part('leader-why'), whyOf(details, leader));
   return alarms;
 }

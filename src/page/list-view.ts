@@ -3,7 +3,7 @@
 import { document, type PageElement, type PageField } from './browser.ts';
 import { arrange, make, part, setData, setHidden, setText } from './dom.ts';
 import type { Knowledge } from './knowledge.ts';
-import { concernOf, matches, worstFirst, type Standing } from './ranking.ts';
+import { concernOf, leaderWords, matches, worstFirst, type Standing } from './ranking.ts';
 import { count } from './words.ts';
 
 interface Row {
@@ -76,11 +76,11 @@ export class ListView {
   }
 
   #row(standing: Standing, selected: string | null, nowMs: number): PageElement {
-    const { election, leader } = standing;
+    const { election } = standing;
     const row = this.#rows.get(election) ?? newRow(election);
     this.#rows.set(election, row);
     const { tone, label } = concernOf(standing, nowMs);
-    setText(row.leader, leader?.id ?? 'nobody leads');
+    setText(row.leader, leaderWords(standing));
     setText(row.badge, label);
     setData(row.badge, 'tone', tone);
     if (election === selected) row.link.setAttribute('aria-current', 'page');

@@ -85,7 +85,7 @@ function drawRow(row: Row, key: string, details: Details): void {
   const now = performance.now();
   setText(row.id, member?.id ?? peer?.id ?? '');
   setText(row.address, member?.address ?? '');
-  setText(row.role, member === undefined ? '' : roleWords(member));
+  setText(row.role, member === undefined ? 'not known' : roleWords(member));
   setData(row.role, 'tone', member?.role === 'leader' ? 'leader' : null);
   const { role = null, fencingToken = null, priority = 0, native = true } = member ?? {};
   const token = role === 'leader' && fencingToken !== null ? `term ${fencingToken}` : null;

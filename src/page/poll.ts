@@ -1,8 +1,9 @@
 // Asks one path again and again, never twice at once, each time within a bound: for what events do not carry.
+import { beside } from './address.ts';
 
 export interface PollOptions {
   readonly everyMs: () => number;
-  /** Null: nothing to ask now. */
+  /** Beside the page; null: nothing to ask now. */
   readonly path: () => string | null;
   /** The body of an answer; `path` says what it is the answer to. */
   readonly take: (body: unknown, path: string) => void;
@@ -16,7 +17,7 @@ const soonestMs = 200;
 
 /** Anything that the sidecar answers in JSON is a word of its, a 503 of `/health` too; a problem is not the answer. */
 async function get(path: string): Promise<unknown> {
-  const answer = await fetch(path, {
+  const answer = await fetch(beside(path), {
     headers: { Accept: 'application/json' },
     signal: AbortSignal.timeout(timeoutMs),
     redirect: 'error',

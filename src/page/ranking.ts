@@ -40,6 +40,10 @@ export function concernOf(standing: Standing, nowMs: number): Concern {
   return { rank: 0, tone: 'ok', label: 'fine' };
 }
 
+/** Who leads, for a list and a title. */
+export const leaderWords = ({ leader, role }: Standing): string =>
+  leader?.id ?? (role === 'unknown' ? 'not known who leads' : 'nobody leads');
+
 const byName = new Intl.Collator('en', { numeric: true });
 
 /** Worst first; among the leaderless the longest first; then by name, numbers in it as numbers. */

@@ -1,12 +1,18 @@
 // What this page's own sidecar says of itself: etcd as it sees it, its lease, its checks, its app.
 import { make, part } from './dom.ts';
 import type { Details, Knowledge } from './knowledge.ts';
-import { ageWords, durationWords, failoverWords, obstacleWords, timeWords } from './words.ts';
+import {
+  ageWords,
+  durationWords,
+  etcdWords,
+  failoverWords,
+  obstacleWords,
+  timeWords,
+} from './words.ts';
 
 type Fact = readonly [name: string, text: string, tone: 'ok' | 'warn' | 'bad' | null];
 
 const checkNames: Readonly<Record<string, string>> = {
-  etcd: 'Check: etcd',
   app: 'Check: app',
   eventLoop: 'Check: event loop',
 };
@@ -15,16 +21,16 @@ function factsOf({ status }: Details, { health }: Knowledge, wallNow: number): r
   if (status === null) return [];
   const { value, at } = status;
   const laterMs = performance.now() - at;
-  const contactMs = value.etcd.contactAgeMs;
-  const contact =
-    contactMs === null ? 'has not answered yet' : `answered ${ageWords(contactMs + laterMs)} ago`;
-  const late = contactMs === null || contactMs > value.ttlMs;
+  const etcd = etcdWords(value.etcd, value.ttlMs, laterMs);
+  const late = health?.checks['etcd']?.ok === false;
   const leftMs = value.lease === null ? 0 : Math.max(0, value.lease.remainingMs - laterMs);
   const lease =
     value.lease === null
       ? 'none'
       : `${value.lease.id}, ${durationWords(leftMs)} of ${durationWords(value.lease.ttlMs)} left`;
-  const checks = Object.entries(health?.checks ?? {}).map(([name, { ok, detail }]): Fact => {
+  // That of etcd says what the first line says.
+  const others = Object.entries(health?.checks ?? {}).filter(([name]) => name !== 'etcd');
+  const checks = others.map(([name, { ok, detail }]): Fact => {
     const title = checkNames[name] ?? name;
     if (name === 'app' && !value.app.checked) return [title, detail, null];
     const result = `${ok ? 'passes' : 'fails'}${detail === '' ? '' : `: ${detail}`}`;
@@ -40,7 +46,7 @@ function factsOf({ status }: Details, { health }: Knowledge, wallNow: number): r
     failover === null ? [] : [['Failover', failover.text, failover.tone]];
   const started = `${timeWords(Date.parse(value.startedAt), wallNow)} (${ageWords(value.uptimeMs + laterMs)})`;
   return [
-    ['etcd', contact, late ? 'bad' : 'ok'],
+    ['etcd', etcd, late ? 'bad' : 'ok'],
     ['Its lease', lease, value.lease === null ? 'bad' : null],
     ['Role here', value.role, value.role === 'unknown' ? 'bad' : null],
     ...replaces,

@@ -5,11 +5,12 @@ import { happenings } from './alarms.ts';
 import { Connection } from './connection.ts';
 import { part, setData, setHidden, setText } from './dom.ts';
 import type { Freshness } from './freshness.ts';
-import { Knowledge } from './knowledge.ts';
+import { Knowledge, type Details } from './knowledge.ts';
 import { drawLease, drawLeader, prefersCalm } from './leader-view.ts';
 import { ListView } from './list-view.ts';
 import { drawMembers } from './members-view.ts';
-import type { Standing } from './ranking.ts';
+import { presentOf, type Present } from './present.ts';
+import { leaderWords, type Standing } from './ranking.ts';
 import { forgetSeen, noteSeen, sayAlarms } from './seen.ts';
 import { drawSidecar } from './sidecar-view.ts';
 import { drawTerms, forgetTerms, listenToTerms } from './timeline-view.ts';
@@ -65,17 +66,19 @@ class Page {
   #beats = 0;
   #planned = false;
   #termsOf: unknown = null;
+  #newest: Present['newest'] | null = null;
   #level: Freshness = 'connecting';
   #staleSaid = false;
   #asleep: ReturnType<typeof setTimeout> | undefined;
 
   constructor(verbs: Verbs | null) {
-    this.#connection = new Connection(knowledge, {
+    this.#connection = new Connection(document.body.dataset['build'] ?? '', knowledge, {
       learnt: () => this.#plan(),
-      elected: ({ election, leader, reason }) => {
+      elected: ({ election, role, leader, cause }) => {
         if (election !== knowledge.details?.election) return;
-        const who = leader === null ? 'nobody leads' : `${leader.id} leads`;
-        const why = reason === 'unknown' ? '' : ` (${reason.replaceAll('_', ' ')})`;
+        const nobody = role === 'unknown' ? 'it is not known who leads' : 'nobody leads';
+        const who = leader === null ? nobody : `${leader.id} leads`;
+        const why = cause === 'unknown' ? '' : ` (${cause.replaceAll('_', ' ')})`;
         noteSeen(`${who}${why}`, knowledge.wallNow());
       },
       framed: (frame) => {
@@ -97,6 +100,8 @@ class Page {
     window.addEventListener('resize', () => this.#drawTerms());
     document.addEventListener('visibilitychange', () => this.#watched());
     setInterval(() => this.#beat(), beatMs);
+    // It may have been opened behind others, and never be looked at.
+    if (document.hidden) this.#watched();
   }
 
   #watched(): void {
@@ -112,9 +117,9 @@ class Page {
     }, asleepAfterMs);
   }
 
-  /** Draws what was learnt, with the next frame. */
+  /** Draws what was learnt, with the next frame; where nobody looks, once somebody does. */
   #plan(): void {
-    if (this.#planned) return;
+    if (this.#planned || document.hidden) return;
     this.#planned = true;
     window.requestAnimationFrame(() => {
       this.#planned = false;
@@ -158,20 +163,29 @@ class Page {
       document.title = many ? `electord: ${knowledge.standings.size} elections` : 'electord';
       return;
     }
-    document.title = `${shown.leader?.id ?? 'nobody'} leads ${shown.election}`;
+    document.title = `${shown.election}: ${leaderWords(shown)}`;
     sayAlarms(drawLeader(shown, details, knowledge, this.#level === 'stale'));
     drawLease(shown, details);
     drawMembers(details);
     drawSidecar(details, knowledge);
     this.#verbs?.draw();
-    if (this.#termsOf !== details.history) this.#drawTerms();
+    const present = this.#present(details);
+    if (this.#termsOf !== details.history || this.#newest !== present.newest) this.#drawTerms();
   }
 
   #drawTerms(): void {
     const { details } = knowledge;
     if (details === null || part('details').hidden) return;
     this.#termsOf = details.history;
-    drawTerms(details, knowledge);
+    const present = this.#present(details);
+    this.#newest = present.newest;
+    drawTerms(details, knowledge, present);
+  }
+
+  #present(details: Details): Present {
+    const staleForMs = this.#level === 'stale' ? this.#connection.ageMs() : null;
+    const moment = { now: performance.now(), wallNow: knowledge.wallNow(), staleForMs };
+    return presentOf(standing(), details, moment);
   }
 
   #drawList(): void {
@@ -208,6 +222,8 @@ class Page {
       noteSeen('this page is up to date again', knowledge.wallNow());
       this.#staleSaid = false;
     }
+    // All parts say so together.
+    if ((level === 'stale') !== (this.#level === 'stale')) this.#plan();
     this.#level = level;
     setData(part('fresh'), 'level', level);
     setData(document.body, 'level', level);

@@ -3,6 +3,7 @@ import type { TermOnWire } from '../contract.ts';
 import type { PageElement, PageField } from './browser.ts';
 import { draw, make, part, setData, setHidden, setText } from './dom.ts';
 import type { Details, Knowledge } from './knowledge.ts';
+import type { Present } from './present.ts';
 import {
   fittingWindowMs,
   lanesAtMost,
@@ -58,7 +59,7 @@ const titled = (element: PageElement, text: string): PageElement => {
   return element;
 };
 
-function picture(timeline: Timeline, width: number): PageElement {
+function picture(timeline: Timeline, width: number, newest: string): PageElement {
   const { lanes, blocks, gaps, marks } = timeline;
   const height = Math.max(1, lanes.length) * laneHeight + axisHeight;
   const inner = width - labelWidth - 12;
@@ -94,7 +95,7 @@ function picture(timeline: Timeline, width: number): PageElement {
         rx: '3',
         ...span(left, right),
       }),
-      `${term.leader}, term ${term.fencingToken}${current ? ', leads now' : `: ${endOf(term.cause)}`}`,
+      `${term.leader}, term ${term.fencingToken}${current ? `, ${newest}` : `: ${endOf(term.cause)}`}`,
     ),
   );
   const ends = marks.map(({ at, lane, planned }) => {
@@ -112,11 +113,18 @@ function picture(timeline: Timeline, width: number): PageElement {
   return draw('svg', { ...attributes, ...size }, ...children);
 }
 
+/** What goes on and is not on record, in the words of the head of the page. */
+const presentWords: Readonly<Record<Present['newest'], string>> = {
+  leads: 'leads now',
+  unknown: 'led when last heard of',
+  over: 'is over; how is not on record yet',
+};
+
 /** An end that nobody recorded lies between two moments: no more is said than that. */
-function ledFor({ from, to, toEarliest }: TermOnWire, wallNow: number): string {
+function ledFor({ from, to, toEarliest }: TermOnWire, untilMs: number): string {
   if (from === null) return '';
   const ledMs = (end: number): number => end - Date.parse(from);
-  if (to === null) return durationWords(ledMs(wallNow));
+  if (to === null) return durationWords(ledMs(untilMs));
   const [least, most] = [ledMs(Date.parse(toEarliest ?? from)), ledMs(Date.parse(to))];
   if (least === most) return durationWords(most);
   return least > 0 ? `≥ ${durationWords(least)}` : atMostWords(most);
@@ -135,20 +143,21 @@ function failoverSentences(terms: readonly TermOnWire[], wallNow: number): strin
     .join(' ');
 }
 
-function termRow(term: TermOnWire, newest: boolean, wallNow: number): PageElement {
+function termRow(term: TermOnWire, present: Present | null, wallNow: number): PageElement {
   const { leader, fencingToken, from, to, cause } = term;
-  const leads = newest && to === null;
+  const open = present !== null && to === null ? present : null;
   const cell = (label: string, ...content: (PageElement | string)[]): PageElement =>
     make('span', { role: 'cell', 'data-label': label }, ...content);
-  const ended = leads ? 'leads now' : endWords(term);
+  const ended = open === null ? endWords(term) : presentWords[open.newest];
   const end = make('span', {}, ended);
-  setData(end, 'tone', leads ? 'ok' : isPlanned(cause ?? 'unknown') ? null : 'bad');
+  const tone = open === null ? (isPlanned(cause ?? 'unknown') ? null : 'bad') : null;
+  setData(end, 'tone', open?.newest === 'leads' ? 'ok' : tone);
   return make(
     'div',
     { class: 'row', role: 'row' },
     cell('Leader, term', make('strong', {}, leader), make('small', {}, fencingToken)),
     cell('From', from === null ? 'not known' : timeWords(Date.parse(from), wallNow)),
-    cell('Led for', ledFor(term, wallNow)),
+    cell('Led for', ledFor(term, open?.untilMs ?? wallNow)),
     cell('Nobody before', gapWords(term) ?? 'not known'),
     cell('How it ended', end),
   );
@@ -157,7 +166,7 @@ function termRow(term: TermOnWire, newest: boolean, wallNow: number): PageElemen
 let allRows = false;
 
 /** Draws anew whenever it is called; once in a second, or where the history is another, is enough. */
-export function drawTerms({ history }: Details, knowledge: Knowledge): void {
+export function drawTerms({ history }: Details, knowledge: Knowledge, present: Present): void {
   const terms = history?.value.terms ?? [];
   const wallNow = knowledge.wallNow();
   const chosen = Number((part('window') as PageField).value);
@@ -165,14 +174,14 @@ export function drawTerms({ history }: Details, knowledge: Knowledge): void {
   const place = part('timeline');
   const width = Math.max(240, place.clientWidth);
   const ticks = Math.max(1, Math.floor((width - labelWidth) / tickWidth));
-  const timeline = timelineOf(terms, wallNow, windowMs, ticks);
+  const timeline = timelineOf(terms, wallNow, windowMs, ticks, present.untilMs);
   setHidden(place, terms.length === 0);
   setHidden(part('terms-nothing'), terms.length > 0);
-  place.replaceChildren(picture(timeline, width));
+  place.replaceChildren(picture(timeline, width, presentWords[present.newest]));
   setText(part('terms-last'), failoverSentences(terms, wallNow));
   const shown = allRows ? terms : terms.slice(0, rowsAtFirst);
   part('terms-rows').replaceChildren(
-    ...shown.map((term, index) => termRow(term, index === 0, wallNow)),
+    ...shown.map((term, index) => termRow(term, index === 0 ? present : null, wallNow)),
   );
   setHidden(part('terms-more'), allRows || terms.length <= rowsAtFirst);
   setText(part('terms-more'), `Show all ${terms.length} terms`);

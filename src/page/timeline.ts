@@ -52,14 +52,14 @@ interface Span {
 }
 
 /** Terms with a known beginning, oldest first; each ends at the latest where the next begins. */
-function spansOf(terms: readonly TermOnWire[], nowMs: number): readonly Span[] {
+function spansOf(terms: readonly TermOnWire[], untilMs: number): readonly Span[] {
   const known = terms
     .filter(({ from }) => from !== null && !Number.isNaN(Date.parse(from)))
     .toSorted((a, b) => (BigInt(a.fencingToken) < BigInt(b.fencingToken) ? -1 : 1));
   return known.map((term, index) => {
     const next = known[index + 1]?.from;
     const fromMs = Date.parse(term.from ?? '');
-    const bound = next === undefined || next === null ? nowMs : Date.parse(next);
+    const bound = next === undefined || next === null ? untilMs : Date.parse(next);
     // Of an end that lies between two moments the earlier one: what comes after may be dead time.
     const end = term.toEarliest ?? term.to;
     const ended = end === null ? bound : Math.min(Date.parse(end), bound);
@@ -137,15 +137,19 @@ export function fittingWindowMs(terms: readonly TermOnWire[], nowMs: number): nu
   return windowsMs.find((each) => each >= wantedMs) ?? wantedMs;
 }
 
-/** The last `windowMs` before `nowMs`, with no more than `ticksAtMost` times written below. */
+/**
+ * The last `windowMs` before `nowMs`, with no more than `ticksAtMost` times written below. The term that is not over is drawn
+ * until `untilMs`: nothing is known beyond.
+ */
 export function timelineOf(
   terms: readonly TermOnWire[],
   nowMs: number,
   windowMs: number,
   ticksAtMost = 6,
+  untilMs = nowMs,
 ): Timeline {
   const window = { fromMs: nowMs - windowMs, toMs: nowMs };
-  const spans = spansOf(terms, nowMs);
+  const spans = spansOf(terms, untilMs);
   const inView = spans.filter((span) => clipped(span, window) !== null);
   const leaders = [...new Set(inView.toReversed().map(({ term }) => term.leader))];
   const lanes = leaders.slice(0, lanesAtMost);

@@ -1,6 +1,7 @@
 // The operator's verbs, for the page of the local listener only: a dialog for each that says what will happen, asks for
 // a reason, and tells the outcome in words. A token that the sidecar asks for is kept in memory, for as long as the page.
 import type { Problem, VerbAnswer } from '../contract.ts';
+import { beside } from './address.ts';
 import { document, type PageDialog, type PageElement, type PageField } from './browser.ts';
 import { make, part, setData, setHidden, setText } from './dom.ts';
 import type { Details } from './knowledge.ts';
@@ -109,7 +110,7 @@ function problemText({ title, detail }: Problem): string {
 async function carryOut(path: string, fields: Readonly<Record<string, string>>): Promise<Outcome> {
   let answer: Response;
   try {
-    answer = await fetch(path, {
+    answer = await fetch(beside(path), {
       method: 'POST',
       headers: {
         'Content-Type': 'application/json',
@@ -215,7 +216,7 @@ class VerbDialog {
     this.#say('', 'Asked; waiting for the answer.');
     token = this.#token.value.trim();
     const { election } = this.#details;
-    const outcome = await carryOut(`/elections/${encodeURIComponent(election)}/${path}`, {
+    const outcome = await carryOut(`elections/${encodeURIComponent(election)}/${path}`, {
       ...(wantsReason ? { reason: this.#reason.value } : {}),
       ...(field === null ? {} : { [field.name]: this.#choice.value }),
     });

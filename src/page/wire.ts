@@ -1,7 +1,12 @@
-// What the status page and its sidecar say to each other besides the documented answers of contract.ts: types only, for
-// both sides. They belong to the page and change with it; programs should use `/leader`, `/events` and `/status`.
-import type { HealthAnswer } from '../contract.ts';
+// What the status page and its sidecar say to each other besides the documented answers of contract.ts, for both sides.
+// It belongs to the page and changes with it; programs should use `/leader`, `/events` and `/status`.
+import type { HealthAnswer, MembersAnswer, StatusAnswer } from '../contract.ts';
 import type { Role } from '../core/report.ts';
+
+/** So many elections can be followed by one stream of `/peers`; windows that look at more do without frames. */
+export const electionsAtMost = 32;
+/** The name by which the page's policy knows who makes the address of the worker. */
+export const workerPolicy = 'electord-worker';
 
 /**
  * How a member answers the sidecar that serves the page. `asking`: no answer yet, and no reason to expect none.
@@ -48,7 +53,8 @@ export interface OverviewRow {
   readonly leader: {
     readonly id: string;
     readonly fencingToken: string;
-    readonly since: string;
+    /** As it says itself; null where it has not said so. */
+    readonly since: string | null;
   } | null;
   readonly candidates: number;
   readonly paused: boolean;
@@ -62,4 +68,6 @@ export interface OverviewAnswer {
   /** As `/health` has it; here it is no failure for a browser to complain of. */
   readonly health: HealthAnswer;
   readonly elections: readonly OverviewRow[];
+  /** Of the election that is looked at; null where none is. */
+  readonly details: { readonly status: StatusAnswer; readonly members: MembersAnswer } | null;
 }

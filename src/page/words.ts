@@ -1,6 +1,12 @@
 // What the page says in words: causes, roles, durations and times. Pure.
 import { plannedEnds, type Cause } from '../core/model.ts';
-import type { MemberOnWire, StatusAnswer, TermOnWire } from '../contract.ts';
+import {
+  slowFromMs,
+  type EtcdOnWire,
+  type MemberOnWire,
+  type StatusAnswer,
+  type TermOnWire,
+} from '../contract.ts';
 
 const ends: Readonly<Record<Cause, string>> = {
   elected: 'was elected anew',
@@ -54,6 +60,21 @@ export function waitingWords(
       ? `because the lease or key of ${whom ?? 'the last leader'} was taken away`
       : `as its takeover delay says, after ${whom ?? 'whoever may have led before'}`;
   return `${ageWords(Math.max(0, forMs - laterMs))} more, ${why}`;
+}
+
+/** When etcd last answered this sidecar, and what else is wrong with it; `laterMs` after the answer that says so. */
+export function etcdWords(
+  { contactAgeMs, answeredInMs = null, trouble = null }: EtcdOnWire,
+  ttlMs: number,
+  laterMs: number,
+): string {
+  const slow = answeredInMs !== null && answeredInMs > slowFromMs(ttlMs) ? ': slow' : '';
+  const took = answeredInMs === null ? '' : `, answered in ${durationWords(answeredInMs)}${slow}`;
+  const contact =
+    typeof contactAgeMs === 'number'
+      ? `asked ${ageWords(contactAgeMs + laterMs)} ago${took}`
+      : 'has not answered yet';
+  return trouble === null ? contact : `${contact}; ${trouble}`;
 }
 
 /** Who replaces whom; null where fast failover is off, nothing is to be said, or its sidecar is too old to say. */

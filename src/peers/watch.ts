@@ -69,7 +69,8 @@ interface Watched {
 
 interface Page {
   readonly response: ServerResponse;
-  readonly election: ElectionName | null;
+  /** What its windows look at: each of a browser's may look at another. */
+  readonly elections: readonly ElectionName[];
 }
 
 /** What is kept for an election while somebody looks at it. */
@@ -103,14 +104,14 @@ export class PeerWatch {
     return this.#pages.size >= this.#limits.pages;
   }
 
-  /** Streams to a page whose header was sent: a tick at every round, and what is known of one election, if any. */
-  open(response: ServerResponse, election: ElectionName | null): void {
+  /** Streams to a page whose header was sent: a tick at every round, and what is known of some elections, if any. */
+  open(response: ServerResponse, elections: readonly ElectionName[]): void {
     // Behind another answer on the same connection it would wait for its turn, and nobody would say when that is gone.
     if (this.#closed || response.socket === null) {
       response.end();
       return;
     }
-    const page = { response, election };
+    const page = { response, elections };
     response.on('close', () => this.#leave(page));
     response.on('error', () => undefined);
     this.#pages.add(page);
@@ -120,7 +121,7 @@ export class PeerWatch {
     const sinceMs = this.#sources.clock.now() - this.#roundAt;
     if (sinceMs < this.#limits.askEveryMs / 2) this.#look();
     else this.#round();
-    if (election !== null) this.#write(page, this.#text(election));
+    for (const election of elections) this.#write(page, this.#text(election));
   }
 
   close(): void {
@@ -163,7 +164,7 @@ export class PeerWatch {
   /** Takes up the members of what is looked at now, up to the bound, and forgets the others. */
   #look(): void {
     const wanted = new Set<ElectionName>();
-    for (const { election } of this.#pages) if (election !== null) wanted.add(election);
+    for (const { elections } of this.#pages) for (const each of elections) wanted.add(each);
     for (const known of this.#lookedAt.keys()) if (!wanted.has(known)) this.#lookedAt.delete(known);
     let left = this.#limits.members;
     const keep = new Set<string>();
@@ -271,7 +272,7 @@ export class PeerWatch {
     lookedAt.told = gist;
     lookedAt.toldAt = now;
     const text = `event: peers\ndata: ${JSON.stringify(frame)}\n\n`;
-    for (const page of this.#pages) if (page.election === election) this.#write(page, text);
+    for (const page of this.#pages) if (page.elections.includes(election)) this.#write(page, text);
   }
 
   #text(election: ElectionName): string {

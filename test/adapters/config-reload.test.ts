@@ -105,12 +105,15 @@ it.each([
   expect(after.configuration.tlsClientCaFile).toBe(had);
 });
 
-it('keeps the token with the listener that it guards', () => {
+it.each([
+  ['local-listen', { ELECTORD_LOCAL_LISTEN: '0.0.0.0:4041' }],
+  ['public-url', { ELECTORD_PUBLIC_URL: 'https://ops.example' }],
+])('keeps the token with the listener that it guards: --%s', (name, opens) => {
   const token = new Secret('secret');
-  const open = { ELECTORD_LOCAL_LISTEN: '0.0.0.0:4041', ELECTORD_TOKEN: 'secret' };
+  const open = { ...opens, ELECTORD_TOKEN: 'secret' };
   const after = reloaded(read(open, { token }), read({}));
   expect(after.credentials.token?.reveal()).toBe('secret');
-  expect(after.restart).toEqual(['local-listen', 'token']);
+  expect(after.restart.toSorted()).toEqual([name, 'token']);
   const renewed = { token: new Secret('renewed') };
   const rotated = reloaded(
     read(open, { token }),

@@ -61,8 +61,8 @@ describe('a client', () => {
     expect(one.events).toEqual([
       {
         event: 'leadership',
-        id: '40',
-        data: { ...(await ask('/leader')).body, reason: 'unknown' },
+        id: expect.stringMatching(/^[0-9a-f-]{36}-1$/) as string,
+        data: { ...(await ask('/leader')).body, cause: 'unknown', reason: 'unknown' },
       },
     ]);
     expect(inputs.events.count()).toBe(1);
@@ -74,14 +74,30 @@ describe('a client', () => {
     fake.emitChange('elected');
     await eventually(() => one.events.length === 3, soon('the election'));
     expect(one.events.slice(1)).toMatchObject([
-      { id: '41', data: { leader: null, role: 'follower', reason: 'lease_expired' } },
-      { id: '41', data: { isLeader: true, validForMs: 4000, reason: 'elected' } },
+      { data: { leader: null, role: 'follower', cause: 'lease_expired', reason: 'lease_expired' } },
+      { data: { isLeader: true, validForMs: 4000, cause: 'elected', reason: 'elected' } },
     ]);
 
     // Whoever returns gets what is so, and why, whatever it saw last.
     const returned = client('/events', 'Last-Event-ID: 12\r\n');
     await eventually(() => returned.events.length === 1, soon('the state again'));
     expect(returned.events[0]).toMatchObject({ data: { isLeader: true, reason: 'elected' } });
+  });
+
+  it('never gets an id twice, of whatever election and of whatever run of the sidecar', async () => {
+    const ids: (string | null | undefined)[] = [];
+    for (let run = 0; run < 2; run += 1) {
+      const fake = following(['orders', 'bills']);
+      const { client } = await open(fake);
+      const one = client();
+      await eventually(() => one.events.length === 2, soon('the states'));
+      // Nothing changes in the queue: the revision stays.
+      fake.emitChange('app_unhealthy');
+      await eventually(() => one.events.length === 3, soon('a change'));
+      ids.push(...one.events.map(({ id }) => id));
+    }
+    expect(ids).toHaveLength(6);
+    expect(new Set(ids).size).toBe(6);
   });
 
   it('is told the time that is left when the event is sent, and never a claim that has ended', async () => {
@@ -197,7 +213,7 @@ describe('a client', () => {
     fake.know({ candidates: [], revision: 50n });
     await listening.close();
     await eventually(() => one.ended, soon('the end'));
-    expect(one.events.at(-1)).toMatchObject({ id: '50', data: { leader: null } });
+    expect(one.events.at(-1)).toMatchObject({ data: { leader: null } });
     expect(one.received.endsWith('\r\n0\r\n\r\n')).toBe(true);
     expect(inputs.events.count()).toBe(0);
   });

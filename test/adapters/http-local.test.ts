@@ -136,6 +136,24 @@ describe('who is let in', () => {
     expect((await named('/state/k', { method: 'PUT', body: 'x', headers })).status).toBe(200);
   });
 
+  it('is a page of the name in --public-url, whatever Host the proxy sends, and of no other', async () => {
+    const publicUrl = 'https://ops.example:8443/orders-0';
+    const ask = await serve(leading(), { store: noting().store, publicUrl });
+    const statusOf = async (host: string, origin: string): Promise<number> => {
+      const headers = { host, origin, 'sec-fetch-site': 'same-origin' };
+      return (await ask('/state/k', { method: 'PUT', body: 'x', headers })).status;
+    };
+    const origin = 'https://ops.example:8443';
+    for (const host of ['ops.example:8443', 'ops.example', '127.0.0.1:4041']) {
+      expect(await statusOf(host, origin), host).toBe(200);
+    }
+    expect(await statusOf('localhost:4041', 'http://localhost:4041')).toBe(200);
+    for (const other of ['https://evil.example', 'https://ops.example:1', 'null']) {
+      expect(await statusOf('ops.example:8443', other), other).toBe(403);
+    }
+    expect(await statusOf('evil.example', origin)).toBe(403);
+  });
+
   it('is nobody on the public listener', async () => {
     const served = await serveOn(inputsOf(leading()));
     opened.push(served.listening);

@@ -56,6 +56,7 @@ export function localOf(more: Partial<LocalInputs> = {}): LocalInputs {
     audit: { record: () => Promise.resolve(), entries: unasked },
     token: () => null,
     checksHost: true,
+    publicUrl: null,
     graceMs: 300,
     maxHoldMs: 1000,
     ...more,
@@ -156,7 +157,7 @@ export class EventClient {
   }
 
   get events(): readonly StreamEvent[] {
-    return [...this.received.matchAll(/event: (\w+)\n(?:id: (\d+)\n)?data: (.*)\n\n/g)].map(
+    return [...this.received.matchAll(/event: (\w+)\n(?:id: (\S+)\n)?data: (.*)\n\n/g)].map(
       ([, event = '', id, data = '']) => ({
         event,
         id,

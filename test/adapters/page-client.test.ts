@@ -1,11 +1,13 @@
 // The parts of the status page that only think: what is worst, where a term lies in the timeline, how fresh a page is,
 // and what is said in words.
 import { describe, expect, it } from 'vitest';
-import type { StatusAnswer, TermOnWire } from '../../src/contract.ts';
+import type { HistoryAnswer, StatusAnswer, TermOnWire } from '../../src/contract.ts';
+import type { Cause } from '../../src/core/model.ts';
 import { alarmsOf, happenings } from '../../src/page/alarms.ts';
 import { claimOf } from '../../src/page/claim.ts';
 import { freshnessOf } from '../../src/page/freshness.ts';
 import { Knowledge } from '../../src/page/knowledge.ts';
+import { presentOf } from '../../src/page/present.ts';
 import { concernOf, matches, worstFirst, type Standing } from '../../src/page/ranking.ts';
 import { fittingWindowMs, lastFailovers, timelineOf } from '../../src/page/timeline.ts';
 import type { OverviewAnswer, PeerOnWire, PeersFrame } from '../../src/page/wire.ts';
@@ -193,6 +195,39 @@ describe('the timeline', () => {
   });
 });
 
+describe('the newest term on record', () => {
+  const moment = { now: 9000, wallNow: now, staleForMs: null };
+  const history = (newest: TermOnWire): { value: HistoryAnswer; at: number } => ({
+    value: { election: 'orders', terms: [newest], verbs: [] },
+    at: 0,
+  });
+  const observed = { value: { observedAgeMs: 6000 } as StatusAnswer, at: 7000 };
+  const of = (one: Standing, more: Partial<typeof moment> | { staleForMs: number } = {}) => {
+    const known = { election: 'orders', members: null, frame: null };
+    const details = { ...known, status: observed, history: history(term(5, 'a')) };
+    return presentOf(one, details, { ...moment, ...more });
+  };
+
+  it('goes on where its leader leads, and only then', () => {
+    expect(of(standing('orders'))).toEqual({ newest: 'leads', untilMs: now });
+    const nobody = standing('orders', { leader: null, leaderlessSince: now - 3000 });
+    expect(of(nobody)).toEqual({ newest: 'over', untilMs: now - 3000 });
+    const next = { id: 'b', fencingToken: '6', since: ago(400) };
+    expect(of(standing('orders', { leader: next }))).toEqual({
+      newest: 'over',
+      untilMs: now - 400,
+    });
+  });
+
+  it('is drawn no further than anything is known, of etcd or of the sidecar', () => {
+    const unknown = standing('orders', { leader: null, role: 'unknown', leaderlessSince: now });
+    // 6 s old when it was told, 2 s ago.
+    expect(of(unknown)).toEqual({ newest: 'unknown', untilMs: now - 8000 });
+    const silent = { newest: 'unknown', untilMs: now - 2500 };
+    expect(of(standing('orders'), { staleForMs: 2500 })).toEqual(silent);
+  });
+});
+
 describe('freshness', () => {
   it('is judged by the stream where it flows, and by polling where there is none', () => {
     const words = { since: 0, lastWordAt: 1000, streams: true, broken: false };
@@ -352,6 +387,7 @@ describe('what the page knows', () => {
     version: '9.9.9',
     at: ago(0),
     health: { status: 'ok', checks: {} },
+    details: null,
     elections: [
       {
         election: 'orders',
@@ -376,12 +412,13 @@ describe('what the page knows', () => {
     expect(knowledge.standings.get('orders')).toMatchObject({ changes: 0, changedAt: null });
     wall += 500;
     const event = { election: 'orders', id: 'me', isLeader: false, fencingToken: null } as const;
+    const why = (cause: Cause) => ({ cause, reason: cause });
     const gone = { ...event, role: 'follower', validForMs: 0, observedAgeMs: 1 } as const;
-    expect(knowledge.takeEvent({ ...gone, leader: null, reason: 'crashed' })).toBe(true);
+    expect(knowledge.takeEvent({ ...gone, leader: null, ...why('crashed') })).toBe(true);
     expect(knowledge.standings.get('orders')?.leaderlessSince).toBe(now + 500);
     const next = { ...led, id: 'b', fencingToken: '6', address: null };
-    expect(knowledge.takeEvent({ ...gone, leader: next, reason: 'elected' })).toBe(true);
-    expect(knowledge.takeEvent({ ...gone, leader: next, reason: 'elected' })).toBe(false);
+    expect(knowledge.takeEvent({ ...gone, leader: next, ...why('elected') })).toBe(true);
+    expect(knowledge.takeEvent({ ...gone, leader: next, ...why('elected') })).toBe(false);
     expect(knowledge.standings.get('orders')).toMatchObject({ changes: 1, leaderlessSince: null });
     expect([...knowledge.changed]).toEqual(['orders']);
   });

@@ -231,6 +231,34 @@ describe('a member', () => {
     expect(asked).toBe(1);
   });
 
+  it('is told of on one stream with the changes of leadership, for several elections at once', async () => {
+    const fake = new FakeElections(['orders', 'bills', 'rest'], 'me');
+    for (const name of ['orders', 'bills', 'rest'])
+      fake.know({ members: [member('me', 1n)] }, name);
+    const clock = onMonotonicTime;
+    const watch = new PeerWatch({ elections: fake, clock, wallNow: () => Date.now() });
+    const served = await serveOn(inputsOf(fake, { peers: watch }));
+    const client = new EventClient(served.port, '/peers?election=orders&election=bills');
+    ends.push(async () => {
+      client.socket.destroy();
+      watch.close();
+      await served.listening.close();
+    });
+    const of = (kind: string): string[] =>
+      client.events
+        .filter(({ event }) => event === kind)
+        .map(({ data }) => String((data as { election?: unknown }).election));
+    await eventually(() => of('peers').length >= 2, { withinMs: soonMs, what: 'both' });
+    expect([...new Set(of('peers'))].sort()).toEqual(['bills', 'orders']);
+    // The list of all wants changes of those, too, that nobody looks at.
+    expect(of('leadership')).toEqual([]);
+    fake.know({ candidates: [candidate('a', 5n)] }, 'rest');
+    fake.emitChange('elected', 'rest');
+    await eventually(() => of('leadership').includes('rest'), { withinMs: soonMs, what: 'news' });
+    const many = Array.from({ length: 33 }, (_, index) => `election=${index}`).join('&');
+    expect((await served.ask(`/peers?${many}`)).status).toBe(400);
+  });
+
   it('is asked up to a bound, whose rest is counted; so are pages', async () => {
     const urls = Object.fromEntries(
       await Promise.all(
@@ -377,7 +405,8 @@ describe('the page', () => {
       `base-uri 'none'`,
       `form-action 'none'`,
       `frame-ancestors 'none'`,
-      `trusted-types 'none'`,
+      `worker-src 'self'`,
+      `trusted-types electord-worker`,
     ]) {
       expect(policy).toContain(rest);
     }
@@ -404,6 +433,34 @@ describe('the page', () => {
     expect(local.text).toMatch(/Authorization/);
     expect(shown.text).not.toMatch(/Authorization|verb-reason/);
     expect(Buffer.byteLength(local.text)).toBeLessThan(60_000);
+  });
+
+  it('gets all about the election that it looks at in one answer, and about no other', async () => {
+    const fake = new FakeElections(['orders', 'bills'], 'me');
+    fake.know({ candidates: [candidate('a', 5n)] });
+    const served = await serveOn(inputsOf(fake));
+    ends.push(() => served.listening.close());
+    expect((await served.ask('/overview')).body['details']).toBeNull();
+    const { body } = await served.ask('/overview?election=orders');
+    expect(body['details']).toMatchObject({
+      status: { election: 'orders', role: 'follower', leader: { id: 'a' } },
+      members: { election: 'orders', members: [{ id: 'a' }] },
+    });
+    // It was there before a restart: the page has to learn which ones are, to look at another.
+    const gone = await served.ask('/overview?election=gone');
+    expect(gone.body).toMatchObject({ details: null, elections: body['elections'] as object });
+  });
+
+  it('has a worker of its own, which may ask its sidecar and do nothing else', async () => {
+    const served = await serveOn(inputsOf(new FakeElections(['orders'], 'me')));
+    ends.push(() => served.listening.close());
+    const { headers, text } = await served.ask('/worker.js');
+    expect(headers).toMatchObject({
+      'content-type': 'text/javascript; charset=utf-8',
+      'content-security-policy': "default-src 'none'; connect-src 'self'",
+    });
+    expect(text).toMatch(/EventSource/);
+    expect(text).not.toMatch(/Authorization|^export/m);
   });
 
   it('gets a short row for every election', async () => {

@@ -36,8 +36,8 @@ export const following = (leader: string | null, token = 1): LeaderAnswer => ({
 
 export const eventOf = (
   answer: LeaderAnswer,
-  reason: LeadershipEvent['reason'] = 'unknown',
-): LeadershipEvent => ({ ...answer, reason });
+  cause: LeadershipEvent['cause'] = 'unknown',
+): LeadershipEvent => ({ ...answer, cause, reason: cause });
 
 /** Lets everything run that waits for nothing but its turn. */
 export const settled = (): Promise<void> =>

@@ -46,7 +46,7 @@ const unknown: Report = {
   obstacle: null,
   standsBackUntil: null,
   leader: null,
-      lastEnd: null,
+  lastEnd: null,
   token: null,
   validUntil: 0,
   revision: null,

@@ -21,6 +21,15 @@ interface Document {
   >;
 }
 
+/** The document lets newer versions add members; what this one answers is described to the last. */
+function closed(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(closed);
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const inside = Object.fromEntries(Object.entries(schema).map(([key, one]) => [key, closed(one)]));
+  const isOpen = 'properties' in schema && !('additionalProperties' in schema);
+  return isOpen ? { ...inside, additionalProperties: false } : inside;
+}
+
 /** Asks, and holds the answer against the document. */
 class Examiner {
   readonly asked = new Set<string>();
@@ -32,7 +41,7 @@ class Examiner {
     this.#sidecar = sidecar;
     this.#document = document;
     this.#ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
-    this.#ajv.addSchema(document, 'document');
+    this.#ajv.addSchema(closed(document) as Document, 'document');
   }
 
   static async of(sidecar: Sidecar): Promise<Examiner> {

@@ -57,6 +57,8 @@ export async function startChromium(): Promise<Browser> {
       ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
       ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
       '--disable-dev-shm-usage',
+      // Names as outside, without a resolver.
+      '--host-resolver-rules=MAP *.example 127.0.0.1',
     ],
   });
   return {
