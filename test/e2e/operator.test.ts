@@ -245,6 +245,7 @@ describe('what cannot be', () => {
     ['a member that is not there', ['switchover', '--to=nobody'], 1, /nobody/],
     ['a duration without its unit', ['step-down', '--not-for=30'], 64, /--not-for.*30s/],
     ['a limit that is none', ['history', '--limit=0'], 64, /--limit/],
+    ['a pause of two days', ['pause', '--for=48h'], 64, /for/],
     ['nothing to wait for', ['wait'], 64, /--for/],
     ['something else to wait for', ['wait', '--for=godot'], 64, /leader, follower, change/],
     ['a switchover to nobody', ['switchover'], 64, /--to/],
