@@ -3,7 +3,7 @@
 import { AppSide, type RunOptions } from './app-side/app-side.ts';
 import { SystemClock } from './process/clock.ts';
 import { isLocalOnly } from './config/addresses.ts';
-import { describe, withBoundPort, type Configuration } from './config/configuration.ts';
+import { describe, summary, withBoundPort, type Configuration } from './config/configuration.ts';
 import { CredentialsWatch } from './config/credentials-watch.ts';
 import { formatFaults } from './config/faults.ts';
 import { certificateWarnings, type Credentials } from './config/files.ts';
@@ -162,7 +162,7 @@ class Assembly implements Sidecar {
     this.#manager?.stopping();
     await stopped;
     await this.#beside.stop();
-    await this.#close();
+    await this.#close('electord stopped');
   }
 
   halt(cause: Cause): Promise<void> {
@@ -286,7 +286,7 @@ class Assembly implements Sidecar {
   }
 
   #greet(): void {
-    this.log.info({ version, settings: describe(this.#effective) }, 'electord starts');
+    this.log.info({ version, settings: summary(this.#effective) }, 'electord starts');
     if (process.pid === 1 && this.#beside.runsCommands()) this.log.warn(noInit);
     const ofCertificates = certificateWarnings(this.#credentials, wallNow());
     for (const one of [...this.#options.warnings, ...ofCertificates]) this.log.warn(one);
@@ -320,8 +320,8 @@ class Assembly implements Sidecar {
     this.log.info({ logLevel: this.log.level }, said);
   }
 
-  /** Nothing is claimed any more: ends what is open, and waits for the last lines. */
-  async #close(): Promise<void> {
+  /** Nothing is claimed any more: ends what is open, and waits for the last lines, of which `said` is the last. */
+  async #close(said?: string): Promise<void> {
     this.#peers.close();
     this.#pinging.pings?.close();
     await Promise.all(this.#listeners.map((listener) => listener.close()));
@@ -331,6 +331,7 @@ class Assembly implements Sidecar {
     await this.#traces?.finish();
     // The last lines are on their way.
     await new Promise((resolve) => setTimeout(resolve, linesAfterMs));
+    if (said !== undefined) this.log.info(said);
     await this.flushed();
   }
 }
