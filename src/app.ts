@@ -7,6 +7,7 @@ import { describe, summary, withBoundPort, type Configuration } from './config/c
 import { CredentialsWatch } from './config/credentials-watch.ts';
 import { formatFaults } from './config/faults.ts';
 import { certificateWarnings, type Credentials } from './config/files.ts';
+import { reloaded, withFrozen, type Reloaded } from './config/reload.ts';
 import { settings } from './config/settings.ts';
 import { AssertionFailure } from './core/assert.ts';
 import { electionName, memberId, type Cause } from './core/model.ts';
@@ -16,7 +17,7 @@ import { EtcdCoordinator } from './etcd/coordinator.ts';
 import { newLeaseId } from './etcd/lease-id.ts';
 import { capacityOf, openFilesAllowed, type Capacity } from './http/capacity.ts';
 import { createEvents } from './http/events.ts';
-import { sharedHistory } from './http/history.ts';
+import { sharedRead } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { CannotListen, type Listening } from './http/listen.ts';
 import { boundPort, localUrlOf, openListeners, tlsOf } from './listeners.ts';
@@ -26,6 +27,7 @@ import { pingingOf, type Pinging } from './peers/pings.ts';
 import { PeerWatch } from './peers/watch.ts';
 import { patiently } from './process/patience.ts';
 import { notifyServiceManager, type ServiceManager } from './process/service-manager.ts';
+import { loggedAudit } from './telemetry/audit.ts';
 import { createLog, flushed, type Log } from './telemetry/log.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
 import { logNotices } from './telemetry/notices.ts';
@@ -98,10 +100,10 @@ class Assembly implements Sidecar {
   readonly #loopDelay = new LoopDelay(this.#clock);
   readonly #watch: CredentialsWatch;
   #credentials: Credentials;
-  /** What names the files that are read anew. */
-  #sources: Configuration;
-  /** With the port that was found. */
-  #effective: Configuration;
+  /** What is in force, and names the files that are read anew. */
+  #configuration: Configuration;
+  /** What is not read anew, as it belongs to something that needs a restart. */
+  #frozen: Reloaded['frozen'] = [];
   #listeners: readonly Listening[] = [];
   #manager: ServiceManager | null = null;
   #reloading: Promise<void> = Promise.resolve();
@@ -112,14 +114,14 @@ class Assembly implements Sidecar {
     const clock = this.#clock;
     this.#options = options;
     this.#credentials = options.credentials;
-    this.#sources = configuration;
-    this.#effective = configuration;
+    this.#configuration = configuration;
     this.log = createLog({
       level,
       format,
       ...(run === null ? {} : { destination: standardError }),
     });
-    this.#metrics = createMetrics({ id: memberId(id), version, clock });
+    const loopDelayMs = (): number => this.#loopDelay.worstMs();
+    this.#metrics = createMetrics({ id: memberId(id), version, clock, loopDelayMs });
     this.#traces = createTraces({ id: memberId(id), version });
     this.#coordinator = new EtcdCoordinator({
       ...etcdAccess(configuration, () => this.#credentials),
@@ -152,7 +154,7 @@ class Assembly implements Sidecar {
       warn: (message) => this.log.warn(message),
     });
     this.#beside.start(this.#elector);
-    this.#elector.start(this.#effective.url);
+    this.#elector.start(this.#configuration.url);
     this.#watch.start();
   }
 
@@ -205,8 +207,9 @@ class Assembly implements Sidecar {
   #credentialsWatch(): CredentialsWatch {
     return new CredentialsWatch({
       clock: this.#clock,
-      sources: () => this.#sources,
+      sources: () => this.#configuration,
       current: () => this.#credentials,
+      usable: (read) => withFrozen(this.#credentials, read, this.#frozen),
       onRenewed: (credentials) => this.#takeUp(credentials),
       onUnusable: (faults) =>
         this.log.error(
@@ -228,7 +231,7 @@ class Assembly implements Sidecar {
       onWait: (failure, patientForMs) => this.log.warn({ err: failure, patientForMs }, said),
     });
     const port = boundPort(this.#listeners);
-    if (port !== null) this.#effective = withBoundPort(configuration, port);
+    if (port !== null) this.#configuration = withBoundPort(configuration, port);
   }
 
   /** Metrics, traces and the log tell of what happens from here on. */
@@ -246,6 +249,7 @@ class Assembly implements Sidecar {
 
   #inputs(capacity: Capacity): Inputs {
     const [elections, clock] = [this.#elector, this.#clock];
+    const audit = this.#coordinator.auditLog();
     const clients = { public: capacity.public.maxStreams, local: capacity.local.maxStreams };
     return {
       elections,
@@ -255,7 +259,7 @@ class Assembly implements Sidecar {
       metrics: () => this.#metrics.render(),
       version,
       pingKey: this.#pinging.pingKey,
-      describe: () => describe(this.#effective),
+      describe: () => describe(this.#configuration),
       health: {
         loopDelayMs: () => this.#loopDelay.worstMs(),
         app: () => this.#beside.health(),
@@ -263,7 +267,8 @@ class Assembly implements Sidecar {
       },
       events: createEvents({ elections, clock, wallNow }, { clients }),
       peers: this.#peers,
-      history: sharedHistory((name) => this.#traced.history(name), { elections, clock }),
+      history: sharedRead((name) => this.#traced.history(name), { elections, clock }),
+      verbs: sharedRead((name) => audit.entries(name), { elections, clock }),
       reportError: (error) => {
         // The claims end before anything is logged.
         if (error instanceof AssertionFailure) this.#options.onFatal(error);
@@ -278,6 +283,7 @@ class Assembly implements Sidecar {
     return {
       coordinator: this.#traced,
       store: this.#traces?.tracedStore(store) ?? store,
+      audit: loggedAudit(this.log, this.#coordinator.auditLog()),
       token: () => this.#credentials.token?.reveal() ?? null,
       checksHost: localListen.kind === 'tcp' && isLocalOnly(localListen),
       graceMs,
@@ -286,27 +292,35 @@ class Assembly implements Sidecar {
   }
 
   #greet(): void {
-    this.log.info({ version, settings: summary(this.#effective) }, 'electord starts');
+    this.log.info({ version, settings: summary(this.#configuration) }, 'electord starts');
     if (process.pid === 1 && this.#beside.runsCommands()) this.log.warn(noInit);
     const ofCertificates = certificateWarnings(this.#credentials, wallNow());
     for (const one of [...this.#options.warnings, ...ofCertificates]) this.log.warn(one);
   }
 
   /** Endpoints of another cluster are refused, and with them all that was read. */
-  async #reload(configuration: Configuration, credentials: Credentials): Promise<void> {
+  async #reload(read: Configuration, credentials: Credentials): Promise<void> {
+    const before = { configuration: this.#configuration, credentials: this.#credentials };
+    const next = reloaded(before, { configuration: read, credentials });
     try {
-      await this.#coordinator.configure(etcdAccess(configuration, () => credentials));
+      await this.#coordinator.configure(etcdAccess(next.configuration, () => next.credentials));
     } catch (error) {
       this.log.error({ err: error }, 'nothing was reloaded: --etcd cannot be used');
       return;
     }
-    this.#sources = configuration;
-    this.log.level = configuration.logLevel;
-    this.#takeUp(credentials);
+    this.#configuration = next.configuration;
+    this.#frozen = next.frozen;
+    this.log.level = next.configuration.logLevel;
+    this.#takeUp(next.credentials, next.taken);
+    const named = next.restart.map((name) => `--${name}`);
+    if (named.length > 0) {
+      const said = 'changed, and not taken up before the next start: what is in force stays';
+      this.log.warn({ settings: named }, `${named.join(', ')}: ${said}`);
+    }
     this.#manager?.reloaded();
   }
 
-  #takeUp(credentials: Credentials): void {
+  #takeUp(credentials: Credentials, taken: readonly string[] = []): void {
     this.#credentials = credentials;
     this.#coordinator.reset();
     try {
@@ -317,7 +331,8 @@ class Assembly implements Sidecar {
     }
     for (const one of certificateWarnings(credentials, wallNow())) this.log.warn(one);
     const said = 'certificates, passwords and tokens were read anew';
-    this.log.info({ logLevel: this.log.level }, said);
+    const changed = taken.map((name) => `--${name}`);
+    this.log.info({ logLevel: this.log.level, changed }, said);
   }
 
   /** Nothing is claimed any more: ends what is open, and waits for the last lines, of which `said` is the last. */

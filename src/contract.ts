@@ -46,6 +46,8 @@ export interface ElectionsAnswer {
 export interface StatusAnswer extends LeaderAnswer {
   /** What keeps this instance from campaigning: never_leads, paused, app_unhealthy or standing_back. */
   readonly obstacle: string | null;
+  /** Until when it stands back (ISO 8601); null where it does not. */
+  readonly standsBackUntil: string | null;
   /** First in the queue, and not leading yet: for whose sake, and for how much longer; null where that is not so. */
   readonly waiting: {
     readonly forMs: number;
@@ -124,21 +126,29 @@ export interface VerbAnswer {
   readonly leader: LeaderOnWire | null;
 }
 
-/** The body of `POST /step-down`; `notFor` is a duration such as `30s`. */
-export interface StepDownRequest {
+/** The body of `POST /resume`, and what every verb may say: why, and who asks for it. */
+export interface VerbRequest {
   readonly reason?: string | null;
-  readonly notFor?: string;
+  readonly by?: string | null;
 }
 
-/** The body of `POST /switchover`; `to` is a member's id. */
-export interface SwitchoverBody {
+/** The body of `POST /step-down`; `notFor` is a duration such as `30s`. `force`: even where nobody else can lead. */
+export interface StepDownRequest extends VerbRequest {
+  readonly notFor?: string;
+  readonly force?: boolean;
+}
+
+/**
+ * The body of `POST /switchover`; `to` is a member's id. `force`: a pause is ended for it, and so is the standing back of the
+ * sidecar that is asked, where it is the one named.
+ */
+export interface SwitchoverBody extends VerbRequest {
   readonly to: string;
-  readonly reason?: string | null;
+  readonly force?: boolean;
 }
 
 /** The body of `POST /pause`; `for` is a duration, ten minutes where it is not given. */
-export interface PauseRequest {
-  readonly reason?: string | null;
+export interface PauseRequest extends VerbRequest {
   readonly for?: string;
 }
 
@@ -167,6 +177,38 @@ export interface TermOnWire {
 export interface HistoryAnswer {
   readonly election: string;
   readonly terms: readonly TermOnWire[];
+  /** The verbs that were carried out, newest first, as far as they are remembered. */
+  readonly verbs: readonly VerbTrace[];
+}
+
+/** A verb of the operator that was asked for, and what became of it. */
+export interface AuditEntry {
+  /** When it was asked for, ISO 8601. */
+  readonly at: string;
+  /** `bench`: a step-down of one that does not lead, which is not to lead for a while. */
+  readonly verb: 'step-down' | 'bench' | 'switchover' | 'pause' | 'resume';
+  /** Who asked, in their own words. */
+  readonly by: string | null;
+  /** Whom the client's certificate is for; null where there was none. */
+  readonly certificate: string | null;
+  /** The address that it came from, or `unix socket`. */
+  readonly from: string;
+  /** The id of the sidecar that was asked. */
+  readonly via: string;
+  readonly reason: string | null;
+  /** `done`, `accepted` (it goes on), or the code of the problem that it was refused with. */
+  readonly outcome: string;
+  /** A sentence for people. */
+  readonly detail: string;
+}
+
+/** What everybody may know of a verb that was carried out. */
+export type VerbTrace = Omit<AuditEntry, 'certificate' | 'from' | 'outcome'>;
+
+/** `GET /audit`: the verbs asked for, newest first, at most a hundred. */
+export interface AuditAnswer {
+  readonly election: string;
+  readonly entries: readonly AuditEntry[];
 }
 
 /** The answer to a switchover that was carried out: the new term. */

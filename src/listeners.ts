@@ -2,7 +2,7 @@
 import { hostInUrl, isWildcard } from './config/addresses.ts';
 import type { Configuration } from './config/configuration.ts';
 import type { Credentials } from './config/files.ts';
-import { createApplication } from './http/application.ts';
+import { createFront } from './http/front.ts';
 import type { Capacity } from './http/capacity.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { listen, type Listening, type ServerTls } from './http/listen.ts';
@@ -21,9 +21,9 @@ export async function openListeners(
   local: LocalInputs,
   tls: ServerTls | null,
 ): Promise<readonly Listening[]> {
-  const first = await listen(createApplication(inputs), open, capacity.public, tls);
+  const first = await listen(createFront(inputs), open, capacity.public, tls);
   try {
-    const application = createApplication(inputs, local);
+    const application = createFront(inputs, local);
     return [first, await listen(application, localListen, capacity.local, tls)];
   } catch (failure) {
     await first.close();

@@ -17,6 +17,7 @@ import type {
   SwitchoverRequest,
   TermRecord,
 } from './core/model.ts';
+import type { AuditEntry } from './contract.ts';
 import type { Succession } from './core/queue.ts';
 import type { Report } from './core/report.ts';
 import type { RecordChange, WitnessRecord } from './core/short-lease.ts';
@@ -185,6 +186,14 @@ export interface Coordinator {
   close(): void;
 }
 
+/** What an election remembers of the verbs that were asked for. */
+export interface AuditLog {
+  /** Remembers one more. Rejects with a class of errors.ts where that is not known. */
+  record(election: ElectionName, entry: AuditEntry): Promise<void>;
+  /** Linearizable: the newest first, at most a hundred. Rejects with a class of errors.ts. */
+  entries(election: ElectionName): Promise<readonly AuditEntry[]>;
+}
+
 /** How pings reach another process of ours. */
 export interface Pings {
   /**
@@ -282,7 +291,7 @@ export type Notice =
 export interface RequestObserver {
   /**
    * `operation` is grant, renew, timeToLive, revoke, join, observe, release, recordWitnesses, depose, enroll, proclaim, watch,
-   * authenticate, control, history, fence, state or journal.
+   * authenticate, control, history, audit, fence, state or journal.
    */
   requested(operation: string, result: 'ok' | 'failed', durationMs: number): void;
 }
@@ -315,6 +324,8 @@ export interface Elections {
       readonly notForMs: number;
     },
   ): void;
+  /** Takes back that we do not stand for a while, whatever it was for. */
+  standAgain(election: ElectionName): void;
   /** Promises that nobody else leads for `holdMs` more; returns for how long that is promised (0: not at all). */
   hold(election: ElectionName, holdMs: number): number;
   /** What the app check found. */

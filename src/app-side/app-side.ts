@@ -140,7 +140,7 @@ export class AppSide {
       tools: { clock, log, guardian, surroundings: this.#surroundings(), observeHook },
       onEnded: (cause) => {
         if (run === null) return;
-        this.#checker?.stop();
+        this.#checker?.rest();
         run.onEnded(cause);
       },
       onChildStarted: () => this.#checker?.startPatiently(),

@@ -66,6 +66,15 @@ export class AppChecker {
     this.#begin(true, this.#options.clock.now() + startPatienceMs);
   }
 
+  /** The app that was checked has ended, and there is none to be unhealthy until it is started again. */
+  rest(): void {
+    const { healthy } = this.#tally;
+    this.stop();
+    this.#tally = untested(true);
+    this.#detail = 'it does not run';
+    if (!healthy) this.#options.onHealth(true);
+  }
+
   /** Ends checking; what was said last stays. */
   stop(): void {
     this.#stretch?.stop();

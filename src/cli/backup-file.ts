@@ -4,7 +4,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { once } from 'node:events';
-import { z } from 'zod';
+import * as z from 'zod';
 import { revision, type Revision } from '../core/model.ts';
 import { ElectordError } from '../errors.ts';
 import type { ArchivedKey } from '../etcd/access.ts';

@@ -7,9 +7,10 @@ import type { Setting } from '../config/settings.ts';
 const examples: Readonly<Record<string, string>> = {
   serve:
     'electord --election orders --etcd http://10.0.0.1:2379 --advertise http://10.0.0.7:8080 --app-check http://127.0.0.1:8080/health',
-  run: 'electord run --election report --etcd http://10.0.0.1:2379 -- ./report',
+  run: 'electord run --restart --election outbox --etcd http://10.0.0.1:2379 -- ./send-outbox',
   status: 'electord status --watch',
   history: 'electord history --limit 5',
+  audit: 'electord audit --election orders',
   wait: 'electord wait --for leader --timeout 30s',
   'step-down': 'electord step-down --reason "new disk" --not-for 10m',
   switchover: 'electord switchover --to orders-1 --reason "new disk in orders-0"',

@@ -1,5 +1,5 @@
 // `electord history`: the terms remembered, newest first, as a table.
-import type { TermOnWire } from '../sdk/client.ts';
+import type { TermOnWire, VerbTrace } from '../sdk/client.ts';
 import {
   mayColour,
   say,
@@ -28,7 +28,10 @@ export function history(flags: HistoryFlags): Promise<number> {
     else if (terms.length === 0) say(`Nobody has led ${answer.election} yet.`);
     else {
       const colours = mayColour(process.stdout);
-      const rows = [heading.map((text): Cell => ({ text, emphasis: 'dim' })), ...terms.map(rowOf)];
+      const rows = [
+        heading.map((text): Cell => ({ text, emphasis: 'dim' })),
+        ...rowsOf(terms, answer.verbs),
+      ];
       for (const line of table(rows)) say(rendered(line, colours));
     }
     return exitCodes.clean;
@@ -39,6 +42,29 @@ function limitOf(text: string | undefined): number {
   if (text === undefined) return Number.POSITIVE_INFINITY;
   if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
   throw new UnusableArgument(`--limit ${JSON.stringify(text)} is not a whole number above 0`);
+}
+
+/** Of these verbs no term tells. */
+const untold: ReadonlySet<string> = new Set<VerbTrace['verb']>(['bench', 'pause', 'resume']);
+
+/** Each term, and above it what was asked for since it began. A sidecar of an older version knows of no verbs. */
+function rowsOf(
+  terms: readonly TermOnWire[],
+  verbs: readonly VerbTrace[] = [],
+): readonly (readonly Cell[])[] {
+  let left = verbs.filter(({ verb }) => untold.has(verb));
+  return terms.flatMap((term) => {
+    const { from } = term;
+    const since = left.filter(({ at }) => from !== null && at >= from);
+    left = left.slice(since.length);
+    return [...since.map(rowOfVerb), rowOf(term)];
+  });
+}
+
+function rowOfVerb({ at, verb, reason, by, via }: VerbTrace): readonly Cell[] {
+  const who = `(${by ?? 'operator'} via ${via})`;
+  const why = reason === null ? who : `${reason} ${who}`;
+  return ['-', '-', momentOf(at), '-', '-', { text: verb, emphasis: 'strong' }, why];
 }
 
 function rowOf(term: TermOnWire): readonly Cell[] {

@@ -1,8 +1,10 @@
 // The operator's commands and their flags, as commander is told of them. What each does is in the file of its name.
 import { Option, type Command } from 'commander';
+import { audit } from './audit.ts';
 import { completion, shells, type Shell } from './completion.ts';
 import { history, type HistoryFlags } from './history.ts';
 import type { CommonFlags } from './operator.ts';
+import type { VerbFlags } from './operator-verb.ts';
 import { pause, type PauseFlags } from './pause.ts';
 import { resume } from './resume.ts';
 import { status, type StatusFlags } from './status.ts';
@@ -11,8 +13,6 @@ import { switchover, type SwitchoverFlags } from './switchover.ts';
 import { awaitable, wait, type WaitFlags } from './wait.ts';
 
 type Choose = (action: () => Promise<number>) => void;
-
-const reasonFlag = ['--reason <TEXT>', 'why, for the history and the logs'] as const;
 
 /** Adds the commands to the program; `choose` is told which one was named. */
 export function addOperatorCommands(program: Command, choose: Choose): void {
@@ -25,29 +25,32 @@ export function addOperatorCommands(program: Command, choose: Choose): void {
   common(command('history', 'the terms remembered: who led, for how long, why it ended'))
     .option('--limit <COUNT>', 'only the newest so many')
     .action((flags: HistoryFlags) => choose(() => history(flags)));
+  common(command('audit', 'the verbs asked for: who, why, from where, with what outcome')).action(
+    (flags: CommonFlags) => choose(() => audit(flags)),
+  );
   common(
-    command('wait', 'wait until this instance leads, follows, or another leads; 75 if not in time'),
+    command(
+      'wait',
+      'wait until this instance leads or follows, any leads, or another leads; 75 if not in time',
+    ),
   )
     .addOption(
       new Option('--for <WHAT>', 'what to wait for').choices(awaitable).makeOptionMandatory(),
     )
     .option('--timeout <DURATION>', 'give up after this long, such as 30s; default: never')
     .action((flags: WaitFlags) => choose(() => wait(flags)));
-  common(command('step-down', 'end the term of this sidecar, so that another one leads'))
-    .option(...reasonFlag)
-    .option('--not-for <DURATION>', 'do not stand again for this long')
+  verb(command('step-down', 'end the term of this sidecar, so that another one leads'))
+    .option('--not-for <DURATION>', 'do not stand for this long, whether it leads now or not')
+    .option('--force', 'even where nobody else can lead')
     .action((flags: StepDownFlags) => choose(() => stepDown(flags)));
-  common(command('switchover', 'hand leadership over to a named member; any sidecar may be asked'))
+  verb(command('switchover', 'hand leadership over to a named member; any sidecar may be asked'))
     .requiredOption('--to <ID>', 'the member that shall lead')
-    .option(...reasonFlag)
+    .option('--force', 'end a pause for it, and the standing back of the sidecar asked, if named')
     .action((flags: SwitchoverFlags) => choose(() => switchover(flags)));
-  common(command('pause', 'nobody campaigns, whoever leads goes on; ends by itself'))
+  verb(command('pause', 'nobody campaigns, whoever leads goes on; ends by itself'))
     .option('--for <DURATION>', 'for how long; default: 10m')
-    .option(...reasonFlag)
     .action((flags: PauseFlags) => choose(() => pause(flags)));
-  common(command('resume', 'end a pause')).action((flags: CommonFlags) =>
-    choose(() => resume(flags)),
-  );
+  verb(command('resume', 'end a pause')).action((flags: VerbFlags) => choose(() => resume(flags)));
   program
     .command('completion')
     .description('print the completion of this command line for a shell')
@@ -61,6 +64,14 @@ export function addOperatorCommands(program: Command, choose: Choose): void {
 }
 
 const isShell = (text: string): text is Shell => (shells as readonly string[]).includes(text);
+
+/** The flags of what changes something. */
+function verb(command: Command): Command {
+  return common(command)
+    .option('--all', 'in every election that the sidecar stands in')
+    .option('--reason <TEXT>', 'why, for the audit log, the history and the log')
+    .option('--by <NAME>', 'who asks, likewise; default: the user of this machine');
+}
 
 /** The flags that say which sidecar is asked, and how to answer. */
 function common(command: Command): Command {

@@ -18,6 +18,9 @@ import { printable } from './table.ts';
 /** The sidecar did not do what was asked of it. */
 export const failedCode = 1;
 
+/** So many names of elections stand in a sentence. */
+const namedAtMost = 10;
+
 /** The flags of every such command. */
 export interface CommonFlags {
   readonly url?: string;
@@ -77,10 +80,23 @@ function optionsOf(flags: CommonFlags): ConnectOptions {
   };
 }
 
+/** What a refusal says of paths, in words of the command line. */
+function messageOf(failure: ElectordError, { election = '' }: CommonFlags): string {
+  if (!(failure instanceof SidecarRefused)) return failure.message;
+  const { code, elections } = failure.problem as { code: string; elections?: unknown };
+  if (code === 'unknown_election') {
+    return `the sidecar does not stand in ${election}; "electord status" lists what it stands in`;
+  }
+  if (code !== 'election_required' || !Array.isArray(elections)) return failure.message;
+  const some = elections.slice(0, namedAtMost).join(', ');
+  const rest = elections.length > namedAtMost ? ', …' : '';
+  return `the sidecar stands in ${elections.length} elections: name one by --election NAME (${some}${rest})`;
+}
+
 /** What went wrong, as a sentence; `--json` gives the sidecar's own problem where there is one. */
-function told(failure: ElectordError, flags: CommonFlags): void {
+export function tell(failure: ElectordError, flags: CommonFlags, about = ''): void {
   if (flags.json !== true) {
-    complain(printable(failure.message));
+    complain(printable(`${about}${messageOf(failure, flags)}`));
     return;
   }
   const { code, message } = failure;
@@ -123,7 +139,7 @@ export async function guarded(flags: CommonFlags, run: () => Promise<number>): P
     return await run();
   } catch (failure) {
     if (!(failure instanceof ElectordError)) throw failure;
-    told(failure, flags);
+    tell(failure, flags);
     return exitCodeOf(failure);
   }
 }

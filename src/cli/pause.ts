@@ -1,24 +1,15 @@
 // `electord pause`: nobody campaigns any more and the leader stays; it ends by itself.
-import { durationText, say, sayJson, withOperator, type CommonFlags } from './operator.ts';
-import { printable } from './table.ts';
-import { exitCodes } from './exit-codes.ts';
+import { durationText } from './operator.ts';
+import { carryOut, said, type VerbFlags } from './operator-verb.ts';
 
-export interface PauseFlags extends CommonFlags {
+export interface PauseFlags extends VerbFlags {
   readonly for?: string;
-  readonly reason?: string;
 }
 
 /** Resolves with the exit code. */
 export function pause(flags: PauseFlags): Promise<number> {
-  return withOperator(flags, async (operator) => {
-    const { reason } = flags;
+  return carryOut(flags, (operator) => {
     const period = durationText('--for', flags.for);
-    const answer = await operator.pause({
-      ...(reason === undefined ? {} : { reason }),
-      ...(period === undefined ? {} : { for: period }),
-    });
-    if (flags.json === true) sayJson(answer);
-    else say(printable(answer.detail));
-    return exitCodes.clean;
+    return operator.pause({ ...said(flags), ...(period === undefined ? {} : { for: period }) });
   });
 }

@@ -86,6 +86,7 @@ function build(choose: (action: Action) => void): Command {
         .choices(['process', 'group'])
         .default('group'),
     )
+    .option('--restart', 'stay in the queue when leadership is lost, instead of ending with 75')
     .action((command: string[], flags: Flags & RunFlags) =>
       choose(async () => (await import('./run.ts')).run(flags, command)),
     );

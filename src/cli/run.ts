@@ -1,5 +1,6 @@
 // `electord run -- CMD…`: a sidecar whose app is its own child, which runs only while this instance leads. One term and
-// one child, then the end: with the child's own exit code, or with 75 where leadership was lost to something else.
+// one child, then the end: with the child's own exit code, or with 75 where leadership was lost to something else. With
+// --restart a loss is no end: it stays in the queue, and the child is started again when it leads again.
 // The child shares our terminal, so the log goes to the standard error.
 import { tooShortToStop } from '../config/relations.ts';
 import { startSidecar, type Sidecar } from '../app.ts';
@@ -18,15 +19,16 @@ const forwarded: readonly { readonly name: NodeJS.Signals; readonly all: boolean
   { name: 'SIGWINCH', all: true },
 ];
 
-/** How the child is asked to end. */
+/** How the child is asked to end, and whether there is another one after it. */
 export interface RunFlags {
+  readonly restart?: boolean;
   readonly stopSignal: NodeJS.Signals;
   readonly signalScope: 'process' | 'group';
 }
 
 /** Runs `command`, at least one word, while this instance leads. Resolves with the exit code; the caller ends the process with it. */
 export async function run(
-  { stopSignal, signalScope, ...flags }: Flags & RunFlags,
+  { stopSignal, signalScope, restart = false, ...flags }: Flags & RunFlags,
   command: readonly string[],
 ): Promise<number> {
   const stopRequest = { signal: stopSignal, scope: signalScope };
@@ -44,7 +46,7 @@ export async function run(
     return exitCodes.configuration;
   }
   return new Promise((resolve) => {
-    const running = new Running(flags, resolve);
+    const running = new Running(flags, restart, resolve);
     const onFatal = (failure: unknown): void => running.fail(failure);
     const onEnded = (cause: Cause): void => running.ended(cause);
     startSidecar({ ...settings, onFatal, run: { command, stopRequest, onEnded } }).then(
@@ -57,16 +59,18 @@ export async function run(
 /** One run from its start to its exit code. */
 class Running {
   readonly #flags: Flags;
+  readonly #restart: boolean;
   readonly #exit: (code: number) => void;
   #sidecar: Sidecar | null = null;
-  /** Why the only term ended; null before that. */
+  /** Why the last term ended; null before that. */
   #cause: Cause | null = null;
   #signalled = false;
   #stopping = false;
   #failed = false;
 
-  constructor(flags: Flags, exit: (code: number) => void) {
+  constructor(flags: Flags, restart: boolean, exit: (code: number) => void) {
     this.#flags = flags;
+    this.#restart = restart;
     this.#exit = exit;
     const fail = (failure: unknown): void => this.fail(failure);
     process.on('uncaughtException', fail);
@@ -83,8 +87,13 @@ class Running {
     this.#sidecar = sidecar;
   }
 
-  /** The term ended: there is no other, so that whoever watches over us sees that it was lost. */
+  /** The term ended: there is no other, so that whoever watches over us sees that it was lost, unless we are to go on. */
   ended(cause: Cause): void {
+    if (this.#restart && isLoss(cause)) {
+      const said = 'the term is over; the command is started again in the next one';
+      this.#sidecar?.log.info({ cause }, said);
+      return;
+    }
     this.#cause ??= cause;
     this.#stop();
   }
@@ -126,7 +135,10 @@ class Running {
   /** A child that nobody but its own end, or our being told to stop, has ended gives its code; else it was lost. */
   #exitCode(): number {
     if (this.#cause === null) return exitCodes.clean;
-    const own = this.#cause === 'app_exited' || this.#cause === 'stopping';
-    return own ? (this.#sidecar?.childExitCode() ?? exitCodes.clean) : exitCodes.lost;
+    if (isLoss(this.#cause)) return exitCodes.lost;
+    return this.#sidecar?.childExitCode() ?? exitCodes.clean;
   }
 }
+
+/** Whether something else ended the term than the child itself, or our being told to stop. */
+const isLoss = (cause: Cause): boolean => cause !== 'app_exited' && cause !== 'stopping';

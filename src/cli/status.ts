@@ -84,9 +84,17 @@ function leaseText({ lease }: StatusAnswer): Cell {
   return `${elapsed(lease.remainingMs)} left of ${elapsed(lease.ttlMs)}`;
 }
 
-function roleText({ id, role, obstacle, steppingDown, stopping }: StatusAnswer): Cell {
+/** `standing back until 2026-11-20 21:00:03`; a sidecar of an older version does not say until when. */
+function obstacleText({ obstacle, standsBackUntil = null }: Partial<StatusAnswer>): string {
+  const words = obstacle?.replaceAll('_', ' ') ?? '';
+  const tellsUntil = obstacle === 'standing_back' && standsBackUntil !== null;
+  return tellsUntil ? `${words} until ${momentOf(standsBackUntil)}` : words;
+}
+
+function roleText(own: StatusAnswer): Cell {
+  const { id, role, obstacle, steppingDown, stopping } = own;
   const notes = [
-    obstacle === null ? null : `does not campaign: ${obstacle.replaceAll('_', ' ')}`,
+    obstacle === null ? null : `does not campaign: ${obstacleText(own)}`,
     steppingDown ? 'stepping down' : null,
     stopping ? 'stopping' : null,
   ].filter((note) => note !== null);

@@ -1,24 +1,25 @@
-// `electord step-down`: ends the term of the sidecar asked.
-import { durationText, say, sayJson, withOperator, type CommonFlags } from './operator.ts';
-import { printable } from './table.ts';
-import { exitCodes } from './exit-codes.ts';
+// `electord step-down`: ends the term of the sidecar asked; with --not-for it does not lead for a while, whether it led or not.
+import { durationText } from './operator.ts';
+import { carryOut, said, type VerbFlags } from './operator-verb.ts';
 
-export interface StepDownFlags extends CommonFlags {
-  readonly reason?: string;
+export interface StepDownFlags extends VerbFlags {
   readonly notFor?: string;
+  readonly force?: true;
 }
 
-/** Resolves with the exit code. */
+/** Resolves with the exit code. With --all, elections that the sidecar does not lead are passed over. */
 export function stepDown(flags: StepDownFlags): Promise<number> {
-  return withOperator(flags, async (operator) => {
-    const { reason } = flags;
-    const notFor = durationText('--not-for', flags.notFor);
-    const answer = await operator.stepDown({
-      ...(reason === undefined ? {} : { reason }),
-      ...(notFor === undefined ? {} : { notFor }),
-    });
-    if (flags.json === true) sayJson(answer);
-    else say(printable(answer.detail));
-    return exitCodes.clean;
-  });
+  const { force } = flags;
+  return carryOut(
+    flags,
+    (operator) => {
+      const notFor = durationText('--not-for', flags.notFor);
+      return operator.stepDown({
+        ...said(flags),
+        ...(notFor === undefined ? {} : { notFor }),
+        ...(force === undefined ? {} : { force }),
+      });
+    },
+    ({ code }) => code === 'not_leader',
+  );
 }

@@ -1,20 +1,14 @@
 // `electord switchover`: leadership goes to a named member, whichever sidecar is asked.
-import { say, sayJson, withOperator, type CommonFlags } from './operator.ts';
-import { printable } from './table.ts';
-import { exitCodes } from './exit-codes.ts';
+import { carryOut, said, type VerbFlags } from './operator-verb.ts';
 
-export interface SwitchoverFlags extends CommonFlags {
+export interface SwitchoverFlags extends VerbFlags {
   readonly to: string;
-  readonly reason?: string;
+  readonly force?: true;
 }
 
 /** Resolves with the exit code. */
 export function switchover(flags: SwitchoverFlags): Promise<number> {
-  return withOperator(flags, async (operator) => {
-    const { to, reason } = flags;
-    const answer = await operator.switchover({ to, ...(reason === undefined ? {} : { reason }) });
-    if (flags.json === true) sayJson(answer);
-    else say(printable(answer.detail));
-    return exitCodes.clean;
-  });
+  const { to, force } = flags;
+  const request = { to, ...said(flags), ...(force === undefined ? {} : { force }) };
+  return carryOut(flags, (operator) => operator.switchover(request));
 }

@@ -15,7 +15,7 @@ import { printable } from './table.ts';
 import { exitCodes } from './exit-codes.ts';
 
 /** What can be waited for. */
-export const awaitable = ['leader', 'follower', 'change'] as const;
+export const awaitable = ['leader', 'follower', 'any', 'change'] as const;
 type Awaitable = (typeof awaitable)[number];
 
 export interface WaitFlags extends CommonFlags {
@@ -38,6 +38,15 @@ export function wait(flags: WaitFlags): Promise<number> {
   });
 }
 
+/** `any`: somebody leads, whoever it is. A change is none that one state shows. */
+const isSo = (now: Leadership, what: Awaitable): boolean =>
+  ({
+    leader: now.isLeader,
+    follower: now.role === 'follower',
+    any: now.leader !== null,
+    change: false,
+  })[what];
+
 /** The first state that was waited for; null where it did not come in time. Rejects where it never can. */
 function first(
   client: Client,
@@ -47,8 +56,7 @@ function first(
   return new Promise((resolve, reject) => {
     let began: string | null = null;
     const look = (now: Leadership): void => {
-      if (what === 'leader' ? now.isLeader : what === 'follower' && now.role === 'follower')
-        end(now);
+      if (isSo(now, what)) end(now);
       if (what !== 'change' || now.role === 'unknown') return;
       // What is compared is who leads which term: that the sidecar was not heard for a while is no change.
       const seen = `${now.leader?.id} ${now.leader?.fencingToken}`;

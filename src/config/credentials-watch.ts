@@ -13,6 +13,8 @@ export interface CredentialsWatchOptions {
   readonly sources: () => CredentialSources;
   /** What is in use now. */
   readonly current: () => Credentials;
+  /** What may be used of what was read. */
+  readonly usable: (read: Credentials) => Credentials;
   readonly onRenewed: (credentials: Credentials) => void;
   /** Once for each content that cannot be used. */
   readonly onUnusable: (faults: readonly Fault[]) => void;
@@ -50,7 +52,7 @@ export class CredentialsWatch {
   }
 
   async #look(): Promise<void> {
-    const { sources, current, onRenewed, onUnusable } = this.#options;
+    const { sources, current, usable, onRenewed, onUnusable } = this.#options;
     const configured = sources();
     const contents = await contentsOf(pathsOf(configured));
     // Meanwhile SIGHUP may have named other files.
@@ -66,7 +68,8 @@ export class CredentialsWatch {
     });
     if (result.ok) {
       this.#reported = '';
-      if (textOf(result.credentials) !== textOf(current())) onRenewed(result.credentials);
+      const read = usable(result.credentials);
+      if (textOf(read) !== textOf(current())) onRenewed(read);
     } else if (seen !== this.#reported) {
       this.#reported = seen;
       onUnusable(result.faults);

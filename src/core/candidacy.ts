@@ -200,6 +200,8 @@ export type CandidacyEvent =
       readonly actor: string | null;
       readonly standBackUntil: Millis;
     }
+  /** What was told by `standBackUntil` is taken back. */
+  | { readonly kind: 'standAgain' }
   | { readonly kind: 'stop' };
 
 export type CandidacyEffect =

@@ -171,6 +171,8 @@ function learn(
       return { ...candidacy, appHealthy: event.healthy };
     case 'stepDown':
       return onStepDown(candidacy, event);
+    case 'standAgain':
+      return { ...candidacy, standBackUntil: now };
     case 'stop':
       return { ...candidacy, stopping: true };
     default:

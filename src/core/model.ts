@@ -128,7 +128,8 @@ export interface SwitchoverRequest {
 export interface Control {
   readonly paused: true;
   readonly reason: string | null;
-  readonly by: MemberId | null;
+  /** Who paused it, and by which member; just the member where nobody said who. */
+  readonly by: string | null;
   /** When it ends (ISO 8601), for people; the lease decides. */
   readonly until: string | null;
 }

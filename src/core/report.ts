@@ -61,6 +61,8 @@ export interface Report {
   readonly role: Role;
   /** Why this instance does not campaign, null where nothing keeps it from that. */
   readonly obstacle: Obstacle | null;
+  /** Until when it does not stand again, because it was told so or lost a term to its own app; null where nothing says so. */
+  readonly standsBackUntil: Millis | null;
   readonly leader: LeaderReport | null;
   /** Our own claim, null where we do not lead. */
   readonly token: FencingToken | null;
@@ -94,6 +96,7 @@ export function reportOf(candidacy: Candidacy, ground: Ground, now: Millis): Rep
     role:
       claim !== null ? 'leader' : !known ? 'unknown' : obstacle !== null ? 'observer' : 'follower',
     obstacle,
+    standsBackUntil: now < candidacy.standBackUntil ? candidacy.standBackUntil : null,
     leader: shown === null ? null : leaderReport(candidacy, ground, now, claim !== null),
     token: claim?.token ?? null,
     validUntil: claim?.validUntil ?? now,

@@ -11,7 +11,7 @@ import {
 } from '../core/candidacy.ts';
 import { heldForMs, lastsUntil, stepCandidacy, wakeCandidacyAt } from '../core/election.ts';
 import { hasAcknowledged } from '../core/failover.ts';
-import type { Cause, ElectionName, LeaseId, Millis } from '../core/model.ts';
+import type { Cause, ElectionName, ElectionPing, LeaseId, Millis } from '../core/model.ts';
 import { reportOf, type Report } from '../core/report.ts';
 import {
   heldLease,
@@ -24,7 +24,6 @@ import {
 import { revokeAfterMs, type Timing } from '../core/timing.ts';
 import { validate, validateSession, type Validation } from '../core/validate.ts';
 import type { App, Clock, Coordinator, Elections, Notice, Pings, WatchNotice } from '../ports.ts';
-import type { ElectionPing } from '../core/model.ts';
 import { Announcer } from './announcer.ts';
 import { giveBack, hastyEndOf, noticesOf, type HastyEnd } from './hasty-end.ts';
 import { Requests, type Mail } from './requests.ts';
@@ -167,10 +166,13 @@ export class Elector implements Elections {
     return this.#announcer.subscribe(listener);
   }
 
-  stepDown(name: ElectionName, request: Parameters<Elections['stepDown']>[1]): void {
-    const { cause, reason, actor, notForMs } = request;
+  stepDown(name: ElectionName, { notForMs, ...why }: Parameters<Elections['stepDown']>[1]): void {
     const standBackUntil = this.#options.clock.now() + notForMs;
-    this.#postTo(name, { kind: 'stepDown', cause, reason, actor, standBackUntil });
+    this.#postTo(name, { kind: 'stepDown', ...why, standBackUntil });
+  }
+
+  standAgain(name: ElectionName): void {
+    this.#postTo(name, { kind: 'standAgain' });
   }
 
   hold(name: ElectionName, holdMs: number): number {
@@ -189,8 +191,6 @@ export class Elector implements Elections {
     this.#postTo(election, { kind: 'pinged', ping });
     return hasAcknowledged(seat.candidacy, ping);
   }
-
-  // The mailbox.
 
   #post(...mail: readonly Mail[]): void {
     if (this.#halting !== null) return;

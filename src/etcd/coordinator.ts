@@ -17,6 +17,7 @@ import type { RecordChange, WitnessRecord } from '../core/short-lease.ts';
 import { FencedOut, LeaseLost, Refused } from '../errors.ts';
 import type {
   Answer,
+  AuditLog,
   Coordinator,
   Deposed,
   Deposition,
@@ -29,6 +30,7 @@ import type {
   WatchNotice,
 } from '../ports.ts';
 import type { FencedStore } from '../store-port.ts';
+import { EtcdAuditLog } from './audit.ts';
 import {
   Cluster,
   type ClusterOptions,
@@ -37,7 +39,7 @@ import {
   type Lane,
 } from './cluster.ts';
 import { asksTooMuch, classify, isLeaseAlreadyGranted, isRefusal } from './faults.ts';
-import { candidateKey, keysOf, leaseToDecimal, type ElectionKeys } from './keys.ts';
+import { candidateKey, keyring, leaseToDecimal, type ElectionKeys } from './keys.ts';
 import { renewOnce } from './renewal.ts';
 import { newLeaseId } from './lease-id.ts';
 import { encodeControl, encodeSwitchover } from './records.ts';
@@ -85,12 +87,13 @@ const attemptsAtMost = 8;
 export class EtcdCoordinator implements Coordinator {
   readonly #cluster: Cluster;
   readonly #options: EtcdOptions;
-  readonly #keys = new Map<ElectionName, ElectionKeys>();
+  readonly #keysOf: (election: ElectionName) => ElectionKeys;
   readonly #watches = new Set<QueueWatch>();
 
   constructor(options: EtcdOptions) {
     this.#options = options;
     this.#cluster = new Cluster(options);
+    this.#keysOf = keyring(options.prefix);
   }
 
   async grant(lease: LeaseId, ttlMs: number, lane: Lane = 'lease'): Promise<Answer<number>> {
@@ -310,9 +313,15 @@ export class EtcdCoordinator implements Coordinator {
     return new EtcdFencedStore({
       transact: (operation, request) => this.#cluster.transact(operation, request, 'patient'),
       grant: (lease, ttlMs) => this.grant(lease, ttlMs, 'patient'),
-      keysOf: (election) => this.#keysOf(election),
+      keysOf: this.#keysOf,
       now: () => this.#options.clock.now(),
     });
+  }
+
+  /** What was asked for by verbs, likewise. */
+  auditLog(): AuditLog {
+    const transact: Transact = (request) => this.#cluster.transact('audit', request, 'patient');
+    return new EtcdAuditLog(transact, this.#keysOf);
   }
 
   /** Looks at every endpoint once. Rejects with OtherCluster where they are of two clusters. */
@@ -387,14 +396,5 @@ export class EtcdCoordinator implements Coordinator {
   async #carryOut(election: ElectionName, verb: Verb): Promise<void> {
     const transact: Transact = (request) => this.#cluster.transact('control', request, 'patient');
     await carryOut(transact, this.#keysOf(election), verb);
-  }
-
-  #keysOf(election: ElectionName): ElectionKeys {
-    let keys = this.#keys.get(election);
-    if (keys === undefined) {
-      keys = keysOf(this.#options.prefix, election);
-      this.#keys.set(election, keys);
-    }
-    return keys;
   }
 }

@@ -19,6 +19,8 @@ export interface ElectionKeys {
   readonly switchover: string;
   readonly handover: string;
   readonly terms: string;
+  /** What was asked for by verbs, outside of what members watch. */
+  readonly audit: string;
   /** Rewritten by everything that is done at somebody's request, and outside of what members watch. */
   readonly verbs: string;
   /** Where a lease has left the queue; outside of that too. */
@@ -36,9 +38,20 @@ export function keysOf(prefix: string, election: ElectionName): ElectionKeys {
     switchover: `${root}/control/switchover`,
     handover: `${root}/handover`,
     terms: `${root}/terms/`,
+    audit: `${root}/audit/`,
     verbs: `${root}/verbs`,
     left: `${root}/left/`,
     witnesses: `${root}/witnesses`,
+  };
+}
+
+/** The keys of any election, each made once. */
+export function keyring(prefix: string): (election: ElectionName) => ElectionKeys {
+  const made = new Map<ElectionName, ElectionKeys>();
+  return (election) => {
+    const keys = made.get(election) ?? keysOf(prefix, election);
+    made.set(election, keys);
+    return keys;
   };
 }
 

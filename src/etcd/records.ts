@@ -100,11 +100,10 @@ export const encodeSwitchover = (record: SwitchoverRequest): Buffer => encode(re
 /** The presence of the key is the pause; a value that is not readable still pauses. */
 export function decodeControl(kv: IKeyValue): Control {
   const fields = fieldsOf(kv.value);
-  const by = textOf(fields, 'by');
   return {
     paused: true,
     reason: textOf(fields, 'reason'),
-    by: by === null ? null : memberId(by),
+    by: textOf(fields, 'by'),
     until: textOf(fields, 'until'),
   };
 }

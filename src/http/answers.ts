@@ -9,6 +9,14 @@ const roundedOrNull = (ms: number | null): number | null => (ms === null ? null 
 
 const iso = (wallMs: number): string => new Date(wallMs).toISOString();
 
+/** Until when this instance does not stand again, ISO 8601 and for people; null where nothing keeps it. */
+export function standsBackUntil(
+  { standsBackUntil: until }: Report,
+  { clock, wallNow }: Clocks,
+): string | null {
+  return until === null ? null : iso(Math.round(wallNow() + (until - clock.now())));
+}
+
 type Clocks = Pick<Inputs, 'clock' | 'wallNow'>;
 
 /** The leader as others are told of it. */
@@ -69,6 +77,7 @@ export function statusAnswer(report: Report, inputs: Inputs): StatusAnswer {
   return {
     ...leaderAnswer(report, inputs),
     obstacle: report.obstacle,
+    standsBackUntil: standsBackUntil(report, inputs),
     waiting: waitingOnWire(report, inputs),
     steppingDown: report.steppingDown,
     stopping: elections.isStopping(),

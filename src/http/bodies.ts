@@ -1,7 +1,7 @@
 // Bodies and queries as clients send them: read up to a bound, and checked by one schema each. Everything that is wrong is
 // said at once, and what is not known is a fault: a misspelt field must not be a default in disguise.
 import type { IncomingMessage } from 'node:http';
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   durationForm,
   formatDuration,
@@ -10,6 +10,7 @@ import {
   type PauseRequest,
   type StepDownRequest,
   type SwitchoverBody,
+  type VerbRequest,
 } from '../contract.ts';
 import type { Asked } from './exchange.ts';
 import { quoted, Refusal } from './problems.ts';
@@ -102,14 +103,19 @@ const text = z.string({
   error: ({ input }) => (input === undefined ? 'is required' : 'is not a text'),
 });
 
-/** A sentence for people. Reasons are kept in etcd, in a hundred terms. */
-const reasonCharacters = 500;
-const reason = text
-  .max(reasonCharacters, `is longer than ${reasonCharacters} characters`)
-  .regex(/^[^\p{Cc}]*$/u, 'has control characters')
-  .describe('Kept in the history')
-  .nullable()
-  .exactOptional();
+/** Something for people to read; it is kept in etcd. */
+const remark = (mostCharacters: number, what: string) =>
+  text
+    .max(mostCharacters, `is longer than ${mostCharacters} characters`)
+    .regex(/^[^\p{Cc}]*$/u, 'has control characters')
+    .describe(what)
+    .nullable()
+    .exactOptional();
+const reason = remark(500, 'Kept in the history');
+/** By a name of their own choice. */
+const by = remark(128, 'Who asks, for the audit log');
+const said = { reason, by };
+const force = z.boolean('is neither true nor false').exactOptional();
 
 const notAnId = 'is not the id of a member';
 
@@ -134,18 +140,22 @@ const dayMs = 86_400_000;
 
 /** The bodies of the verbs: what is checked, what the handlers get, and what the OpenAPI document says of them. */
 export const stepDownBody = z.strictObject({
-  reason,
+  ...said,
   notFor: duration(0, dayMs).exactOptional(),
+  force: force.describe('Even where nobody else can lead'),
 }) satisfies z.ZodType<unknown, StepDownRequest>;
 export const switchoverBody = z.strictObject({
+  ...said,
   to: text.min(1, notAnId).max(253, notAnId),
-  reason,
+  force: force.describe(
+    'Ends a pause, and the standing back of the member that is asked and named',
+  ),
 }) satisfies z.ZodType<unknown, SwitchoverBody>;
 export const pauseBody = z.strictObject({
-  reason,
+  ...said,
   for: duration(2000, dayMs).exactOptional(),
 }) satisfies z.ZodType<unknown, PauseRequest>;
-export const resumeBody = z.strictObject({});
+export const resumeBody = z.strictObject(said) satisfies z.ZodType<unknown, VerbRequest>;
 
 /** A whole number in a query, such as `limit=10`. */
 export function wholeNumber(

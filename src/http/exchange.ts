@@ -13,9 +13,17 @@ export interface Reply {
   readonly body: string | Uint8Array;
   readonly headers?: Readonly<Record<string, string>>;
   /** The role for the header, where the report that the question came with is not what the body speaks of. */
-  readonly role?: Role;
+  readonly role?: Role | null;
   /** Goes on with the answer where it does not end with its body; only for GET itself. */
   readonly stream?: (response: ServerResponse) => void;
+}
+
+/** Who asks, as far as the connection tells. */
+export interface Client {
+  /** An address, or `unix socket`. */
+  readonly from: string;
+  /** Whom its certificate is for; null without one. */
+  readonly certificate: string | null;
 }
 
 /** What a handler may know of the request. */
@@ -36,6 +44,7 @@ export interface Asked {
   readonly body: (limitBytes: number) => Promise<Buffer>;
   /** Calls `listener` once the client's connection is gone, unless the function returned was called before. */
   readonly onGone: (listener: () => void) => () => void;
+  readonly client: () => Client;
   /** True for a client that would rather have HTML than JSON, which only browsers say. */
   readonly prefersHtml: () => boolean;
 }
@@ -82,13 +91,14 @@ export interface InstanceRoute extends Place {
 
 export type Route = ElectionRoute | LocalRoute | InstanceRoute;
 
+export const jsonType = 'application/json; charset=utf-8';
+
 export function json(
   status: number,
   body: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): Reply {
-  const contentType = 'application/json; charset=utf-8';
-  return { status, contentType, body: JSON.stringify(body), headers };
+  return { status, contentType: jsonType, body: JSON.stringify(body), headers };
 }
 
 /** So many names stand in the detail of a problem; its member `elections` has them all. */

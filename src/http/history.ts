@@ -2,6 +2,7 @@
 // the beginning of the next term, and is marked as such.
 import type { HistoryAnswer, TermOnWire } from '../contract.ts';
 import type { ElectionName, FencingToken, Millis, TermRecord } from '../core/model.ts';
+import { tracesOf } from './audit.ts';
 import type { Inputs } from './inputs.ts';
 
 function onWire(term: TermRecord, successor: TermRecord | undefined): TermOnWire {
@@ -28,40 +29,49 @@ function onWire(term: TermRecord, successor: TermRecord | undefined): TermOnWire
  */
 const sharedForMs = 1000;
 
-interface Read {
+interface Read<Value> {
   readonly askedAt: Millis;
   /** Who led then. The history grows where that changes, and an answer from before is not given again. */
   readonly leader: FencingToken | null;
-  readonly terms: ReturnType<Inputs['history']>;
+  readonly value: Promise<Value>;
   pending: boolean;
 }
 
-/** `history` for many: who asks while an answer is on its way gets that one, and who asks a moment later as well. */
-export function sharedHistory(
-  history: Inputs['history'],
+/** `read` for many: who asks while an answer is on its way gets that one, and who asks a moment later as well. */
+export function sharedRead<Value>(
+  read: (election: ElectionName) => Promise<Value>,
   { elections, clock }: Pick<Inputs, 'elections' | 'clock'>,
-): Inputs['history'] {
-  const reads = new Map<ElectionName, Read>();
+): (election: ElectionName) => Promise<Value> {
+  const reads = new Map<ElectionName, Read<Value>>();
   return (election) => {
     const leader = elections.report(election).leader?.token ?? null;
     const last = reads.get(election);
     const isNew =
       last?.leader === leader && (last.pending || clock.now() - last.askedAt < sharedForMs);
-    if (last !== undefined && isNew) return last.terms;
-    const read: Read = { askedAt: clock.now(), leader, terms: history(election), pending: true };
-    reads.set(election, read);
+    if (last !== undefined && isNew) return last.value;
+    const next: Read<Value> = {
+      askedAt: clock.now(),
+      leader,
+      value: read(election),
+      pending: true,
+    };
+    reads.set(election, next);
     // A failure is shared like an answer: etcd is not asked more often when it is unwell.
-    const settled = (): void => void (read.pending = false);
-    read.terms.then(settled, settled);
-    return read.terms;
+    const settled = (): void => void (next.pending = false);
+    next.value.then(settled, settled);
+    return next.value;
   };
 }
 
 /** Rejects with a class of errors.ts where etcd cannot say. */
 export async function historyAnswer(
   election: ElectionName,
-  { history }: Inputs,
+  { history, verbs }: Inputs,
 ): Promise<HistoryAnswer> {
-  const terms = await history(election);
-  return { election, terms: terms.map((term, index) => onWire(term, terms[index - 1])) };
+  const [terms, entries] = await Promise.all([history(election), verbs(election)]);
+  return {
+    election,
+    terms: terms.map((term, index) => onWire(term, terms[index - 1])),
+    verbs: tracesOf(entries),
+  };
 }

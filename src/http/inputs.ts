@@ -1,7 +1,8 @@
 // What the HTTP interface needs from the rest of the program; built by the composition root.
 import type { ServerResponse } from 'node:http';
 import type { ElectionName, Millis } from '../core/model.ts';
-import type { Coordinator, Elections } from '../ports.ts';
+import type { AuditEntry } from '../contract.ts';
+import type { AuditLog, Coordinator, Elections } from '../ports.ts';
 import type { FencedStore } from '../store-port.ts';
 
 export interface HealthInputs {
@@ -53,6 +54,8 @@ export interface Inputs {
   /** Where there is none, pages do without. */
   readonly peers?: Peers;
   readonly history: Coordinator['history'];
+  /** The verbs remembered, newest first. */
+  readonly verbs: (election: ElectionName) => Promise<readonly AuditEntry[]>;
   /** Told of every failure that a client only sees as a 500, and of failures of a listening socket. */
   readonly reportError: (error: unknown) => void;
 }
@@ -64,6 +67,8 @@ export interface LocalInputs {
     'observe' | 'pause' | 'resume' | 'requestSwitchover' | 'isCurrent'
   >;
   readonly store: FencedStore;
+  /** Its `record` never rejects. */
+  readonly audit: AuditLog;
   /** The bearer token that writing verbs must bring, null where none is configured; asked for each request. */
   readonly token: () => string | null;
   /** True for a loopback TCP listener, which any page in a browser on this machine can reach. */

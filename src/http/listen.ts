@@ -11,7 +11,7 @@ import {
   type Socket,
 } from 'node:net';
 import { ElectordError } from '../errors.ts';
-import { unreadableAnswer, type Application } from './application.ts';
+import { unreadableAnswer, type Application } from './sending.ts';
 import { Connections } from './connections.ts';
 
 /** `port` 0 asks for a free one. */

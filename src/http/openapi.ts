@@ -1,7 +1,7 @@
 // `/openapi.json`: what the listener that serves it answers, as OpenAPI 3.1. The local listener's document has the app's
 // API and the operator's verbs too. `/peers`, `/overview` and `/witness` are for the status page and for other sidecars, and are
 // not part of it.
-import { z } from 'zod';
+import * as z from 'zod';
 import { schemas, type SchemaName } from './schemas.ts';
 
 type Answers = Readonly<Record<number, SchemaName | 'text' | 'events' | 'bytes' | 'nothing'>>;
@@ -198,7 +198,7 @@ export const described: readonly Described[] = [
     local: true,
     methods: {
       post: {
-        says: 'Ends the term of this instance: 200 when another leads or nobody can, 202 when it takes longer',
+        says: 'Ends the term of this instance, or keeps one without a term from leading for notFor: 200 when that is done, 202 when it takes longer; 409 where nobody else can lead, unless forced',
         body: 'stepDownRequest',
         answers: { 200: 'verb', 202: 'verb', 409: 'problem', 422: 'problem' },
       },
@@ -239,7 +239,22 @@ export const described: readonly Described[] = [
     perElection: true,
     local: true,
     methods: {
-      post: { says: 'Ends a pause', answers: { 200: 'pause', 422: 'problem', 503: 'problem' } },
+      post: {
+        says: 'Ends a pause',
+        body: 'resumeRequest',
+        answers: { 200: 'pause', 422: 'problem', 503: 'problem' },
+      },
+    },
+  },
+  {
+    path: '/audit',
+    perElection: true,
+    local: true,
+    methods: {
+      get: {
+        says: 'The last hundred verbs asked of any instance, newest first: who, why, from where, with what outcome',
+        answers: { 200: 'audit', 503: 'problem' },
+      },
     },
   },
 ];

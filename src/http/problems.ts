@@ -1,5 +1,6 @@
 // Errors as clients see them: RFC 9457 with a stable `code`. Codes are part of the contract; details are not.
 import type { Problem } from '../contract.ts';
+import { ElectordError, FencedOut } from '../errors.ts';
 
 const titles = {
   not_found: 'There is nothing under this path',
@@ -26,7 +27,7 @@ const titles = {
   no_such_key: 'There is no value under this key',
   idempotency_key_reused: 'The idempotency key belongs to another entry',
   no_leader: 'Nobody leads',
-  already_leader: 'It leads already',
+  nobody_else: 'Nobody else can lead',
   unknown_member: 'There is no such member',
   not_a_candidate: 'The member does not stand for election',
   never_leads: 'The member never leads',
@@ -69,6 +70,23 @@ export class Refusal extends Error {
 
 export function problem(status: number, code: ProblemCode, detail: string): Problem {
   return { type: `urn:electord:problem:${code}`, title: titles[code], status, code, detail };
+}
+
+const codesOfEtcd = [
+  'etcd_unreachable',
+  'etcd_denied',
+  'etcd_refused',
+  'etcd_other_cluster',
+  'etcd_went_back',
+] as const satisfies readonly ProblemCode[];
+
+/** What a client is told of a failure; null for one that nobody expected. */
+export function refusalOf(failure: unknown): Refusal | null {
+  if (failure instanceof Refusal) return failure;
+  if (failure instanceof FencedOut) return new Refusal(409, 'fenced_out', failure.message);
+  if (!(failure instanceof ElectordError)) return null;
+  const code = codesOfEtcd.find((each) => each === failure.code) ?? 'unavailable';
+  return new Refusal(503, code, failure.message);
 }
 
 /** What came from outside, cut short before it is said back. */

@@ -1,6 +1,6 @@
 // The one table of the paths that both listeners serve: what each answers, and whether it speaks of one election. How a
 // path is reached, and what every answer has in common, is in application.ts.
-import { readDuration, type LeaderAnswer } from '../contract.ts';
+import { readDuration } from '../contract.ts';
 import type { ElectionName } from '../core/model.ts';
 import { electionsAnswer, leaderAnswer, statusAnswer } from './answers.ts';
 import {
@@ -12,22 +12,22 @@ import {
   type Route,
 } from './exchange.ts';
 import { refuseForeignPages, requireToken } from './guards.ts';
-import { healthAnswer, livenessAnswer, readinessAnswer } from './health.ts';
 import { historyAnswer } from './history.ts';
-import type { Inputs } from './inputs.ts';
 import { membersAnswer } from './members.ts';
 import { openApi } from './openapi.ts';
 import { overview, page, peers } from './page.ts';
+import {
+  follower,
+  followerPaths,
+  health,
+  leader as leaderReply,
+  leaderPaths,
+  liveness,
+  okIfLeader,
+  readiness,
+} from './probes.ts';
 import { quoted, Refusal } from './problems.ts';
 import { witness } from './witness.ts';
-
-const okIf = (ok: boolean, body: unknown): Reply => json(ok ? 200 : 503, body);
-
-/** Status, header and body say the same. */
-const okIfLeader = (body: LeaderAnswer): Reply => ({
-  ...okIf(body.isLeader, body),
-  role: body.role,
-});
 
 /**
  * `/leader`; with `hold`, on the local listener, it promises that nothing planned lets another lead for a while. A promise
@@ -36,7 +36,7 @@ const okIfLeader = (body: LeaderAnswer): Reply => ({
 function leader(asked: AskedOfElection): Reply {
   const { report, inputs, query, method } = asked;
   const hold = query.get('hold');
-  if (hold === null) return okIfLeader(leaderAnswer(report, inputs));
+  if (hold === null) return leaderReply(report, inputs);
   const { local } = asked;
   if (local === null) throw new Refusal(403, 'local_only', 'only the local listener grants holds');
   refuseForeignPages(asked, local);
@@ -45,7 +45,7 @@ function leader(asked: AskedOfElection): Reply {
   if ('problem' in wanted) {
     throw new Refusal(400, 'invalid_parameter', `hold=${quoted(hold)} ${wanted.problem}`);
   }
-  if (local.maxHoldMs === 0) return okIfLeader(leaderAnswer(report, inputs));
+  if (local.maxHoldMs === 0) return leaderReply(report, inputs);
   const { elections } = inputs;
   const { election } = report;
   const holdMs = Math.min(wanted.ms, local.maxHoldMs);
@@ -93,12 +93,6 @@ function events(asked: Asked & { readonly election: ElectionName | null }): Repl
   };
 }
 
-/** Not the leader, knows who is, and is well. An observer counts: it can serve what a follower serves. */
-function canFollow({ role, leader }: LeaderAnswer, inputs: Inputs): boolean {
-  const knows = (role === 'follower' || role === 'observer') && leader !== null;
-  return knows && healthAnswer(inputs).status === 'ok';
-}
-
 function root(asked: Asked): Reply | Promise<Reply> {
   const { elections } = asked.inputs;
   if (asked.prefersHtml()) return page(asked);
@@ -110,32 +104,17 @@ async function metrics({ inputs }: Asked): Promise<Reply> {
   return { status: 200, ...(await inputs.metrics()) };
 }
 
-function health(inputs: Inputs): Reply {
-  const answer = healthAnswer(inputs);
-  return okIf(answer.status === 'ok', answer);
-}
-
-function readiness(inputs: Inputs): Reply {
-  const answer = readinessAnswer(inputs);
-  return okIf(answer.status === 'ok', answer);
-}
-
 /** In the order in which paths are tried: what is asked most often first. */
 export const routes: readonly Route[] = [
   {
-    paths: ['/leader', '/primary'],
+    paths: leaderPaths,
     scope: 'election',
     handlers: { GET: leader },
   },
   {
-    paths: ['/follower', '/replica'],
+    paths: followerPaths,
     scope: 'election',
-    handlers: {
-      GET: ({ report, inputs }) => {
-        const answer = leaderAnswer(report, inputs);
-        return { ...okIf(canFollow(answer, inputs), answer), role: answer.role };
-      },
-    },
+    handlers: { GET: ({ report, inputs }) => follower(report, inputs) },
   },
   {
     paths: ['/health'],
@@ -147,7 +126,7 @@ export const routes: readonly Route[] = [
     paths: ['/livez'],
     scope: 'instance',
     perElection: false,
-    handlers: { GET: () => json(200, livenessAnswer()) },
+    handlers: { GET: liveness },
   },
   {
     paths: ['/readyz'],

@@ -1,7 +1,8 @@
 // The answers of contract.ts as schemas, for the OpenAPI document. Each is declared as a schema of its type, so that the
 // two cannot drift apart unseen; a test holds real answers against them. The bodies are those that bodies.ts reads by.
-import { z } from 'zod';
+import * as z from 'zod';
 import type {
+  AuditAnswer,
   ElectionsAnswer,
   FenceAnswer,
   HealthAnswer,
@@ -18,9 +19,9 @@ import type {
   SwitchoverAnswer,
   VerbAnswer,
 } from '../contract.ts';
-import { causes, type Cause, type MemberId } from '../core/model.ts';
+import { causes, type Cause } from '../core/model.ts';
 import type { Role } from '../core/report.ts';
-import { pauseBody, stepDownBody, switchoverBody } from './bodies.ts';
+import { pauseBody, resumeBody, stepDownBody, switchoverBody } from './bodies.ts';
 import { problemCodes } from './problems.ts';
 
 const text = z.string();
@@ -65,6 +66,7 @@ const elections: z.ZodType<ElectionsAnswer> = z.strictObject({ elections: z.arra
 const status: z.ZodType<StatusAnswer> = z.strictObject({
   ...leaderFields,
   obstacle: maybe.describe('What keeps it from campaigning'),
+  standsBackUntil: moment.nullable().describe('Until when it stands back'),
   waiting: z
     .strictObject({
       forMs: milliseconds,
@@ -90,7 +92,7 @@ const status: z.ZodType<StatusAnswer> = z.strictObject({
     .strictObject({
       paused: z.literal(true),
       reason: maybe,
-      by: maybe as z.ZodType<MemberId | null>,
+      by: maybe,
       until: maybe,
     })
     .nullable(),
@@ -126,6 +128,14 @@ const members: z.ZodType<MembersAnswer> = z.strictObject({
   observedAgeMs: milliseconds.nullable(),
 });
 
+const traceFields = {
+  at: moment,
+  verb: z.enum(['step-down', 'bench', 'switchover', 'pause', 'resume']),
+  by: maybe.describe('Who asked, in their own words'),
+  via: text.describe('The instance that was asked'),
+  reason: maybe,
+  detail: text.describe('A sentence for people'),
+};
 const history: z.ZodType<HistoryAnswer> = z.strictObject({
   election,
   terms: z.array(
@@ -140,6 +150,18 @@ const history: z.ZodType<HistoryAnswer> = z.strictObject({
       actor: maybe,
       leaderlessMs: milliseconds.nullable(),
       endDerived: z.boolean(),
+    }),
+  ),
+  verbs: z.array(z.strictObject(traceFields)).describe('Those carried out, newest first'),
+});
+const audit: z.ZodType<AuditAnswer> = z.strictObject({
+  election,
+  entries: z.array(
+    z.strictObject({
+      ...traceFields,
+      certificate: maybe.describe('Whom the certificate of the client is for'),
+      from: text.describe('The address that it came from, or unix socket'),
+      outcome: text.describe('done, accepted, or the code of a problem'),
     }),
   ),
 });
@@ -209,12 +231,14 @@ export const schemas = {
   health,
   members,
   history,
+  audit,
   verb,
   pause,
   switchover,
   stepDownRequest: stepDownBody,
   switchoverRequest: switchoverBody,
   pauseRequest: pauseBody,
+  resumeRequest: resumeBody,
   fence,
   stateWrite,
   journalAppend,

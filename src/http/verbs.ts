@@ -1,11 +1,14 @@
 // The operator's verbs that one instance carries out by itself: step-down, pause and resume. Each answers when it is
 // done, or after a bound, with a sentence that a person understands.
+import type { z } from 'zod';
 import type { PauseAnswer, VerbAnswer } from '../contract.ts';
-import { memberId, type FencingToken, type Millis } from '../core/model.ts';
+import type { FencingToken, Millis } from '../core/model.ts';
 import type { Report } from '../core/report.ts';
-import { leaderOnWire } from './answers.ts';
-import { pauseBody, readVerbBody, resumeBody, stepDownBody } from './bodies.ts';
-import { json, type AskedLocally, type Reply } from './exchange.ts';
+import { leaderOnWire, standsBackUntil } from './answers.ts';
+import type { Done } from './audit.ts';
+import type { pauseBody, resumeBody, stepDownBody } from './bodies.ts';
+import type { AskedLocally } from './exchange.ts';
+import { expectSomebodyElse } from './standing.ts';
 import type { Inputs, LocalInputs } from './inputs.ts';
 import { Refusal } from './problems.ts';
 import { comesWithinMs, waitFor } from './waiting.ts';
@@ -22,7 +25,8 @@ export const steppingDownWithinMs = ({ graceMs, maxHoldMs }: LocalInputs): numbe
 const showsWithinMs = 1000;
 
 /** Who asked, as far as is known. */
-export const actorOf = ({ id }: Report): string => `operator via ${id}`;
+export const actorOf = ({ id }: Report, by: string | null = null): string =>
+  `${by ?? 'operator'} via ${id}`;
 
 export const leaderOrNull = (report: Report, inputs: Inputs): VerbAnswer['leader'] =>
   report.leader === null ? null : leaderOnWire(report.leader, inputs);
@@ -57,16 +61,28 @@ function steppedDown(id: string, { kind, report }: Outcome): string {
     : `${id} stepped down; ${leader.id} leads now (${term}).`;
 }
 
-export async function stepDown(asked: AskedLocally): Promise<Reply> {
-  const { inputs, local } = asked;
-  const { election, id } = asked.report;
-  const { reason = null, notFor: notForMs = 0 } = await readVerbBody(asked, stepDownBody);
+/** Ends the term of this instance; one that has none is kept from leading, where it is told for how long. */
+export async function stepDown(
+  asked: AskedLocally,
+  { reason = null, by = null, notFor: notForMs = 0, force = false }: z.output<typeof stepDownBody>,
+): Promise<Done> {
+  const { inputs } = asked;
   const { elections } = inputs;
+  const { election } = asked.report;
   const before = elections.report(election);
-  const { token } = before;
-  if (token === null) throw notLeader(before, inputs);
-  const actor = actorOf(before);
+  if (before.token === null && notForMs === 0) throw notLeader(before, inputs);
+  if (!force) await expectSomebodyElse(asked);
+  const { token } = elections.report(election);
+  const actor = actorOf(before, by);
   elections.stepDown(election, { cause: 'resigned', reason, actor, notForMs });
+  return token === null ? benched(asked) : steppingDown(asked, token);
+}
+
+/** Waits until our term is over and it is known what came of it. */
+async function steppingDown(asked: AskedLocally, token: FencingToken): Promise<Done> {
+  const { inputs, local } = asked;
+  const { elections } = inputs;
+  const { election, id } = asked.report;
   let nobodySince: Millis | null = null;
   const ask = (): Outcome | null => {
     const outcome = outcomeOf(elections.report(election), token);
@@ -78,25 +94,44 @@ export async function stepDown(asked: AskedLocally): Promise<Reply> {
     return inputs.clock.now() - nobodySince < comesWithinMs ? null : outcome;
   };
   const outcome = await waitFor(asked, ask, steppingDownWithinMs(local));
-  const report = outcome?.report ?? elections.report(election);
   const body: VerbAnswer = {
     election,
     done: outcome !== null,
     detail:
-      outcome === null ? `${id} is still stepping down; ask /status.` : steppedDown(id, outcome),
-    leader: leaderOrNull(report, inputs),
+      outcome === null
+        ? `${id} is still stepping down; its status tells how far it is.`
+        : steppedDown(id, outcome),
+    leader: leaderOrNull(outcome?.report ?? elections.report(election), inputs),
   };
-  return json(outcome === null ? 202 : 200, body);
+  return { status: outcome === null ? 202 : 200, body };
 }
 
-export async function pause(asked: AskedLocally): Promise<Reply> {
+/** Waits until our key is out of the queue: whoever stands behind it would wait for it. */
+async function benched(asked: AskedLocally): Promise<Done> {
+  const { inputs } = asked;
+  const { election, id } = asked.report;
+  const report = (): Report => inputs.elections.report(election);
+  const isOut = (): true | null => !report().candidates.some((one) => one.id === id) || null;
+  const done = (await waitFor(asked, isOut, showsWithinMs)) !== null;
+  const after = report();
+  const until = standsBackUntil(after, inputs) ?? 'just now';
+  const who = after.leader === null ? 'nobody is known to lead' : `${after.leader.id} leads`;
+  const leaving = done ? '' : ', and is still leaving the queue';
+  const detail = `${id} stands back until ${until}${leaving}; ${who}.`;
+  const body = { election, done, detail, leader: leaderOrNull(after, inputs) };
+  return { status: done ? 200 : 202, body, as: 'bench' };
+}
+
+export async function pause(
+  asked: AskedLocally,
+  { reason = null, by = null, for: forMs = standardPauseMs }: z.output<typeof pauseBody>,
+): Promise<Done> {
   const { inputs, local } = asked;
   const { election, id } = asked.report;
-  const body = await readVerbBody(asked, pauseBody);
-  const { reason = null, for: forMs = standardPauseMs } = body;
   const wholeMs = Math.ceil(forMs / 1000) * 1000;
   const ends = new Date(inputs.wallNow() + wholeMs).toISOString();
-  const control = { paused: true, reason, by: memberId(id), until: ends } as const;
+  const who = by === null ? id : actorOf(asked.report, by);
+  const control = { paused: true, reason, by: who, until: ends } as const;
   await local.coordinator.pause(election, control, wholeMs);
   const shown = (): Report | null => {
     const report = inputs.elections.report(election);
@@ -107,10 +142,12 @@ export async function pause(asked: AskedLocally): Promise<Reply> {
   return pauseReply(report ?? inputs.elections.report(election), inputs, detail, ends);
 }
 
-export async function resume(asked: AskedLocally): Promise<Reply> {
+export async function resume(
+  asked: AskedLocally,
+  _body: z.output<typeof resumeBody>,
+): Promise<Done> {
   const { inputs, local } = asked;
   const { election } = asked.report;
-  await readVerbBody(asked, resumeBody);
   await local.coordinator.resume(election);
   const shown = (): Report | null => {
     const report = inputs.elections.report(election);
@@ -121,7 +158,7 @@ export async function resume(asked: AskedLocally): Promise<Reply> {
   return pauseReply(report ?? inputs.elections.report(election), inputs, detail, null);
 }
 
-function pauseReply(report: Report, inputs: Inputs, detail: string, ends: string | null): Reply {
+function pauseReply(report: Report, inputs: Inputs, detail: string, ends: string | null): Done {
   const body: PauseAnswer = {
     election: report.election,
     done: true,
@@ -130,5 +167,5 @@ function pauseReply(report: Report, inputs: Inputs, detail: string, ends: string
     paused: ends !== null,
     until: ends,
   };
-  return json(200, body);
+  return { status: 200, body };
 }

@@ -10,6 +10,8 @@ import { Operator } from './operator.ts';
 import { HttpTransport, type TlsOptions } from './transport.ts';
 
 export type {
+  AuditAnswer,
+  AuditEntry,
   LeaderAnswer,
   LeaderOnWire,
   MemberOnWire,
@@ -23,6 +25,8 @@ export type {
   SwitchoverBody,
   TermOnWire,
   VerbAnswer,
+  VerbRequest,
+  VerbTrace,
 } from '../contract.ts';
 export type { Client, Hold } from './app-client.ts';
 export type { Leader, Leadership } from './knowledge.ts';

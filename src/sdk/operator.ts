@@ -1,6 +1,7 @@
 // The operator's side of a sidecar: what it says of itself and the election, and the verbs that change who leads. Every
 // command of the command line asks through this.
 import type {
+  AuditAnswer,
   HistoryAnswer,
   LeaderAnswer,
   MembersAnswer,
@@ -10,6 +11,7 @@ import type {
   StepDownRequest,
   SwitchoverBody,
   VerbAnswer,
+  VerbRequest,
 } from '../contract.ts';
 import { UnusableAnswer } from './errors.ts';
 import { leaderAnswerIn } from './knowledge.ts';
@@ -53,12 +55,20 @@ export class Operator {
     return elections.map(leaderAnswerIn);
   }
 
-  /** Ends the term of this sidecar. Refused (409) where it does not lead. */
+  /** The verbs asked for, newest first, at most a hundred. */
+  async audit(): Promise<AuditAnswer> {
+    return (await this.#get('/audit', 'entries')) as AuditAnswer;
+  }
+
+  /**
+   * Ends the term of this sidecar; with `notFor` it does not lead for so long, whether it led or not. Refused (409) where it does
+   * not lead and `notFor` is not given, and where nobody else can lead, unless forced.
+   */
   async stepDown(request: StepDownRequest = {}): Promise<VerbAnswer> {
     return (await this.#post('/step-down', request)) as VerbAnswer;
   }
 
-  /** Hands leadership over to a named member, whichever sidecar is asked. */
+  /** Hands leadership over to a named member, whichever sidecar is asked; one that leads already is a success. */
   async switchover(request: SwitchoverBody): Promise<VerbAnswer> {
     return (await this.#post('/switchover', request)) as VerbAnswer;
   }
@@ -68,8 +78,8 @@ export class Operator {
     return (await this.#post('/pause', request)) as PauseAnswer;
   }
 
-  async resume(): Promise<PauseAnswer> {
-    return (await this.#post('/resume', {})) as PauseAnswer;
+  async resume(request: VerbRequest = {}): Promise<PauseAnswer> {
+    return (await this.#post('/resume', request)) as PauseAnswer;
   }
 
   /** Ends the connections. */

@@ -1,10 +1,11 @@
-// Only home of prom-client, with instruments.ts: a registry of its own, fed by the notices of the elector and by
+// Only home of prom-client, with instruments.ts and process-metrics.ts: a registry of its own, fed by the notices of the elector and by
 // one look at it per scrape, so that all values of a scrape are of the same moment.
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import { Registry } from 'prom-client';
 import { causes, type ElectionName, type MemberId, type Millis } from '../core/model.ts';
 import type { Report, Role } from '../core/report.ts';
 import type { Elections, Notice, RequestObserver } from '../ports.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
+import { collectProcessMetrics } from './process-metrics.ts';
 
 const roles: readonly Role[] = ['leader', 'follower', 'observer', 'unknown'];
 const renewalResults = ['ok', 'failed', 'lost'] as const;
@@ -222,16 +223,17 @@ function membersOf({ members, candidates }: Report): number {
   return new Set([...members, ...candidates].map(({ leaseId }) => leaseId)).size;
 }
 
-/** `id` is this instance; `clock` is the monotonic one. Nothing is shared with another call's metrics. */
+/** `id` is this instance; `clock` is the monotonic one; `loopDelayMs` is how late it ran lately. Nothing is shared with another call's metrics. */
 export function createMetrics(options: {
   readonly id: MemberId;
   readonly version: string;
   readonly clock: { now(): Millis };
+  readonly loopDelayMs: () => number;
 }): Metrics {
   const { id, version, clock } = options;
   const registry = new Registry();
   const instruments = createInstruments(registry);
-  collectDefaultMetrics({ register: registry });
+  collectProcessMetrics(registry, options.loopDelayMs);
   instruments.buildInfo.set({ version }, 1);
   for (const result of renewalResults) instruments.renewals.inc({ id, result }, 0);
   instruments.renewalDuration.zero({ id });

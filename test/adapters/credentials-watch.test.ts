@@ -52,6 +52,7 @@ beforeEach(async () => {
     clock: new SystemClock(),
     sources: () => configuration,
     current: () => current,
+    usable: (read) => read,
     onRenewed: (credentials) => {
       current = credentials;
       taken.push(credentials);

@@ -52,6 +52,7 @@ interface Knowledge {
   members: readonly Member[];
   control: Control | null;
   obstacle: Report['obstacle'];
+  standsBackUntil: Report['standsBackUntil'];
   seenAt: number;
   /** Our own claim ends here. */
   claimUntil: number;
@@ -87,6 +88,7 @@ export class FakeElections implements Elections {
       members: [],
       control: null,
       obstacle: null,
+      standsBackUntil: null,
       seenAt: this.nowMs,
       claimUntil: Number.NEGATIVE_INFINITY,
       waiting: null,
@@ -120,6 +122,7 @@ export class FakeElections implements Elections {
       id: memberId(this.me),
       role: leads ? 'leader' : !isKnown ? 'unknown' : known.obstacle ? 'observer' : 'follower',
       obstacle: known.obstacle,
+      standsBackUntil: known.standsBackUntil,
       leader:
         shown === null
           ? null
@@ -176,6 +179,15 @@ export class FakeElections implements Elections {
     this.onStepDown();
   }
 
+  /** How often it was told to stand again; `onStandAgain` lets a test carry it out. */
+  standsAgain = 0;
+  onStandAgain: () => void = () => undefined;
+
+  standAgain(): void {
+    this.standsAgain += 1;
+    this.onStandAgain();
+  }
+
   hold(election: ElectionName, holdMs: number): number {
     this.holds.push({ election, holdMs });
     const { validUntil, token } = this.report(election);
@@ -193,3 +205,15 @@ export class FakeElections implements Elections {
     throw new Error('not asked for in these tests');
   }
 }
+
+/** What a sidecar `orders-0` may know of an election. */
+export const states = {
+  leader: (fake) =>
+    fake.know({ candidates: [candidate('orders-0', 4711n)], claimUntil: 1_003_120.9 }),
+  follower: (fake) =>
+    fake.know({ candidates: [candidate('orders-1', 12n), candidate('orders-0', 13n)] }),
+  observer: (fake) =>
+    fake.know({ candidates: [candidate('orders-1', 12n)], obstacle: 'never_leads' }),
+  leaderless: (fake) => fake.know({ candidates: [] }),
+  unknown: () => undefined,
+} satisfies Record<string, (fake: FakeElections) => void>;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { once } from 'node:events';
 import { execFile } from 'node:child_process';
 import { afterEach, expect, it } from 'vitest';
-import { createApplication } from '../../src/http/application.ts';
+import { createFront } from '../../src/http/front.ts';
 import { createEvents } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
 import { capacityOf } from '../../src/http/capacity.ts';
@@ -32,7 +32,7 @@ type MetricsBody = Awaited<ReturnType<Inputs['metrics']>>;
 function application(metrics: Inputs['metrics'] = () => Promise.reject(new Error('unasked'))) {
   const elections = new FakeElections(['orders']);
   elections.know({ candidates: [candidate('orders-0', 4711n)], claimUntil: 1_003_000 });
-  return createApplication({
+  return createFront({
     elections,
     clock: elections.clock,
     wallNow: () => 0,
@@ -47,6 +47,7 @@ function application(metrics: Inputs['metrics'] = () => Promise.reject(new Error
     },
     events: createEvents({ elections, clock: elections.clock, wallNow: () => 0 }),
     history: () => Promise.resolve([]),
+    verbs: () => Promise.resolve([]),
     reportError: (error) => {
       throw error;
     },

@@ -2,7 +2,7 @@
 // replace, one question at a time with a body, and an event stream as it arrives.
 import { request, type IncomingHttpHeaders } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { createApplication } from '../../src/http/application.ts';
+import { createFront } from '../../src/http/front.ts';
 import { createEvents, type EventLimits } from '../../src/http/events.ts';
 import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
 import { listen, type Listening } from '../../src/http/listen.ts';
@@ -32,6 +32,7 @@ export function inputsOf(
     },
     events: createEvents({ elections, clock: elections.clock, wallNow }, eventLimits),
     history: () => Promise.resolve([]),
+    verbs: () => Promise.resolve([]),
     reportError: (error) => {
       throw error;
     },
@@ -52,6 +53,7 @@ export function localOf(more: Partial<LocalInputs> = {}): LocalInputs {
       isCurrent: unasked,
     },
     store: { read: unasked, write: unasked, remove: unasked, append: unasked, journal: unasked },
+    audit: { record: () => Promise.resolve(), entries: unasked },
     token: () => null,
     checksHost: true,
     graceMs: 300,
@@ -94,7 +96,7 @@ export interface Served {
 
 /** Serves on a free port, publicly where `local` is null; the caller closes it. */
 export async function serveOn(inputs: Inputs, local: LocalInputs | null = null): Promise<Served> {
-  const application = createApplication(inputs, local);
+  const application = createFront(inputs, local);
   const listening = await listen(application, { host: '127.0.0.1', port: 0 });
   if (!('port' in listening.address)) throw new Error('not a TCP address');
   const { port } = listening.address;
@@ -162,4 +164,23 @@ export class EventClient {
       }),
     );
   }
+}
+
+/** Listeners that are closed together; `serve` opens a local one. */
+export class Servers {
+  readonly opened: Listening[] = [];
+
+  readonly serve = async (
+    elections: FakeElections,
+    local: Partial<LocalInputs> = {},
+    more: Partial<Inputs> = {},
+  ): Promise<Ask> => {
+    const served = await serveOn(inputsOf(elections, more), localOf(local));
+    this.opened.push(served.listening);
+    return served.ask;
+  };
+
+  readonly close = async (): Promise<void> => {
+    for (const one of this.opened.splice(0)) await one.close();
+  };
 }

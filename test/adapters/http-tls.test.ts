@@ -6,7 +6,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { createApplication } from '../../src/http/application.ts';
+import { createFront } from '../../src/http/front.ts';
 import { listen, type Listening, type ServerTls } from '../../src/http/listen.ts';
 import { makeCertificates, type Certificates } from '../harness/certificates.ts';
 import { eventually, within } from '../harness/wait.ts';
@@ -38,7 +38,7 @@ async function open(
 ): Promise<{ listening: Listening; port: number }> {
   const fake = new FakeElections(['orders']);
   fake.know({ candidates: [candidate('orders-0', 4711n)], claimUntil: 1_004_000 });
-  const application = createApplication(inputsOf(fake));
+  const application = createFront(inputsOf(fake));
   const listening = await listen(application, { host: '127.0.0.1', port: 0 }, { drainMs }, tls);
   opened.push(listening);
   if (!('port' in listening.address)) throw new Error('not a TCP address');

@@ -2,11 +2,11 @@
 // body. The expected values are written out by hand. Connections, limits and the drain: http-listen.test.ts.
 import { request, type IncomingHttpHeaders } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createApplication } from '../../src/http/application.ts';
+import { createFront } from '../../src/http/front.ts';
 import { createEvents } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
 import { listen, type Listening } from '../../src/http/listen.ts';
-import { candidate, FakeElections, member } from './http-fake-elections.ts';
+import { candidate, FakeElections, member, states } from './http-fake-elections.ts';
 
 /** What the tests pick out of bodies; of a given body only some of it is there. */
 interface Body {
@@ -48,6 +48,7 @@ function inputsFor(elections: FakeElections, more: Partial<Inputs> = {}): Inputs
     },
     events: eventsFor(elections),
     history: () => Promise.resolve([]),
+    verbs: () => Promise.resolve([]),
     reportError: (error) => {
       throw error;
     },
@@ -58,7 +59,7 @@ function inputsFor(elections: FakeElections, more: Partial<Inputs> = {}): Inputs
 type Ask = (path: string, options?: { method?: string; headers?: object }) => Promise<Answer>;
 
 async function serve(inputs: Inputs): Promise<Ask> {
-  const listening = await listen(createApplication(inputs), { host: '127.0.0.1', port: 0 });
+  const listening = await listen(createFront(inputs), { host: '127.0.0.1', port: 0 });
   opened.push(listening);
   const { address } = listening;
   if (!('port' in address)) throw new Error('not a TCP address');
@@ -87,16 +88,6 @@ async function serve(inputs: Inputs): Promise<Ask> {
     });
 }
 
-const states = {
-  leader: (fake) =>
-    fake.know({ candidates: [candidate('orders-0', 4711n)], claimUntil: 1_003_120.9 }),
-  follower: (fake) =>
-    fake.know({ candidates: [candidate('orders-1', 12n), candidate('orders-0', 13n)] }),
-  observer: (fake) =>
-    fake.know({ candidates: [candidate('orders-1', 12n)], obstacle: 'never_leads' }),
-  leaderless: (fake) => fake.know({ candidates: [] }),
-  unknown: () => undefined,
-} satisfies Record<string, (fake: FakeElections) => void>;
 type State = keyof typeof states;
 
 function electing(state: State, names: readonly string[] = ['orders']): FakeElections {

@@ -44,6 +44,7 @@ const unknown: Report = {
   id: memberId('orders-0'),
   role: 'unknown',
   obstacle: null,
+  standsBackUntil: null,
   leader: null,
   token: null,
   validUntil: 0,

@@ -40,6 +40,7 @@ const contract: readonly (readonly [string, string, readonly string[]])[] = [
   ['leader_election_master_status', 'gauge', ['name']],
   ['process_cpu_seconds_total', 'counter', []],
   ['nodejs_eventloop_lag_seconds', 'gauge', []],
+  ['nodejs_eventloop_lag_max_seconds', 'gauge', []],
 ];
 
 // As the contract lists them.
@@ -111,6 +112,7 @@ function parse(text: string): Map<string, Family> {
 }
 
 const me = 'orders-0';
+const loopDelayMs = (): number => 7;
 let fake: FakeElections;
 let metrics: Metrics;
 let app: { configured: boolean; healthy: boolean };
@@ -120,7 +122,7 @@ let end: () => void;
 
 beforeEach(() => {
   fake = new FakeElections(['orders', 'bills'], me);
-  metrics = createMetrics({ id: memberId(me), version: '9.9.9', clock: fake.clock });
+  metrics = createMetrics({ id: memberId(me), version: '9.9.9', clock: fake.clock, loopDelayMs });
   app = { configured: false, healthy: false };
   eventClients = 0;
   certificates = [];
@@ -218,7 +220,12 @@ describe('the exposition', () => {
   });
 
   it('shares nothing with another set of metrics in the same process', async () => {
-    const other = createMetrics({ id: memberId('x'), version: '1.0.0', clock: fake.clock });
+    const other = createMetrics({
+      id: memberId('x'),
+      version: '1.0.0',
+      clock: fake.clock,
+      loopDelayMs,
+    });
     other.requests.requested('grant', 'ok', 1);
     expect((await values('electord_etcd_requests_total'))['grant ok']).toBe(0);
     expect(parse((await other.render()).body).get('electord_build_info')?.samples).toEqual([

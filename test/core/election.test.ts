@@ -504,6 +504,16 @@ describe('stepping down', () => {
   });
 });
 
+it('stands again before that where it is told to', () => {
+  const story = leading()
+    .at(100, stepDown({ standBackUntil: 2000 }))
+    .released(110, 5);
+  expect(reportOf(story.election, story.ground, 120).standsBackUntil).toBe(2000);
+  story.at(130, { kind: 'standAgain' });
+  expect(reportOf(story.election, story.ground, 130).standsBackUntil).toBeNull();
+  expect(story.effects.filter(({ kind }) => kind === 'join')).toHaveLength(2);
+});
+
 describe('after a term of our own', () => {
   it('the gap before our next one counts from there, not from who led before', () => {
     const story = leading()

@@ -183,6 +183,7 @@ function describeEvent(event: CandidacyEvent): string {
     case 'releaseFailed':
     case 'quiesced':
     case 'hold':
+    case 'standAgain':
     case 'stop':
       return event.kind;
   }

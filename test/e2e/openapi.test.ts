@@ -122,6 +122,7 @@ test('what the sidecars answer is what the document says', { timeout: 120_000 },
   await examined.ask('get', '/leader', 503);
   await examined.ask('get', '/follower', 200);
   await examined.ask('get', '/history', 200);
+  await examined.ask('get', '/audit', 200);
   expect(examined.asked.size).toBeGreaterThanOrEqual(28);
 
   const second = await Examiner.of(successor);

@@ -107,6 +107,7 @@ test('status, history and the verbs, asked of any sidecar', { timeout: 90_000 },
 
   const history = await run(['history', at(third)]);
   expect(history.code).toBe(0);
+  // The verbs that ended a term are told by the term that they ended.
   const lines = history.said.split('\n');
   expect(lines).toHaveLength(4);
   expect(lines[0]).toMatch(/^TOKEN +LEADER/);
@@ -142,6 +143,9 @@ describe('wait', () => {
     expect(led).toMatchObject({ code: 0, complained: '' });
     expect(led.said).toBe(`${leader.id} leads awaited (fencing token ${token}).`);
     expect((await run(['wait', '--for=follower', at(others[0]!)])).code).toBe(0);
+    const any = await run(['wait', '--for=any', at(others[0]!)]);
+    expect(any).toMatchObject({ code: 0, complained: '' });
+    expect(any.said).toContain(`${leader.id} leads`);
     const late = await run(['wait', '--for=leader', '--timeout=300ms', at(others[0]!)]);
     expect(late).toMatchObject({ code: 75, said: '' });
     expect(late.complained).toContain(`${leader.id} leads`);
@@ -247,7 +251,7 @@ describe('what cannot be', () => {
     ['a limit that is none', ['history', '--limit=0'], 64, /--limit/],
     ['a pause of two days', ['pause', '--for=48h'], 64, /for/],
     ['nothing to wait for', ['wait'], 64, /--for/],
-    ['something else to wait for', ['wait', '--for=godot'], 64, /leader, follower, change/],
+    ['something else to wait for', ['wait', '--for=godot'], 64, /leader, follower, any, change/],
     ['a switchover to nobody', ['switchover'], 64, /--to/],
     ['one argument too many', ['status', 'orders'], 64, /too many/],
     ['a token file that is not there', ['resume', '--token-file=/nonexistent/token'], 64, /ENOENT/],
@@ -314,7 +318,49 @@ describe('what cannot be', () => {
     expect((await run(['wait', '--for=leader', '--election=one', at(sidecar)])).code).toBe(0);
     const unnamed = await run(['wait', '--for=leader', at(sidecar)]);
     expect(unnamed.code).toBe(1);
-    expect(unnamed.complained).toMatch(/one, two/);
+    expect(unnamed.complained).toContain('2 elections: name one by --election NAME (one, two)');
+    const wrong = await run(['step-down', '--election=three', at(sidecar)]);
+    expect(wrong).toMatchObject({ code: 1, said: '' });
+    expect(wrong.complained).toContain('does not stand in three; "electord status" lists');
+    for (const { complained } of [unnamed, wrong]) expect(complained).not.toContain('/elections');
+  });
+
+  test('several elections: --all asks in each', { timeout: 60_000 }, async () => {
+    const both = 'first,second';
+    const a = await stage.sidecar({ election: both, id: 'a' });
+    const leads = async (one: Sidecar): Promise<string[]> => {
+      const { elections } = (await one.get<{ elections: LeaderAnswer[] }>('/elections')).body;
+      return elections.filter(({ isLeader }) => isLeader).map(({ election }) => election);
+    };
+    await eventually(async () => (await leads(a)).length === 2, { withinMs: 20_000, what: 'a' });
+    const refused = await run(['step-down', '--all', at(a)]);
+    expect(refused).toMatchObject({ code: 1, said: '' });
+    expect(refused.complained).toMatch(/first: nobody would lead/);
+    expect(refused.complained).toMatch(/second: nobody would lead/);
+    const b = await stage.sidecar({ election: both, id: 'b' });
+    expect((await run(['wait', '--for=any', '--election=first', at(b)])).code).toBe(0);
+    const moved = await run(['switchover', '--to=b', '--election=first', at(b)]);
+    expect(moved, moved.complained).toMatchObject({ code: 0 });
+    // What it does not lead is none of its business.
+    const stepped = await run(['step-down', '--all', '--json', at(a)]);
+    expect(stepped, stepped.complained).toMatchObject({ code: 0, complained: '' });
+    expect(JSON.parse(stepped.said)).toMatchObject({ election: 'second', leader: { id: 'b' } });
+    expect(await leads(b)).toEqual(['first', 'second']);
+    const paused = await run(['pause', '--all', '--by=ann', '--reason=both', at(b)]);
+    expect(paused.code).toBe(0);
+    expect(
+      paused.said
+        .split('\n')
+        .map((line) => line.split(':')[0])
+        .toSorted(),
+    ).toEqual(['first', 'second']);
+    expect((await run(['resume', '--all', '--election=first', at(b)])).code).toBe(64);
+    const audit = await run(['audit', '--election=second', at(a)]);
+    expect(audit.said).toMatch(/^AT +VERB +OUTCOME +BY/);
+    expect(audit.said).toMatch(/^\S+ \S+ +pause +done +ann +b +127\.0\.0\.1 +both/m);
+    expect(audit.said).toMatch(/step-down +nobody_else +\S+@\S+ +a/);
+    const history = await run(['history', '--election=second', at(a)]);
+    expect(history.said).toMatch(/pause.*both \(ann via b\)/);
   });
 });
 
@@ -345,7 +391,7 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
     );
     expect(await completed(['electord', 'switchover', '--r'])).toEqual(['--reason']);
     expect(await completed(['electord', 'wait', '--for', 'l'])).toEqual(['leader']);
-    expect(await completed(['electord', 'wait', '--for', '=', ''])).toHaveLength(3);
+    expect(await completed(['electord', 'wait', '--for', '=', ''])).toHaveLength(4);
     expect(await completed(['electord', 'pause', '--for', ''])).toEqual([]);
     expect(await completed(['electord', 'serve', '--log-format', ''])).toContain('json');
     expect(await completed(['electord', 'completion', ''])).toEqual(['bash', 'zsh', 'fish']);
@@ -355,7 +401,7 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
     for (const shell of ['zsh', 'fish']) {
       const { said, code } = await run(['completion', shell]);
       expect(code).toBe(0);
-      for (const part of ['switchover', 'not-for', 'leader follower change', 'token-file']) {
+      for (const part of ['switchover', 'not-for', 'leader follower any change', 'token-file']) {
         expect(said, shell).toContain(part);
       }
     }

@@ -324,6 +324,81 @@ describe('the loss of leadership is 75', () => {
   });
 });
 
+describe('with --restart', () => {
+  const urlOf = ({ stdout }: Run): string => stdout.find((line) => line.startsWith('http://'))!;
+  const stepDown = async (one: Run): Promise<void> => {
+    const answer = await fetch(`${urlOf(one)}/step-down`, {
+      method: 'POST',
+      body: '{"notFor":"1s"}',
+    });
+    expect(answer.status, await answer.text()).toBe(200);
+  };
+  const asks = `echo $ELECTORD_LOCAL_URL; ${up}`;
+  const runs = (one: Run, count: number): Promise<unknown> =>
+    eventually(() => one.groups().length === count, {
+      withinMs: 30_000,
+      what: `child number ${count} of ${JSON.stringify(one.stdout)}`,
+    });
+
+  test('a loss is no end: the child is started again in the next term, and its own end is the end', async () => {
+    const args = ['--restart'];
+    const once = `${asks} trap "exit 0" TERM; while ! test -e "$DONE"; do sleep 0.05; done; exit 3`;
+    const done = join(projectFolder, '.cache', `done-${process.pid}`);
+    const env = { DONE: done };
+    const first = await run({ election: 'again', args, env }, once);
+    const { group } = await first.up();
+    const second = await run({ election: 'again', id: 'b', args, env }, once);
+    const bothStand = (): Promise<unknown> =>
+      eventually(
+        async () => {
+          const keys = await stage.keys('again');
+          return keys.filter((key) => key.includes('/candidates/')).length === 2;
+        },
+        { withinMs: 30_000, what: 'two candidates' },
+      );
+    await bothStand();
+    await stepDown(first);
+    await second.up();
+    expect(membersOf(group)).toEqual([]);
+    await bothStand();
+    await stepDown(second);
+    await runs(first, 2);
+    expect(membersOf(second.groups()[0]!)).toEqual([]);
+    // Neither has ended: one of them stands in the queue, the other one leads.
+    await bothStand();
+    try {
+      execFileSync('touch', [done]);
+      expect(await ended(first)).toEqual({ code: 3, signal: null });
+    } finally {
+      execFileSync('rm', ['-f', done]);
+    }
+  });
+
+  test('an app that fails its check is started again, though it was unhealthy when it ended', async () => {
+    const good = join(projectFolder, '.cache', `good-${process.pid}`);
+    const check = ['--app-check=exec:test -e "$GOOD"', '--app-check-interval=200ms'];
+    execFileSync('touch', [good]);
+    const args = ['--restart', ...check];
+    const one = await run({ election: 'ill', args, env: { GOOD: good } }, `${asks} sleep 1000`);
+    try {
+      const { group } = await one.up();
+      // Before it has passed once, an app that was just started has time to fail.
+      const passed = async (): Promise<boolean> => {
+        const { checks } = (await (await fetch(`${urlOf(one)}/health`)).json()) as {
+          checks: { app: { detail: string } };
+        };
+        return !/not checked|starting/.test(checks.app.detail);
+      };
+      await eventually(passed, { withinMs: 30_000, what: 'a first check that passes' });
+      execFileSync('rm', ['-f', good]);
+      await runs(one, 2);
+      expect(membersOf(group)).toEqual([]);
+    } finally {
+      execFileSync('rm', ['-f', good]);
+    }
+  });
+});
+
 describe('the child', () => {
   test('knows its term and none of our secrets', async () => {
     const env = { ELECTORD_TOKEN: 's3cret', ELECTORD_ID: 'other' };

@@ -118,7 +118,7 @@ test('a switchover that cannot be is refused with the reason', async () => {
     },
     { withinMs: 20_000, what: 'everybody in the queue' },
   );
-  const refusals = { a: 'already_leader', nobody: 'unknown_member', never: 'never_leads' };
+  const refusals = { nobody: 'unknown_member', never: 'never_leads' };
   for (const [to, code] of Object.entries(refusals)) {
     expect(await post(b, '/switchover', { to }), to).toMatchObject({
       status: 409,
@@ -166,16 +166,90 @@ test('step-down: another leads when the answer comes; alone, it leads again unle
     reason: 'maintenance',
     actor: `operator via ${leader.id}`,
   });
-  // The other one stands back: nobody can lead, and that is an answer too.
-  const alone = await post(other, '/step-down', { notFor: '1m' });
+  // The other one stands back: nobody else can lead, which is an outage that has to be asked for.
+  const refused = await post(other, '/step-down', { notFor: '1m' });
+  expect(refused).toMatchObject({ status: 409, body: { code: 'nobody_else' } });
+  expect(refused.body.detail).toContain(`${leader.id} is present and does not stand`);
+  expect((await other.get('/leader')).status).toBe(200);
+  const alone = await post(other, '/step-down', { notFor: '1m', force: true });
   expect(alone).toMatchObject({ status: 200, body: { done: true, leader: null } });
   expect(alone.body.detail).toContain('nobody else can lead');
+  // Nobody leads, and why is told of each; the one that is asked can be made to.
+  const why = await post(leader, '/switchover', { to: leader.id });
+  expect(why).toMatchObject({ status: 409, body: { code: 'no_leader' } });
+  expect(why.body.detail).toMatch(new RegExp(`${leader.id} stands back until 2`));
+  expect(why.body.detail).toContain(`${other.id} is present and does not stand`);
+  const forced = await post(leader, '/switchover', { to: leader.id, force: true });
+  expect(forced).toMatchObject({ status: 200, body: { leader: { id: leader.id } } });
+});
+
+test('a follower that is told so does not lead when the leader goes, and is seen to stand back', async () => {
+  const sidecars = await stage.three({ election: 'benched' });
+  const { leader, others } = await agreement(sidecars);
+  const members = async () =>
+    (await leader.get<{ members: { id: string; place: number | null }[] }>('/members')).body
+      .members;
+  const next = (await members()).find(({ place }) => place === 2)!.id;
+  const second = others.find(({ id }) => id === next)!;
+  const third = others.find(({ id }) => id !== next)!;
+  const answer = await post(second, '/step-down', { notFor: '10m', reason: 'new disk', by: 'ann' });
+  expect(answer).toMatchObject({ status: 200, body: { done: true, leader: { id: leader.id } } });
+  const { body } = await second.get<{ obstacle: string; standsBackUntil: string }>('/status');
+  expect(body.obstacle).toBe('standing_back');
+  expect(Date.parse(body.standsBackUntil)).toBeGreaterThan(Date.now() + 580_000);
+  expect(answer.body.detail).toContain('stands back until 20');
+  await leader.stop();
+  await third.waitFor(({ isLeader }) => isLeader, 20_000);
+  expect((await second.get<LeaderAnswer>('/leader')).body.leader?.id).toBe(third.id);
+});
+
+interface Entries {
+  readonly entries: readonly Record<string, string | null>[];
+}
+
+test('every verb is in the audit log, whoever was asked: pause and resume, what was refused, who and why', async () => {
+  const sidecars = await stage.three({ election: 'audited' });
+  const { leader, others } = await agreement(sidecars);
+  const [second, third] = others as [Sidecar, Sidecar];
+  expect((await post(second, '/pause', { reason: 'upgrade', by: 'ann', for: '5m' })).status).toBe(
+    200,
+  );
+  await eventually(
+    async () => (await leader.get<{ control: unknown }>('/status')).body.control !== null,
+    { withinMs: 20_000, what: 'a leader that knows of the pause' },
+  );
+  expect((await post(leader, '/step-down', { by: 'bob' })).status).toBe(409);
+  expect((await post(third, '/resume', { by: 'ann', reason: 'done' })).status).toBe(200);
+  const to = second.id;
+  expect((await post(third, '/switchover', { to, by: 'ann' })).status).toBe(200);
+  const { entries } = (await leader.get<Entries>('/audit', { local: true })).body;
+  expect(entries).toMatchObject([
+    { verb: 'switchover', outcome: 'done', by: 'ann', via: third.id, from: '127.0.0.1' },
+    { verb: 'resume', outcome: 'done', reason: 'done', via: third.id },
+    { verb: 'step-down', outcome: 'nobody_else', by: 'bob', via: leader.id },
+    { verb: 'pause', outcome: 'done', by: 'ann', reason: 'upgrade', via: second.id },
+  ]);
+  // As everything that is read from etcd for everybody, at most a second late.
+  await eventually(
+    async () => {
+      const { verbs } = (await leader.get<{ verbs: { verb: string }[] }>('/history')).body;
+      return verbs.map(({ verb }) => verb).join() === 'switchover,resume,pause';
+    },
+    { withinMs: 20_000, what: 'the verbs in the history' },
+  );
+  await second.waitForLog(
+    (line) => line['verb'] === 'pause' && line['by'] === 'ann' && line['reason'] === 'upgrade',
+    20_000,
+  );
+  const terms = await historyOf(second);
+  expect(terms[1]).toMatchObject({ cause: 'switchover', actor: `ann via ${third.id}` });
 });
 
 test('step-down without others leads again in a new term', async () => {
   const a = await stage.sidecar({ election: 'alone', id: 'a' });
   const { token } = await agreement([a]);
-  const answer = await post(a, '/step-down', {});
+  expect(await post(a, '/step-down', {})).toMatchObject({ body: { code: 'nobody_else' } });
+  const answer = await post(a, '/step-down', { force: true });
   expect(answer).toMatchObject({ status: 200, body: { done: true, leader: { id: 'a' } } });
   expect(BigInt(answer.body.leader!.fencingToken)).toBeGreaterThan(BigInt(token));
 });

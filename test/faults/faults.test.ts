@@ -13,7 +13,15 @@ import type { RunOptions, RunResult } from './run.ts';
 const ttlMs = 2000;
 
 const options: RunOptions = {
-  ...{ seed: 1, seconds: 0, ttlMs, takeoverDelay: 'evidence', make: 'electord', only: [] },
+  ...{
+    seed: 1,
+    seconds: 0,
+    ttlMs,
+    takeoverDelay: 'evidence',
+    fastFailover: 'off',
+    make: 'electord',
+    only: [],
+  },
   ...{ program: null, etcd: newestEtcd },
   // Twice what a run by hand allows: other tests run on the same processors.
   ...{ watchLatencyMs: 100, availabilityBoundMs: 8000 },
@@ -85,6 +93,22 @@ test.for(etcdSeries)(
     const report = await writeReport(result);
     const picture = await readFile(`${report}.svg`, 'utf8');
     for (const kind of only) expect(picture).toContain(`>${kind}</text>`);
+    expect(leftOver()).toEqual([]);
+  },
+);
+
+test(
+  'with fast failover: cut off from its members a leader claims on, cut off from everybody it is replaced',
+  { timeout: 120_000, ...root },
+  async () => {
+    const only = ['members-cut-off', 'host-cut-off', 'sigkill-leader'];
+    const result = await runFaults({ ...options, fastFailover: '400ms', only });
+    expect(result.failure).toBeNull();
+    expect(result.faults.map(({ kind }) => kind)).toEqual(only);
+    expect(violationsIn(result)).toEqual([]);
+    expect(result.conduct.misconduct).toEqual([]);
+    const claims = result.answers.filter((answer) => answer.claims !== null);
+    expect(claims.length).toBeGreaterThan(100);
     expect(leftOver()).toEqual([]);
   },
 );

@@ -67,7 +67,8 @@ const terminatedCutOff: FaultKind = {
   },
 };
 
-async function stopped(
+/** SIGSTOP for a while. */
+export async function stopped(
   scene: Scene,
   course: Course,
   { sidecar, title }: { readonly sidecar: SidecarHost; readonly title: string },
@@ -121,7 +122,7 @@ const stoppedRapidly: FaultKind = {
 };
 
 /** Cuts a sidecar off by these rules for a while, and shows that they stopped something of its own. */
-async function cut(
+export async function cut(
   scene: Scene,
   course: Course,
   { sidecar, title }: { readonly sidecar: SidecarHost; readonly title: string },

@@ -14,6 +14,7 @@ interface Arguments {
   readonly seed: number;
   readonly ttl: number;
   readonly takeoverDelay: string;
+  readonly fastFailover: string;
   readonly only: readonly string[];
   readonly peer?: 'etcd3';
   readonly program?: string;
@@ -61,6 +62,7 @@ function parse(argv: readonly string[]): Arguments {
       takeoverDelay,
       'evidence',
     )
+    .option('--fast-failover <duration>', 'as the flag of electord: 300ms, off', 'off')
     .option('--only <kinds>', 'a comma list of kinds', split, [])
     .option('--peer <make>', 'drive another program: etcd3', oneOf('etcd3'))
     .option('--program <file>', 'another build of electord than dist/electord.js')
@@ -80,7 +82,8 @@ function parse(argv: readonly string[]): Arguments {
 function optionsOf(args: Arguments): RunOptions {
   return {
     ...{ seed: args.seed, seconds: args.seconds, ttlMs: args.ttl * 1000, only: args.only },
-    ...{ takeoverDelay: args.takeoverDelay, make: args.peer ?? 'electord' },
+    ...{ takeoverDelay: args.takeoverDelay, fastFailover: args.fastFailover },
+    make: args.peer ?? 'electord',
     ...{ program: args.program ?? null, etcd: args.etcd },
     ...{ watchLatencyMs: args.watchLatencyMs, availabilityBoundMs: args.boundMs },
     log: (line) => console.error(line),

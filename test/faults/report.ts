@@ -93,7 +93,7 @@ export function summaryOf(result: RunResult): string {
   const revoked = faults.flatMap(({ revokedByEtcd }) => revokedByEtcd).length;
   const what = options.make === 'electord' ? `electord ${result.electordDigest}` : options.make;
   return [
-    `${what} on etcd ${options.etcd}, seed ${options.seed}, TTL ${options.ttlMs} ms, takeover delay ${options.takeoverDelay}`,
+    `${what} on etcd ${options.etcd}, seed ${options.seed}, TTL ${options.ttlMs} ms, takeover delay ${options.takeoverDelay}, fast failover ${options.fastFailover}`,
     `${seconds} s, ${faults.length} faults, ${verdict.answers} answers, ${verdict.claims} claims, ${verdict.terms} terms`,
     '',
     kindsTable(result),

@@ -2,6 +2,7 @@
 // everything that was seen to the judge. What it started is gone at its end, however it ends.
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readDuration } from '../../src/contract.ts';
 import type { EtcdBinaries } from '../../src/dev/etcd-cache.ts';
 import { etcdBinaries, projectFolder } from '../harness/binaries.ts';
 import type { EtcdSeries } from '../harness/binaries.ts';
@@ -20,6 +21,7 @@ import { etcdFaults } from './kinds-of-etcd-faults.ts';
 import { diskFaults } from './kinds-of-full-disks.ts';
 import { endpointFaults } from './kinds-of-endpoint-faults.ts';
 import { lostEtcds } from './kinds-of-lost-etcds.ts';
+import { memberFaults } from './kinds-of-member-faults.ts';
 import { sidecarFaults } from './kinds-of-sidecar-faults.ts';
 import { buildPrograms, type Programs } from './programs.ts';
 import { Course, hold } from './scene.ts';
@@ -31,6 +33,7 @@ import type { Sample } from './traffic.ts';
 /** Every kind of fault. */
 export const faultKinds: readonly FaultKind[] = [
   ...sidecarFaults,
+  ...memberFaults,
   ...endpointFaults,
   ...etcdFaults,
   ...diskFaults,
@@ -45,6 +48,7 @@ export interface RunOptions {
   readonly ttlMs: number;
   /** As the flag has it. */
   readonly takeoverDelay: string;
+  readonly fastFailover: string;
   readonly make: Contestants['make'];
   /** Another build of ours than the project's, null for that. */
   readonly program: string | null;
@@ -82,7 +86,13 @@ export const reportFolder = join(projectFolder, '.cache', 'faults');
 /** How long a sound cluster may take to agree again: generous, because being late is judged apart. */
 const settleWithinMs = 30_000;
 
-function lawOf({ ttlMs, takeoverDelay, make, ...rest }: RunOptions): Law {
+/** The short lease, beyond which nothing is promised; null where there is none. */
+function shortMsOf(fastFailover: string): number | null {
+  const read = readDuration(fastFailover);
+  return 'ms' in read ? read.ms : null;
+}
+
+function lawOf({ ttlMs, takeoverDelay, fastFailover, make, ...rest }: RunOptions): Law {
   const isDuration = takeoverDelay !== 'auto' && takeoverDelay !== 'evidence';
   const delayMs = isDuration ? Number.parseFloat(takeoverDelay) * 1000 : ttlMs;
   // Evidence costs nothing after a crash; and what it costs where something was taken away, a lease costs at a crash.
@@ -94,7 +104,7 @@ function lawOf({ ttlMs, takeoverDelay, make, ...rest }: RunOptions): Law {
   const watchLatencyMs = waits ? null : rest.watchLatencyMs;
   return {
     ...{ ttlMs, takeoverDelayMs, availabilityBoundMs, watchLatencyMs },
-    mostValidForMs: ttlMs - marginMs,
+    mostValidForMs: shortMsOf(fastFailover) ?? ttlMs - marginMs,
   };
 }
 
@@ -122,14 +132,16 @@ function conductLawOf({ ttlMs }: RunOptions): ConductLaw {
 }
 
 /** @throws Error when a name is none of a kind of fault. */
-function kindsFor({ only, make }: RunOptions): readonly FaultKind[] {
+function kindsFor({ only, make, fastFailover }: RunOptions): readonly FaultKind[] {
   const unknown = only.filter((name) => !faultKinds.some((kind) => kind.name === name));
   if (unknown.length > 0) throw new Error(`no such kind of fault: ${unknown.join(', ')}`);
   const wanted =
     only.length === 0
       ? faultKinds
       : only.map((name) => faultKinds.find((kind) => kind.name === name)!);
-  return wanted.filter(({ onlyElectord }) => make === 'electord' || onlyElectord !== true);
+  return wanted
+    .filter(({ onlyElectord }) => make === 'electord' || onlyElectord !== true)
+    .filter(({ needs }) => needs === undefined || fastFailover !== 'off');
 }
 
 /** Every kind in each round, as often as it weighs, in an order of chance; once in the given order where no time is given. */
@@ -237,9 +249,10 @@ async function setScene(
   const firewall = new Firewall(elsewhere, laboratory.folder);
   const stranger = new EtcdHost(elsewhere, disk, { firewall, binaries });
   closing.push(() => stranger.kill());
-  const { make, ttlMs, takeoverDelay } = options;
+  const { make, ttlMs, takeoverDelay, fastFailover } = options;
   const { endpoints } = etcd;
-  const contestants = { make, ttlMs, takeoverDelay, endpoints, programs, logFolder };
+  const how = { make, ttlMs, takeoverDelay, fastFailover };
+  const contestants = { ...how, endpoints, programs, logFolder };
   const sidecars = await SidecarHosts.open(laboratory, contestants);
   closing.push(() => sidecars.close());
   return { laboratory, etcd, sidecars, contestants, elsewhere, stranger, binaries, logDisk };

@@ -109,6 +109,8 @@ export interface FaultKind {
   readonly weight?: number;
   /** Only for our own program: what it needs, others do not have. */
   readonly onlyElectord?: true;
+  /** Without it there would be nothing to strike. */
+  readonly needs?: 'fast failover';
   /** Begins, holds, proves and heals. */
   readonly run: (scene: Scene, random: Random, course: Course) => Promise<void>;
 }

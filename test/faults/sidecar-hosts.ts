@@ -26,6 +26,8 @@ export interface Contestants {
   readonly ttlMs: number;
   /** As the flag has it; `0s` is the program's own default. */
   readonly takeoverDelay: string;
+  /** Likewise: a duration, or `off`. */
+  readonly fastFailover: string;
   readonly endpoints: readonly string[];
   readonly programs: Programs;
   /** Gets a file with the output of each. */
@@ -203,7 +205,7 @@ export class SidecarHost {
   #closing = false;
 
   #arguments(): readonly string[] {
-    const { make, ttlMs, takeoverDelay, endpoints, programs } = this.#contestants;
+    const { make, ttlMs, takeoverDelay, fastFailover, endpoints, programs } = this.#contestants;
     if (make === 'etcd3') {
       const settings = [this.name, electionName, String(ttlMs / 1000), String(sidecarPort)];
       return [programs.peer, ...settings, ...endpoints];
@@ -216,6 +218,7 @@ export class SidecarHost {
       `--etcd=${endpoints.join(',')}`,
       `--ttl=${ttlMs}ms`,
       `--takeover-delay=${takeoverDelay}`,
+      `--fast-failover=${fastFailover}`,
       `--listen=0.0.0.0:${sidecarPort}`,
       `--local-listen=127.0.0.1:${sidecarLocalPort}`,
       '--log-level=debug',

@@ -41,12 +41,16 @@ export class SimPings implements Pings {
     const { network, side, process, scheduler, at } = this.#options;
     const there = at(url);
     return new Promise((resolve, reject) => {
-      const ended = (run: () => void): void => {
+      let over = false;
+      /** Only the first end counts; most pings have long been answered when their time is up. */
+      const end = (settle: () => void): void => {
         scheduler.settled();
-        run();
+        if (over) return;
+        over = true;
+        settle();
       };
       const withinMs = Math.min(...pings.map(({ ping }) => ping.forMs));
-      process.timer(withinMs, () => ended(() => reject(new Unreachable('no answer in time'))));
+      process.timer(withinMs, () => end(() => reject(new Unreachable('no answer in time'))));
       if (there === null) return;
       network.message(side, there.side, () => {
         const { life } = there;
@@ -54,7 +58,7 @@ export class SimPings implements Pings {
         life.process.deliver(() => {
           const answered = pings.filter((ping) => life.answer(ping));
           network.message(there.side, side, () =>
-            process.deliver(() => ended(() => resolve(answered))),
+            process.deliver(() => end(() => resolve(answered))),
           );
           scheduler.settled();
         });
