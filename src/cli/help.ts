@@ -30,7 +30,8 @@ const allowed: Readonly<Record<string, string>> = {
   FILE: 'the path of a file',
   ID: 'the id of a member, as status shows it',
   NAME: 'a name out of A-Z a-z 0-9 . _ -',
-  TEXT: 'any text',
+  TEXT: 'a text of at most 500 characters',
+  WHO: 'a text of at most 128 characters',
   URL: 'http://host:port, https://host:port or unix:/path',
 };
 

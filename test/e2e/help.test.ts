@@ -1,7 +1,10 @@
 // What the command line says to somebody who does not know it: each command's `--help` has every flag, with what is allowed
 // and whether it must be given, and an example that works; a slip of the fingers is named.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { settings } from '../../src/config/settings.ts';
+import { projectFolder } from '../harness/binaries.ts';
 import { run } from './program.ts';
 
 /** `--flag` to all that is said of it, line ends folded. */
@@ -15,8 +18,17 @@ function flagsIn(help: string): ReadonlyMap<string, string> {
   return flags;
 }
 
-async function helpOf(...words: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await run([...words, '--help']);
+const helps = new Map<string, Promise<string>>();
+
+function helpOf(command?: string): Promise<string> {
+  const words = command === undefined ? ['--help'] : [command, '--help'];
+  const help = helps.get(words.join()) ?? printedBy(words);
+  helps.set(words.join(), help);
+  return help;
+}
+
+async function printedBy(words: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(words);
   expect({ code, stderr }, words.join(' ')).toEqual({ code: 0, stderr: [] });
   return stdout.join('\n');
 }
@@ -40,6 +52,42 @@ test('every command shows every flag, what is allowed, what is required, and an 
     expect(example, name).toContain(name === 'serve' ? 'electord --election' : `electord ${name}`);
     const [own = ''] = example.split(' -- ');
     for (const [flag] of own.matchAll(/--[\w-]+/g)) expect([...flags.keys()], name).toContain(flag);
+  }
+});
+
+test('no command takes a flag that its help does not show', async () => {
+  // The completion is made of all that is taken, shown or not.
+  const taken = (await run(['completion', 'bash'])).stdout.join('\n');
+  for (const name of await commands()) {
+    const [, flags = ''] = new RegExp(`^ +${name}\\) flags='(.*?)'`, 'm').exec(taken) ?? [];
+    const shown = [...flagsIn(await helpOf(name)).keys()];
+    expect(shown.toSorted(), name).toEqual(flags.split(' ').toSorted());
+  }
+});
+
+test('what the reference says of the commands, each has in its help', async () => {
+  const reference = readFileSync(join(projectFolder, 'docs/reference.md'), 'utf8');
+  const [, section = ''] = /\n## Commands\n([^]*?)\n## /.exec(reference) ?? [];
+  const [table = '', asking = ''] = section.trim().split('\n\n');
+  const told = [...table.matchAll(/^\| (`electord .*?) +\| (.*) \|$/gm)].map((row) => ({
+    of: [...(row[1] ?? '').matchAll(/`electord \[?([a-z-]+)/g)].map(([, name = '']) => name),
+    flags: [...row[0].matchAll(/--[a-z][\w-]*/g)].map(([flag]) => flag),
+  }));
+  const names = await commands();
+  expect(told.flatMap(({ of }) => of).toSorted()).toEqual(names.toSorted());
+  const of = new Map<string, readonly string[]>();
+  for (const name of names) of.set(name, [...flagsIn(await helpOf(name)).keys()]);
+  for (const { of: some, flags } of told) {
+    const shown = some.flatMap((name) => of.get(name) ?? []);
+    expect(shown, some.join()).toEqual(expect.arrayContaining(flags));
+  }
+  const common = ['--url', '--election', '--token-file', '--json'];
+  const ofVerbs = ['--reason', '--by', '--all'];
+  for (const flag of [...common, ...ofVerbs]) expect(asking).toContain(`\`${flag}`);
+  const verbs = ['step-down', 'switchover', 'pause', 'resume'];
+  for (const name of ['status', 'history', 'audit', 'wait', ...verbs]) {
+    const wanted = verbs.includes(name) ? [...common, ...ofVerbs] : common;
+    expect(of.get(name), name).toEqual(expect.arrayContaining(wanted));
   }
 });
 
