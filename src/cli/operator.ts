@@ -107,7 +107,8 @@ export function tell(failure: ElectordError, flags: CommonFlags, about = ''): vo
 /** The last two: what only the sidecar knows not to be allowed, such as a pause of two days. */
 const usageCodes = ['unusable_argument', 'unusable_option', 'invalid_body', 'invalid_parameter'];
 
-const exitCodeOf = ({ code }: ElectordError): number =>
+/** Of a command that failed so. */
+export const exitCodeOf = ({ code }: ElectordError): number =>
   usageCodes.includes(code) ? exitCodes.usage : failedCode;
 
 /** The standard output cannot be written: to a reader that has gone, as in `history | head`, it need not be. */

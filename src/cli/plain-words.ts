@@ -38,7 +38,8 @@ const reasons: readonly (readonly [RegExp, string])[] = [
 
 /** `14 UNAVAILABLE: …`, and what etcd itself says. */
 const ofEtcd = /^(?=\d+ [A-Z_]+: |etcdserver: )([^]*)$/;
-const ofSidecar = /^(the sidecar at .*? cannot be asked): ([^]*)$/;
+/** With --all the election stands before it. */
+const ofSidecar = /^((?:\S+: )?the sidecar at .*? cannot be asked): ([^]*)$/;
 
 /** The same, or `WHO cannot be asked: SENTENCE (RAW TEXT)`. */
 export function inWords(text: string): string {

@@ -27,6 +27,10 @@ describe('what libraries say', () => {
       `${asked}: no TLS is spoken there, so it is http:// and not https:// (write EPROTO ${ssl.trim()})`,
     ],
     [
+      `orders: ${asked}: connect ECONNREFUSED 127.0.0.1:1`,
+      `orders: ${asked}: nobody listens there (connect ECONNREFUSED 127.0.0.1:1)`,
+    ],
+    [
       `${asked}: self-signed certificate`,
       `${asked}: its certificate is signed by nobody who is trusted here (self-signed certificate)`,
     ],
