@@ -2,7 +2,7 @@
 // them and stops them in order. It decides nothing.
 import { AppSide, type RunOptions } from './app-side/app-side.ts';
 import { SystemClock } from './process/clock.ts';
-import { isLocalOnly } from './config/addresses.ts';
+import { isLocalOnly, localUrlOf } from './config/addresses.ts';
 import { describe, summary, withBoundPort, type Configuration } from './config/configuration.ts';
 import { CredentialsWatch } from './config/credentials-watch.ts';
 import { formatFaults } from './config/faults.ts';
@@ -20,7 +20,7 @@ import { createEvents } from './http/events.ts';
 import { sharedRead } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { CannotListen, type Listening } from './http/listen.ts';
-import { boundPort, localUrlOf, openListeners, tlsOf } from './listeners.ts';
+import { boundPort, openListeners, tlsOf } from './listeners.ts';
 import { LoopDelay } from './process/loop-delay.ts';
 import type { Coordinator } from './ports.ts';
 import { pingingOf, type Pinging } from './peers/pings.ts';
@@ -72,6 +72,10 @@ const standardError = 2;
 /** Node waits for its own children only: what they leave behind becomes ours as process 1, and stays as a zombie. */
 const noInit =
   'electord is process 1 and runs commands: nobody collects the orphans that they leave; start the container with an init (docker run --init, init: true, shareProcessNamespace: true)';
+
+/** Whoever looks at the address of the leader takes it for an app that works. */
+const noCheck =
+  '--advertise without --app-check: this instance leads even where its app is dead; name a check, such as --app-check http://127.0.0.1:8080/healthz';
 
 /**
  * Starts a sidecar. It answers before etcd is asked anything: an endpoint that is silent is none of its clients' business.
@@ -200,7 +204,7 @@ class Assembly implements Sidecar {
         this.#traces?.observeHook(event, result, seconds);
       },
       secretVariables: settings.filter(({ secret }) => secret).map(({ variable }) => variable),
-      localUrl: () => localUrlOf(configuration, this.#listeners),
+      localUrl: () => localUrlOf(configuration, boundPort(this.#listeners[1])),
     });
   }
 
@@ -230,7 +234,7 @@ class Assembly implements Sidecar {
       passes: (failure) => failure instanceof CannotListen && failure.passes,
       onWait: (failure, patientForMs) => this.log.warn({ err: failure, patientForMs }, said),
     });
-    const port = boundPort(this.#listeners);
+    const port = boundPort(this.#listeners[0]);
     if (port !== null) this.#configuration = withBoundPort(configuration, port);
   }
 
@@ -294,6 +298,8 @@ class Assembly implements Sidecar {
   #greet(): void {
     this.log.info({ version, settings: summary(this.#configuration) }, 'electord starts');
     if (process.pid === 1 && this.#beside.runsCommands()) this.log.warn(noInit);
+    const { advertise } = this.#options.configuration;
+    if (advertise !== null && !this.#beside.health().configured) this.log.warn(noCheck);
     const ofCertificates = certificateWarnings(this.#credentials, wallNow());
     for (const one of [...this.#options.warnings, ...ofCertificates]) this.log.warn(one);
   }
@@ -356,12 +362,13 @@ function elect(
   { stopLeadMs, app, healthyAtFirst }: AppSide,
   { pingKey, ...parts }: Pick<ElectorOptions, 'clock' | 'coordinator'> & Pinging,
 ): Elector {
-  const { id, advertise, url, priority } = configuration;
+  const { id, advertise, url, priority, appCheck } = configuration;
+  const checked = appCheck !== null;
   const { ttlMs, marginMs, takeoverDelayMs, graceMs, fastFailoverMs } = configuration;
   return new Elector({
     ...parts,
     elections: configuration.elections.map((name) => electionName(name)),
-    me: { id: memberId(id), address: advertise, url, priority, version, pingKey },
+    me: { id: memberId(id), address: advertise, url, priority, version, pingKey, checked },
     timing: { ttlMs, marginMs, takeoverDelayMs, graceMs, stopLeadMs, fastFailoverMs },
     app,
     appHealthy: healthyAtFirst,

@@ -80,6 +80,8 @@ export interface StatusAnswer extends LeaderAnswer {
     /** Why etcd or an endpoint of it is not used, for people: it has gone back, or belongs to another cluster. */
     readonly trouble: string | null;
   };
+  /** The app beside this instance; where no check is configured it counts as healthy, and nothing is known of it. */
+  readonly app: { readonly checked: boolean; readonly healthy: boolean; readonly detail: string };
   /** Present while the election is paused. */
   readonly control: Control | null;
   readonly version: string;
@@ -100,6 +102,8 @@ export interface MemberOnWire {
   readonly url: string | null;
   readonly priority: number;
   readonly healthy: boolean;
+  /** Whether its app is checked; one that is not counts as healthy. Null where that is not known. */
+  readonly checked: boolean | null;
   readonly version: string | null;
   /** The place in the queue, 1 for the leader; null where it is not a candidate. */
   readonly place: number | null;
@@ -165,11 +169,16 @@ export interface TermOnWire {
   readonly address: string | null;
   readonly from: string | null;
   readonly to: string | null;
+  /** Its end is not before this: `to` where that is recorded, else the last sign of life of its leader. */
+  readonly toEarliest: string | null;
   readonly cause: Cause | null;
   readonly reason: string | null;
   readonly actor: string | null;
-  /** How long nobody led before it, as its leader saw it, in milliseconds. */
+  /** How long nobody led before it, in milliseconds, where that is known; null where it is known by its bounds only. */
   readonly leaderlessMs: number | null;
+  /** Its bounds: the end before lies between the last sign of life of that leader and this term. */
+  readonly leaderlessAtLeastMs: number | null;
+  readonly leaderlessAtMostMs: number | null;
   /** True where its leader had no time to record the end: `to` and `cause` follow from the next term. */
   readonly endDerived: boolean;
 }

@@ -1,5 +1,4 @@
 // The two listeners of a sidecar, as its configuration wants them: opened together, and how they are reached.
-import { hostInUrl, isWildcard } from './config/addresses.ts';
 import type { Configuration } from './config/configuration.ts';
 import type { Credentials } from './config/files.ts';
 import { createFront } from './http/front.ts';
@@ -31,20 +30,8 @@ export async function openListeners(
   }
 }
 
-export function boundPort([publicListener]: readonly Listening[]): number | null {
-  const address = publicListener?.address;
+/** The TCP port that was found; null for a unix socket, and before it is there. */
+export function boundPort(listener: Listening | undefined): number | null {
+  const address = listener?.address;
   return address !== undefined && 'port' in address ? address.port : null;
-}
-
-/** As a client on this machine reaches the local listener: a URL, or `unix:/path`. */
-export function localUrlOf(
-  { localListen, tlsCertFile }: Configuration,
-  [, local]: readonly Listening[],
-): string {
-  if (localListen.kind === 'unix') return `unix:${localListen.path}`;
-  const { host } = localListen;
-  const bound = local?.address;
-  const port = bound !== undefined && 'port' in bound ? bound.port : localListen.port;
-  const scheme = tlsCertFile === null ? 'http' : 'https';
-  return `${scheme}://${isWildcard(host) ? '127.0.0.1' : hostInUrl(host)}:${port}`;
 }

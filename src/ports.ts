@@ -51,9 +51,10 @@ export interface Joined {
 export interface TermBeginning {
   /** ISO 8601, the leader's wall clock. */
   readonly since: string;
-  /** How long nobody led before, as far as it saw; null where it did not see the predecessor leave. */
+  /** How long nobody led before, at least and at most, as far as it saw; null where it did not see the predecessor leave. */
   readonly leaderlessMs: number | null;
-  /** How the term before it ended, where that left no record. */
+  readonly leaderlessAtMostMs: number | null;
+  /** How the term before it ended; null where it did not see that. */
   readonly endBefore: Cause | null;
 }
 
@@ -61,6 +62,8 @@ export interface TermBeginning {
 export interface LeaseTime {
   readonly remainingMs: number;
   readonly grantedMs: number;
+  /** The term of etcd's own leader. */
+  readonly etcdTerm: string;
 }
 
 export interface Release {
@@ -165,6 +168,11 @@ export interface Coordinator {
     began: TermBeginning,
   ): Promise<void>;
   /**
+   * Says in the record of a term how it ended: only where there is a record that says nothing yet. For a term whose key is
+   * gone, so that nobody else writes it.
+   */
+  correct(election: ElectionName, ended: TermRecord): Promise<void>;
+  /**
    * Pauses the election for `forMs` (whole seconds): the record is on a lease of its own, and so ends by itself. This and
    * the next two reject with Unreachable where others asked for something too and it is not known which was first.
    */
@@ -234,6 +242,7 @@ export type Notice =
       readonly election: ElectionName;
       readonly token: FencingToken;
       readonly leaderlessMs: number | null;
+      readonly leaderlessAtMostMs: number | null;
       readonly endBefore: Cause | null;
     }
   | {
@@ -290,7 +299,7 @@ export type Notice =
 /** One request to etcd as it ended, for the metrics. */
 export interface RequestObserver {
   /**
-   * `operation` is grant, renew, timeToLive, revoke, join, observe, release, recordWitnesses, depose, enroll, proclaim, watch,
+   * `operation` is grant, renew, timeToLive, revoke, join, observe, release, recordWitnesses, depose, enroll, proclaim, correct, watch,
    * authenticate, control, history, audit, fence, state or journal.
    */
   requested(operation: string, result: 'ok' | 'failed', durationMs: number): void;

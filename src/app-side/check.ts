@@ -34,7 +34,7 @@ const startPatienceMs = 30_000;
 export const uncheckedApp: AppHealth = {
   configured: false,
   healthy: true,
-  detail: 'no check is configured',
+  detail: 'not checked: no --app-check is configured',
 };
 
 export class AppChecker {

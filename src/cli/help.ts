@@ -12,6 +12,7 @@ const examples: Readonly<Record<string, string>> = {
   history: 'electord history --limit 5',
   audit: 'electord audit --election orders',
   wait: 'electord wait --for leader --timeout 30s',
+  'hand-over': 'electord hand-over --reason "the node is drained"',
   'step-down': 'electord step-down --reason "new disk" --not-for 10m',
   switchover: 'electord switchover --to orders-1 --reason "new disk in orders-0"',
   pause: 'electord pause --for 30m --reason "etcd is upgraded"',

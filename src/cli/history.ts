@@ -8,7 +8,7 @@ import {
   withOperator,
   type CommonFlags,
 } from './operator.ts';
-import { elapsed, momentOf } from './operator-times.ts';
+import { atMost, elapsed, momentOf } from './operator-times.ts';
 import { rendered, table, type Cell } from './table.ts';
 import { exitCodes } from './exit-codes.ts';
 
@@ -44,6 +44,25 @@ function limitOf(text: string | undefined): number {
   throw new UnusableArgument(`--limit ${JSON.stringify(text)} is not a whole number above 0`);
 }
 
+/** An end that nobody recorded lies between two moments: no more is said than that. */
+function ledFor({
+  from,
+  to,
+  toEarliest = to,
+}: Pick<TermOnWire, 'from' | 'to'> & Partial<TermOnWire>): string {
+  if (from === null || to === null) return '-';
+  const ledMs = (end: string): number => Date.parse(end) - Date.parse(from);
+  const [least, most] = [ledMs(toEarliest ?? from), ledMs(to)];
+  if (least === most) return elapsed(most);
+  return least > 0 ? `≥ ${elapsed(least)}` : atMost(most);
+}
+
+/** A sidecar of an older version does not tell bounds. */
+function gapBefore({ leaderlessMs, leaderlessAtMostMs = null }: Partial<TermOnWire>): string {
+  if (typeof leaderlessMs === 'number') return elapsed(leaderlessMs);
+  return leaderlessAtMostMs === null ? '-' : atMost(leaderlessAtMostMs);
+}
+
 /** Of these verbs no term tells. */
 const untold: ReadonlySet<string> = new Set<VerbTrace['verb']>(['bench', 'pause', 'resume']);
 
@@ -68,15 +87,14 @@ function rowOfVerb({ at, verb, reason, by, via }: VerbTrace): readonly Cell[] {
 }
 
 function rowOf(term: TermOnWire): readonly Cell[] {
-  const { fencingToken, leader, from, to, cause, reason, actor, leaderlessMs, endDerived } = term;
-  const ledMs = from === null || to === null ? null : Date.parse(to) - Date.parse(from);
+  const { fencingToken, leader, from, to, cause, reason, actor, endDerived } = term;
   const why = [reason, actor === null ? null : `(${actor})`].filter((part) => part !== null);
   return [
     { text: fencingToken, emphasis: 'strong' },
     leader,
     from === null ? '-' : momentOf(from),
-    to === null ? { text: 'leads', emphasis: 'good' } : ledMs === null ? '-' : elapsed(ledMs),
-    leaderlessMs === null ? '-' : elapsed(leaderlessMs),
+    to === null ? { text: 'leads', emphasis: 'good' } : ledFor(term),
+    gapBefore(term),
     cause === null ? '-' : endDerived ? `${cause}?` : cause,
     why.length === 0 ? '-' : why.join(' '),
   ];

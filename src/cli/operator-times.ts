@@ -17,6 +17,10 @@ export function elapsed(ms: number): string {
   return rest === 0 ? `${whole} ${unit}` : `${whole} ${unit} ${rest} ${smallerUnit}`;
 }
 
+/** `≤ 4.3 s`: what it may be at most is never rounded down. */
+export const atMost = (ms: number): string =>
+  `≤ ${elapsed(ms < 1000 ? Math.ceil(ms) : Math.ceil(ms / 100) * 100)}`;
+
 /** `2026-11-20 21:00:03+01:00`, in the time zone of whoever reads it; the text itself where it is no moment. */
 export function momentOf(iso: string): string {
   const at = new Date(iso);

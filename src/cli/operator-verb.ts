@@ -84,8 +84,8 @@ export function carryOut(
   });
 }
 
-/** The worst exit code of all. */
-async function inTurn(
+/** Carries out one after the other, some at once; the worst exit code of all. */
+export async function inTurn(
   names: readonly string[],
   one: (name: string) => Promise<number>,
 ): Promise<number> {

@@ -6,6 +6,7 @@ import { settings } from '../config/settings.ts';
 import { version } from '../process/version.ts';
 import type { BackupFlags } from './backup.ts';
 import { exitCodes } from './exit-codes.ts';
+import type { HandOverFlags } from './hand-over.ts';
 import { addExamples, flagOf, helpHint, helpStyle } from './help.ts';
 import type { Flags } from './load.ts';
 import { addOperatorCommands } from './operator-commands.ts';
@@ -91,6 +92,17 @@ function build(choose: (action: Action) => void): Command {
       choose(async () => (await import('./run.ts')).run(flags, command)),
     );
   addSettings(running);
+  const handing = program
+    .command('hand-over')
+    .description(
+      'before this instance ends: give what it leads to the candidate that stays longest',
+    )
+    .allowExcessArguments(false)
+    .option('--reason <TEXT>', 'why, for the audit log, the history and the log')
+    .action((flags: Flags & HandOverFlags) =>
+      choose(() => printed(async () => (await import('./hand-over.ts')).handOver(flags))),
+    );
+  addSettings(handing);
   addOperatorCommands(program, (action) => choose(() => printed(action)));
   addArchiveCommands(program, choose);
   program

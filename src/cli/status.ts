@@ -1,6 +1,13 @@
 // `electord status`: one look at a sidecar and its election, or, with --watch, a look that stays true: redrawn on a
 // terminal, a line for each change elsewhere.
-import type { Client, StatusAnswer, LeaderAnswer, MembersAnswer, Operator } from '../sdk/client.ts';
+import type {
+  Client,
+  StatusAnswer,
+  LeaderAnswer,
+  MemberOnWire,
+  MembersAnswer,
+  Operator,
+} from '../sdk/client.ts';
 import { SidecarRefused } from '../sdk/errors.ts';
 import { ElectordError } from '../errors.ts';
 import {
@@ -138,6 +145,8 @@ function pictureOf(own: StatusAnswer, { members }: MembersAnswer): readonly Line
         : cell(`asked ${elapsed(contactAgeMs)} ago`, contactAgeMs < own.ttlMs ? undefined : 'bad'),
     ],
   ];
+  const app = appText(own);
+  if (app !== null) facts.push([cell('app', 'dim'), app]);
   if (own.waiting !== null) facts.push([cell('waiting', 'dim'), waitingText(own.waiting)]);
   const failover = failoverText(own);
   if (failover !== null) facts.push([cell('failover', 'dim'), failover]);
@@ -147,14 +156,30 @@ function pictureOf(own: StatusAnswer, { members }: MembersAnswer): readonly Line
     cell(`${member.id}${member.self ? ' *' : ''}`, member.role === 'leader' ? 'strong' : undefined),
     cell(member.role, emphasisOf(member.role)),
     String(member.priority),
-    member.native
-      ? cell(member.healthy ? 'healthy' : 'unhealthy', member.healthy ? 'good' : 'bad')
-      : '-',
+    healthText(member),
     member.address ?? '-',
     member.version ?? (member.native ? '-' : 'another program'),
   ]);
   const columns = heading('PLACE', 'MEMBER', 'ROLE', 'PRIORITY', 'HEALTH', 'ADDRESS', 'VERSION');
   return [...table(facts), line(), ...table([columns, ...rows])];
+}
+
+/** Of a sidecar of an older version nothing is known. */
+function appText({ app }: Partial<StatusAnswer>): Cell | null {
+  if (app === undefined) return null;
+  if (!app.checked) return cell(app.detail, 'dim');
+  return app.healthy ? `healthy: ${app.detail}` : cell(`unhealthy: ${app.detail}`, 'bad');
+}
+
+/** Of an app that nobody checks nothing is known: a sidecar of an older version does not say so. */
+function healthText({
+  native,
+  healthy,
+  checked = null,
+}: Pick<MemberOnWire, 'native' | 'healthy'> & Partial<MemberOnWire>): Cell {
+  if (!native) return '-';
+  if (!healthy) return cell('unhealthy', 'bad');
+  return checked === false ? cell('not checked', 'dim') : cell('healthy', 'good');
 }
 
 function pausedText({ by, until, reason }: NonNullable<StatusAnswer['control']>): Cell {

@@ -173,6 +173,24 @@ export function hostInUrl(host: string): string {
   return isIPv6(host) ? `[${host}]` : host;
 }
 
+/** As a client on this machine reaches a local listener: a URL, or `unix:/path`. `port` is the one that was found. */
+export function localUrlOf(
+  {
+    localListen,
+    tlsCertFile,
+  }: {
+    readonly localListen: TcpAddress | UnixAddress;
+    readonly tlsCertFile: string | null;
+  },
+  port: number | null = null,
+): string {
+  if (localListen.kind === 'unix') return `unix:${localListen.path}`;
+  const { host } = localListen;
+  const scheme = tlsCertFile === null ? 'http' : 'https';
+  const reached = isWildcard(host) ? '127.0.0.1' : hostInUrl(host);
+  return `${scheme}://${reached}:${String(port ?? localListen.port)}`;
+}
+
 /** Whether a listener on this host accepts on every address of the machine. */
 export function isWildcard(host: string): boolean {
   return isIPv6(host) ? comparable(host) === '::' : host === '0.0.0.0';

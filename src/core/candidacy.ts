@@ -42,9 +42,11 @@ export interface OwnKey {
 export interface Term {
   readonly token: FencingToken;
   readonly since: Millis;
-  /** How long nobody led before it, as far as we saw; null where we did not see the predecessor leave. */
+  /** How long nobody led before it, at least, as far as we saw; null where we did not see the predecessor leave. */
   readonly leaderlessMs: number | null;
-  /** How the term before it ended, where that left no record; null where it did, or we did not see it. */
+  /** The same at most: since the predecessor's last sign of life. */
+  readonly leaderlessAtMostMs: number | null;
+  /** How the term before it ended, by its record or as we judge; null where we did not see it. */
   readonly endBefore: Cause | null;
 }
 
@@ -57,6 +59,8 @@ export interface Ending {
   readonly to: MemberId | null;
   readonly reason: string | null;
   readonly actor: string | null;
+  /** It was over before we noticed: we stood still, and cannot say more of it than others can. */
+  readonly stoodStill: boolean;
 }
 
 export type Phase =
@@ -222,6 +226,8 @@ export type CandidacyEffect =
       /** Who was named, and is there; null for "whoever is next". */
       readonly succession: Succession | null;
     }
+  /** Our term ended, its key is gone, and nobody has recorded why: only we can say. */
+  | { readonly kind: 'correct'; readonly own: OwnKey; readonly ending: Ending }
   /** Asks a candidate not to depose our term. */
   | { readonly kind: 'ping'; readonly to: Candidate; readonly ping: Ping }
   /** Changes the record of our witnesses. */

@@ -18,9 +18,10 @@ import {
   type OwnKey,
   type Term,
 } from './candidacy.ts';
+import { correctionOf } from './correction.ts';
 import type { Cause, Handover, MemberId, Millis } from './model.ts';
-import { unrecordedEnds, fencingToken } from './model.ts';
-import { leaderOf, ownOf, successionOf, type Succession } from './queue.ts';
+import { fencingToken } from './model.ts';
+import { leaderOf, ownOf, successionOf, timeBefore, type Succession } from './queue.ts';
 import { rounds } from './rounds.ts';
 import { newShortLease, shortBoundOf } from './short-lease.ts';
 import {
@@ -42,7 +43,7 @@ export function settle(draft: Draft, ground: Ground, now: Millis): Draft {
     const decision = decide(candidacy, ground, now);
     if (decision === null) return rounds({ candidacy, effects }, ground, now);
     const after = { ...candidacy, ...decision.changed, phase: decision.phase };
-    effects = [...effects, ...decision.effects, ...effectsOf(after, ground)];
+    effects = [...effects, ...decision.effects, ...effectsOf(after, ground, now)];
     candidacy = after;
   }
   throw new AssertionFailure(`an election settles, but not when ${candidacy.phase.kind}`);
@@ -136,11 +137,7 @@ function decideWaiting(
   if (queue === null || leaderOf(queue)?.createRevision !== own.createRevision) return null;
   if (now >= boundOf(candidacy, ground)) return null;
   if (eligibleAt(candidacy, ground).some((at) => now < at)) return null;
-  const { predecessor } = queue;
-  const leaderlessMs = predecessor === null ? null : now - predecessor.goneAt;
-  const unrecorded = predecessor !== null && unrecordedEnds.has(predecessor.cause);
-  const endBefore = unrecorded ? predecessor.cause : null;
-  const term = { token, since: now, leaderlessMs, endBefore };
+  const term = { token, since: now, ...timeBefore(queue, now) };
   const proclaimAt = now + proclaimAfterMs;
   const { fastFailoverMs, stopLeadMs } = ground.timing;
   const short =
@@ -167,8 +164,11 @@ function decideLeading(
     'nobody gets ahead of a key that is first in the queue',
   );
   const bound = boundOf(candidacy, ground);
-  if (now >= bound - ground.timing.stopLeadMs) {
-    return stepDown(candidacy, phase, endingOf(term, now, whyBounded(phase, bound)), now, bound);
+  const endsAt = bound - ground.timing.stopLeadMs;
+  if (now >= endsAt) {
+    const stoodStill = now - endsAt > ground.timing.marginMs;
+    const ending = endingOf(term, now, whyBounded(phase, bound), { stoodStill });
+    return stepDown(candidacy, phase, ending, now, bound);
   }
   const ending = voluntaryEnding(candidacy, phase, ground, now);
   if (ending === null || (now < phase.heldUntil && waitsForHold(ending.cause))) return null;
@@ -201,6 +201,7 @@ const endingOf = (
   to: null,
   reason: null,
   actor: null,
+  stoodStill: false,
   ...more,
 });
 
@@ -286,7 +287,9 @@ function decideSteppingDown(
   const cutOff: readonly CandidacyEffect[] = quiesced
     ? []
     : [{ kind: 'cutOff', term: ending.term }];
-  if (!keyExists(candidacy, own, ground)) return to(idle(now), cutOff);
+  if (!keyExists(candidacy, own, ground)) {
+    return to(idle(now), [...cutOff, ...correctionOf(candidacy, own, ending)]);
+  }
   if (now >= boundOf(candidacy, ground)) return to(release(own, ending), cutOff);
   if (now < keptUntil) return null;
   if (quiesced) return to(release(own, ending));
@@ -299,7 +302,9 @@ function decideReleasing(
   ground: Ground,
   now: Millis,
 ): Decision | null {
-  if (!keyExists(candidacy, phase.own, ground)) return to(idle(now));
+  if (!keyExists(candidacy, phase.own, ground)) {
+    return to(idle(now), correctionOf(candidacy, phase.own, phase.ending));
+  }
   if (phase.retryAt === null || now < phase.retryAt) return null;
   // etcd answers our reads and renewals, and yet the key does not go: with the lease it will.
   const hopeless = phase.failures >= mostReleaseFailures && now < boundOf(candidacy, ground);
@@ -316,7 +321,11 @@ function decideReleasing(
 
 // What a candidacy asks of etcd when it begins.
 
-function effectsOf(candidacy: Candidacy, { held }: Ground): readonly CandidacyEffect[] {
+function effectsOf(
+  candidacy: Candidacy,
+  { held }: Ground,
+  now: Millis,
+): readonly CandidacyEffect[] {
   const { phase, me } = candidacy;
   if (phase.kind === 'joining') {
     assert(held !== null, 'joining needs a lease');
@@ -328,7 +337,7 @@ function effectsOf(candidacy: Candidacy, { held }: Ground): readonly CandidacyEf
     // A queue that changes whenever a successor is named in it is not waited for.
     const named = failures < mostSuccessionFailures ? (ending?.to ?? null) : null;
     const succession = successionOf(candidacy.queue, own.createRevision, named);
-    return [releaseEffect(candidacy, own, ending, succession)];
+    return [releaseEffect(candidacy, own, ending, succession, now)];
   }
   return [];
 }
@@ -338,19 +347,21 @@ function releaseEffect(
   own: OwnKey,
   ending: Ending | null,
   succession: Succession | null,
+  now: Millis,
 ): Extract<CandidacyEffect, { kind: 'release' }> {
   const to = succession?.successor.id ?? null;
-  const handover = ending === null ? null : recordOf(me.id, ending, to);
+  const handover = ending === null ? null : recordOf(me.id, ending, to, now);
   return { kind: 'release', own, handover, ending, succession };
 }
 
-const recordOf = (from: MemberId, ending: Ending, to: MemberId | null): Handover => ({
+const recordOf = (from: MemberId, ending: Ending, to: MemberId | null, now: Millis): Handover => ({
   from,
   token: ending.term.token,
   cause: ending.cause,
   to,
   reason: ending.reason,
   actor: ending.actor,
+  endedAgoMs: Math.max(0, now - ending.endedAt),
 });
 
 /** Before this the key of a candidacy that ends without any more decisions stays: a hold was promised that is not over. */
@@ -371,10 +382,10 @@ export function hastyReleaseOf(
   const { phase } = candidacy;
   switch (phase.kind) {
     case 'leading':
-      return releaseEffect(candidacy, phase.own, endingOf(phase.term, now, cause), null);
+      return releaseEffect(candidacy, phase.own, endingOf(phase.term, now, cause), null, now);
     case 'steppingDown':
     case 'releasing':
-      return releaseEffect(candidacy, phase.own, phase.ending, null);
+      return releaseEffect(candidacy, phase.own, phase.ending, null, now);
     case 'idle':
     case 'joining':
     case 'waiting':

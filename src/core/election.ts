@@ -193,8 +193,10 @@ function knowledgeOf(
     led: token !== null && token === lastToken,
     judge: (leaseId) => {
       const known = evidence.find((one) => one.leaseId === leaseId);
-      return { verdict: judge(known, ttlOf(ground), now), ttlMs: known?.grantedMs ?? null };
+      const { grantedMs: ttlMs = null, aliveAt = null } = known ?? {};
+      return { verdict: judge(known, ttlOf(ground), now), ttlMs, aliveAt };
     },
+    unrenewedMs: ttlOf(ground),
   };
 }
 

@@ -13,6 +13,8 @@ export interface TimeToLive {
   /** As etcd says it, rounded down to whole seconds. */
   readonly remainingMs: number;
   readonly grantedMs: number;
+  /** The term of etcd's own leader, in which it was given. */
+  readonly etcdTerm: string;
 }
 
 /** All that the answers about one lease say together. */
@@ -24,15 +26,43 @@ export interface Evidence {
   readonly remainingMs: number;
   /** Before this the lease cannot have run out, by any of them. */
   readonly notBefore: Millis;
+  /** The holder's last sign of life: when it is known to have renewed the lease. For people; it decides nothing. */
+  readonly aliveAt: Millis;
+  readonly etcdTerm: string;
+  /** A renewal before this may have been none: etcd lengthened the lease when its leader changed. */
+  readonly doubtedUntil: Millis;
 }
 
 /** Takes in an answer. etcd lengthens leases when its leader changes, which the next renewal takes back: so no more than was granted. */
 export function learn(known: Evidence | undefined, answer: TimeToLive): Evidence {
-  const { leaseId, askedAt, grantedMs } = answer;
+  const { leaseId, askedAt, grantedMs, etcdTerm } = answer;
   const remainingMs = Math.min(answer.remainingMs, grantedMs);
   const notBefore = Math.max(known?.notBefore ?? askedAt, askedAt + remainingMs);
   if (known !== undefined && known.askedAt > askedAt) return { ...known, notBefore };
-  return { leaseId, grantedMs, askedAt, remainingMs, notBefore };
+  const renewedAt = askedAt + remainingMs - grantedMs;
+  const signs = signsOf(known, renewedAt, etcdTerm);
+  return { leaseId, grantedMs, askedAt, remainingMs, notBefore, ...signs };
+}
+
+/** How much later a renewal must be than what etcd showed first in a new term: the rest is told in whole seconds, and late. */
+const surelyLaterMs = 2000;
+
+/** Only what was renewed within one term of etcd's is a sign of life: the next leader of etcd lengthens every lease, the dead's too. */
+function signsOf(
+  known: Evidence | undefined,
+  renewedAt: Millis,
+  etcdTerm: string,
+): Pick<Evidence, 'aliveAt' | 'etcdTerm' | 'doubtedUntil'> {
+  if (known === undefined) {
+    return { aliveAt: renewedAt, etcdTerm, doubtedUntil: Number.NEGATIVE_INFINITY };
+  }
+  const { aliveAt } = known;
+  if (etcdTerm !== known.etcdTerm) {
+    return { aliveAt, etcdTerm, doubtedUntil: renewedAt + surelyLaterMs };
+  }
+  const { doubtedUntil } = known;
+  const isSure = renewedAt > doubtedUntil;
+  return { aliveAt: isSure ? Math.max(aliveAt, renewedAt) : aliveAt, etcdTerm, doubtedUntil };
 }
 
 /** Asked for the smaller of the two TTLs: whose own is long must not be late for a short one. */

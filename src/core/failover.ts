@@ -140,7 +140,9 @@ function witnessing(
   const deposing = depose(vigil);
   const { id } = me;
   const about = { from: leader.id, token: deposing.term, cause: 'crashed' as const };
-  const handover = { ...about, to: id, reason: null, actor: id };
+  // Its last ping was on its way before we heard it.
+  const endedAgoMs = now - deposing.lastHeardAt + shortMarginMs(deposing.forMs, ground.timing);
+  const handover = { ...about, to: id, reason: null, actor: id, endedAgoMs };
   const { at } = deposing.deposing;
   return {
     candidacy: keeping(deposing),

@@ -92,6 +92,8 @@ export interface Member {
   readonly url: string | null;
   readonly priority: number;
   readonly healthy: boolean;
+  /** Whether its app is checked at all: one that is not counts as healthy; null where it does not say: an older version. */
+  readonly checked: boolean | null;
   readonly version: string;
 }
 
@@ -114,6 +116,11 @@ export interface Handover {
   readonly reason: string | null;
   /** Who asked for it, where somebody did; of a leader that was deposed, the witness. */
   readonly actor: string | null;
+  /**
+   * How long before this the claim had ended; of a leader that was deposed, how long ago its witness heard of it last. Null
+   * where it does not say: an older version.
+   */
+  readonly endedAgoMs: number | null;
 }
 
 /** `control/switchover`: somebody asks the leader of a term to hand over. Ignored by every other term. */
@@ -145,11 +152,13 @@ export interface TermRecord {
   readonly cause: Cause | null;
   readonly reason: string | null;
   readonly actor: string | null;
-  /** How long nobody led before it, as its leader saw it. */
+  /** How long nobody led before it, at least, as its leader saw it. */
   readonly leaderlessMs: number | null;
+  /** The same at most: the same number where the end before is recorded; null where nobody knows, or an older version. */
+  readonly leaderlessAtMostMs: number | null;
   /** The TTL of its lease; null where it does not say: an older version. */
   readonly ttlMs: number | null;
-  /** How the term before it ended, as its leader judged, where that left no record; null where it did, or nobody knows. */
+  /** How the term before it ended, as it recorded that or its successor judged; null where nobody knows. */
   readonly endBefore: Cause | null;
 }
 

@@ -18,7 +18,7 @@ import type {
   SwitchoverRequest,
   TermRecord,
 } from './model.ts';
-import { fencingToken } from './model.ts';
+import { fencingToken, unrecordedEnds } from './model.ts';
 
 export interface Queue {
   readonly revision: Revision;
@@ -44,6 +44,8 @@ export interface Queue {
 export interface Predecessor {
   readonly token: FencingToken;
   readonly goneAt: Millis;
+  /** When its claim ended, by its record; where there is none, its last sign of life: it ended no sooner. */
+  readonly aliveAt: Millis;
   /** From its record; else `lease_expired` or `taken_away`, as etcd's answers say; `unknown` of another program. */
   readonly cause: Cause;
 }
@@ -89,6 +91,20 @@ export function successionOf(
   return { successor, bypassed: passed.slice(0, -1) };
 }
 
+/** How long after its time etcd may end a lease: it looks twice a second, and then has to agree. */
+const expiryLagMs = 1000;
+
+/** How long nobody has led until `now`, at least and at most, and how the term before ended; null where nobody was seen to leave. */
+export function timeBefore({ predecessor }: Queue, now: Millis) {
+  if (predecessor === null)
+    return { leaderlessMs: null, leaderlessAtMostMs: null, endBefore: null };
+  const { goneAt, aliveAt, cause } = predecessor;
+  const isRecorded = !unrecordedEnds.has(cause) && cause !== 'unknown';
+  const leaderlessAtMostMs = now - aliveAt;
+  const leaderlessMs = isRecorded ? leaderlessAtMostMs : now - goneAt;
+  return { leaderlessMs, leaderlessAtMostMs, endBefore: cause };
+}
+
 const byCreateRevision = (a: Candidate, b: Candidate): number =>
   a.createRevision < b.createRevision ? -1 : a.createRevision > b.createRevision ? 1 : 0;
 
@@ -102,7 +118,11 @@ export interface Knowledge {
   readonly judge: (leaseId: LeaseId) => {
     readonly verdict: Verdict;
     readonly ttlMs: number | null;
+    /** When its holder is last known to have renewed it; null where it was not asked. */
+    readonly aliveAt: Millis | null;
   };
+  /** For how long a lease may have gone unrenewed that nobody has asked about, and that does not say its TTL. */
+  readonly unrenewedMs: number;
 }
 
 /**
@@ -201,25 +221,37 @@ function endOf(
   before: Queue,
   after: Queue,
   now: Millis,
-  { own, led, judge }: Knowledge,
+  { own, led: weLed, judge, unrenewedMs }: Knowledge,
 ): readonly { readonly predecessor: Predecessor; readonly loss: Loss | null }[] {
   const { leaseId, createRevision, id, native } = candidate;
   const { handover } = after;
   const isOurs = leaseId === own;
-  if (isOurs && !led) return [];
+  if (isOurs && !weLed) return [];
   const token = fencingToken(createRevision);
-  const end = (cause: Cause, loss: Loss | null = null) => [
-    { predecessor: { token, goneAt: now, cause }, loss },
+  const end = (cause: Cause, aliveAt: Millis, loss: Loss | null = null) => [
+    { predecessor: { token, goneAt: now, aliveAt, cause }, loss },
   ];
-  if (handover?.token === token) return end(handover.cause);
+  if (handover?.token === token) return end(handover.cause, now - (handover.endedAgoMs ?? 0));
   if (passedOver(candidate, before, after)) return [];
+  const { verdict, ttlMs, ...told } = judge(leaseId);
+  // Its key stood when we read last: however long etcd stood still since, its lease had been renewed a TTL before that.
+  const unheardSince = before.freshAt - (candidate.ttlMs ?? unrenewedMs) - expiryLagMs;
+  const aliveAt = Math.min(now, told.aliveAt ?? unheardSince);
   // Nobody waits for us, who know that we stopped; what another program says is no promise that could be broken.
-  if (!native) return end('unknown', { token, id, goneAt: now, ttlMs: null, verdict: 'foreign' });
-  const { verdict, ttlMs } = judge(leaseId);
+  if (!native) {
+    const foreign = { token, id, goneAt: now, ttlMs: null, verdict: 'foreign' } as const;
+    return end('unknown', aliveAt, foreign);
+  }
   // Of ours others may say so.
   const cause = isOurs || verdict === 'taken_away' ? 'taken_away' : 'lease_expired';
   const loss = { token, id, goneAt: now, ttlMs: candidate.ttlMs ?? ttlMs, verdict };
-  return end(cause, isOurs ? null : loss);
+  // Who has not said that it leads may have been dead when it became first: nobody led since the one before it.
+  const led = candidate.since !== null || before.predecessor === null;
+  return end(
+    cause,
+    led ? aliveAt : Math.min(aliveAt, before.predecessor.aliveAt),
+    isOurs ? null : loss,
+  );
 }
 
 /** Whether a leader that handed over to somebody named passed this one over: then it never led. */

@@ -91,8 +91,9 @@ function preferredTo({ queue, me, preferred }: Candidacy, now: Millis): Candidac
 }
 
 function enroll({ me, appHealthy: healthy }: Candidacy, { leaseId }: Lease): CandidacyEffect {
-  const { id, address, url, priority, version } = me;
-  return { kind: 'enroll', member: { id, address, url, priority, version, leaseId, healthy } };
+  const { id, address, url, priority, version, checked } = me;
+  const member = { id, address, url, priority, version, checked, leaseId, healthy };
+  return { kind: 'enroll', member };
 }
 
 /** Says that we lead, and says it again where etcd does not show it: then it was lost on the way. */

@@ -12,6 +12,8 @@ export interface Vigil {
   /** Of the newest ping that was acknowledged. */
   readonly sequence: number;
   readonly forMs: number;
+  /** When that was. */
+  readonly lastHeardAt: Millis;
   /** Not before this is the term deposed. */
   readonly promisedUntil: Millis;
   readonly enlisted: Enlistment | null;
@@ -35,7 +37,8 @@ export function hear(vigil: Vigil | null, ping: Ping, marginMs: number, now: Mil
     before?.promisedUntil ?? Number.NEGATIVE_INFINITY,
     now + forMs + marginMs,
   );
-  return { term, sequence, forMs, promisedUntil, enlisted: ping.enlisted, deposing: null };
+  const { enlisted } = ping;
+  return { term, sequence, forMs, lastHeardAt: now, promisedUntil, enlisted, deposing: null };
 }
 
 /** When the term is to be deposed, where nothing more is heard: later for each who may do it first. */

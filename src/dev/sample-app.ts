@@ -60,6 +60,10 @@ export function runSampleApp(options: SampleAppOptions): Promise<number> {
     const path = request.url?.split('?')[0];
     if (path === '/orders' && request.method === 'POST') {
       void readText(request).then((item) => takeOrder(item, response));
+    } else if (path === '/healthz') {
+      // Of itself only: whether its sidecar is well, or etcd, must not keep it from leading.
+      request.resume();
+      reply(response, 200, { app: options.name });
     } else if (path === '/' && request.method === 'GET') {
       void introduce(response);
     } else {

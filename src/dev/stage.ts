@@ -205,7 +205,8 @@ export class Stage {
         ['--fast-failover', `${FAST_FAILOVER_MS}ms`],
         ['--listen', `127.0.0.1:${publicPort ?? 0}`],
         ['--local-listen', `127.0.0.1:${localPort ?? 0}`],
-        ['--advertise', origin(appPort)],
+        ['--app-check-interval', '250ms'],
+        ['--advertise', origin(appPort), '--app-check', `${origin(appPort)}/healthz`],
       );
       const app = [...this.#command('app'), id, String(appPort), origin(localPort)];
       return {

@@ -348,10 +348,8 @@ export class Elector implements Elections {
     const { app } = this.#options;
     switch (effect.kind) {
       case 'elected': {
-        const { token, leaderlessMs, endBefore } = effect.term;
-        const notice = { kind: 'elected', election: name, token, leaderlessMs, endBefore } as const;
-        this.#announcer.announce(notice);
-        return app?.elected(name, token);
+        this.#announcer.announce({ kind: 'elected', election: name, ...effect.term });
+        return app?.elected(name, effect.term.token);
       }
       case 'ended': {
         const { cause, reason, mustStopBy } = effect;
@@ -372,6 +370,7 @@ export class Elector implements Elections {
       case 'join':
       case 'release':
       case 'enroll':
+      case 'correct':
       case 'proclaim':
       case 'ping':
       case 'record':

@@ -37,6 +37,7 @@ export type Asking = Extract<
       | 'join'
       | 'release'
       | 'enroll'
+      | 'correct'
       | 'proclaim'
       | 'ping'
       | 'record'
@@ -121,10 +122,15 @@ export class Requests {
       case 'enroll':
         return this.#call('enroll', name, coordinator.enroll(name, effect.member));
       case 'proclaim': {
-        const { since, leaderlessMs, endBefore } = effect.term;
-        const began = { since: clock.wallTimeOf(since), leaderlessMs, endBefore };
+        const { since, leaderlessMs, leaderlessAtMostMs, endBefore } = effect.term;
+        const before = { leaderlessMs, leaderlessAtMostMs, endBefore };
+        const began = { since: clock.wallTimeOf(since), ...before };
         const call = coordinator.proclaim(name, effect.own, effect.me, began);
         return this.#call('proclaim', name, call);
+      }
+      case 'correct': {
+        const record = this.#recordOf(effect.ending, effect.own);
+        return this.#call('correct', name, coordinator.correct(name, record));
       }
       case 'ping':
         return this.#toPingLater(name, effect);
@@ -349,11 +355,11 @@ export class Requests {
 
   #recordOf({ term, endedAt, cause, reason, actor }: Ending, { ttlMs }: OwnKey): TermRecord {
     const { clock, me } = this.#options;
-    const { token, since, leaderlessMs, endBefore } = term;
+    const { token, since, ...before } = term;
     const [from, to] = [clock.wallTimeOf(since), clock.wallTimeOf(endedAt)];
     const { id: leader, address } = me;
     const record = { token, leader, address, from, to, cause, reason, actor };
-    return { ...record, leaderlessMs, ttlMs, endBefore };
+    return { ...record, ...before, ttlMs };
   }
 
   /** One call on the coordinator: its answer or failure comes back as mail; a lost lease ends the session. */

@@ -38,9 +38,10 @@ import {
   type EtcdCondition,
   type Lane,
 } from './cluster.ts';
+import { correctTerm } from './correction.ts';
 import { asksTooMuch, classify, isLeaseAlreadyGranted, isRefusal } from './faults.ts';
 import { candidateKey, keyring, leaseToDecimal, type ElectionKeys } from './keys.ts';
-import { renewOnce } from './renewal.ts';
+import { askTimeOnce, renewOnce } from './renewal.ts';
 import { newLeaseId } from './lease-id.ts';
 import { encodeControl, encodeSwitchover } from './records.ts';
 import { put, remove } from './requests.ts';
@@ -124,22 +125,9 @@ export class EtcdCoordinator implements Coordinator {
     return { value: ttlMs, sentAt };
   }
 
-  /** A former leader of etcd that was frozen would answer from the past, but gives no linearizable read in that term. */
   async timeToLive(lease: LeaseId): Promise<Answer<LeaseTime | null>> {
-    const asked = { ID: leaseToDecimal(lease) };
-    const key = Buffer.from(`${this.#options.prefix}/`);
-    const { value, sentAt } = await this.#cluster.request(
-      'timeToLive',
-      async (endpoint, limitMs) => {
-        const { leaseClient, kv } = endpoint.client();
-        const within = endpoint.within(limitMs);
-        const answer = await leaseClient.leaseTimeToLive(asked, within);
-        const { header } = await kv.range({ key, count_only: true }, within);
-        const grantedMs = Number(answer.grantedTTL) * 1000;
-        const counts = grantedMs > 0 && answer.header.raft_term === header.raft_term;
-        const remainingMs = Math.max(0, Number(answer.TTL)) * 1000;
-        return { header, time: counts ? { remainingMs, grantedMs } : null };
-      },
+    const { value, sentAt } = await this.#cluster.request('timeToLive', (endpoint, limitMs) =>
+      askTimeOnce(endpoint, lease, this.#options.prefix, limitMs),
     );
     return { value: value.time, sentAt };
   }
@@ -254,6 +242,11 @@ export class EtcdCoordinator implements Coordinator {
     if (!value.succeeded) throw new FencedOut(`term ${own.createRevision.toString()} is over`);
     const surplus = readSurplusTerms(keys, value);
     if (surplus.length > 0) await this.#cluster.transact('proclaim', forgetTransaction(surplus));
+  }
+
+  async correct(election: ElectionName, ended: TermRecord): Promise<void> {
+    const transact: Transact = (request) => this.#cluster.transact('correct', request);
+    await correctTerm(transact, this.#keysOf(election), ended);
   }
 
   async pause(election: ElectionName, control: Control, forMs: number): Promise<void> {

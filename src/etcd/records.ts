@@ -22,6 +22,12 @@ import { leaseFromDecimal, memberFromKey, revisionFromDecimal, type ElectionKeys
 const causeOf = (fields: Fields | null, name = 'cause'): Cause =>
   causes.find((cause) => cause === textOf(fields, name)) ?? 'unknown';
 
+/** Null where it is not told: 0 is a time, too. */
+function millisecondsOf(fields: Fields | null, name: string): number | null {
+  const value = fields?.[name];
+  return typeof value === 'number' ? value : null;
+}
+
 export function decodeCandidate(keys: ElectionKeys, kv: IKeyValue): Candidate {
   const fields = fieldsOf(kv.value);
   const id = textOf(fields, 'id');
@@ -60,12 +66,19 @@ export function decodeMember(keys: ElectionKeys, kv: IKeyValue): Member {
     url: textOf(fields, 'url'),
     priority: numberOf(fields, 'priority'),
     healthy: fields?.['healthy'] === true,
+    checked: typeof fields?.['checked'] === 'boolean' ? fields['checked'] : null,
     version: textOf(fields, 'version') ?? 'unknown',
   };
 }
 
-export const encodeMember = ({ address, url, priority, healthy, version }: Member): Buffer =>
-  encode({ address, url, priority, healthy, version });
+export const encodeMember = ({
+  address,
+  url,
+  priority,
+  healthy,
+  checked,
+  version,
+}: Member): Buffer => encode({ address, url, priority, healthy, checked, version });
 
 /** Null where the record is not readable: then no end counts as clean. */
 export function decodeHandover(kv: IKeyValue): Handover | null {
@@ -80,6 +93,7 @@ export function decodeHandover(kv: IKeyValue): Handover | null {
     to: to === null ? null : memberId(to),
     reason: textOf(fields, 'reason'),
     actor: textOf(fields, 'actor'),
+    endedAgoMs: millisecondsOf(fields, 'endedAgoMs'),
   };
 }
 
@@ -140,7 +154,6 @@ export function decodeTerm(keys: ElectionKeys, kv: IKeyValue): TermRecord | null
   const fields = fieldsOf(kv.value);
   const leader = textOf(fields, 'leader');
   if (token === null || leader === null) return null;
-  const leaderlessMs = fields?.['leaderlessMs'];
   return {
     token,
     leader: memberId(leader),
@@ -150,7 +163,8 @@ export function decodeTerm(keys: ElectionKeys, kv: IKeyValue): TermRecord | null
     cause: textOf(fields, 'cause') === null ? null : causeOf(fields),
     reason: textOf(fields, 'reason'),
     actor: textOf(fields, 'actor'),
-    leaderlessMs: typeof leaderlessMs === 'number' ? leaderlessMs : null,
+    leaderlessMs: millisecondsOf(fields, 'leaderlessMs'),
+    leaderlessAtMostMs: millisecondsOf(fields, 'leaderlessAtMostMs'),
     ttlMs: numberOf(fields, 'ttlMs') || null,
     endBefore: textOf(fields, 'endBefore') === null ? null : causeOf(fields, 'endBefore'),
   };

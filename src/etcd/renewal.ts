@@ -1,8 +1,9 @@
-// One renewal as a stream of its own: a request with a deadline, unlike a long-lived stream, on which an answer that
+// What one endpoint is asked about a lease. A renewal is a stream of its own: a request with a deadline, unlike a long-lived stream, on which an answer that
 // does not come cannot be told from one that is late, and an old answer not from a new one.
-import type { ILeaseKeepAliveResponse } from 'etcd3';
+import type { ILeaseKeepAliveResponse, IResponseHeader } from 'etcd3';
 import type { LeaseId } from '../core/model.ts';
 import { Unreachable } from '../errors.ts';
+import type { LeaseTime } from '../ports.ts';
 import type { Endpoint } from './endpoint.ts';
 import { leaseToDecimal } from './keys.ts';
 
@@ -32,4 +33,25 @@ export async function renewOnce(
     stream.end();
     stream.cancel();
   }
+}
+
+/**
+ * How long `lease` will last, null where the answer does not count. A former leader of etcd that was frozen would answer from
+ * the past, but gives no linearizable read in that term: so one is asked for, under `prefix`.
+ */
+export async function askTimeOnce(
+  endpoint: Endpoint,
+  lease: LeaseId,
+  prefix: string,
+  limitMs: number,
+): Promise<{ readonly header: IResponseHeader; readonly time: LeaseTime | null }> {
+  const { leaseClient, kv } = endpoint.client();
+  const within = endpoint.within(limitMs);
+  const answer = await leaseClient.leaseTimeToLive({ ID: leaseToDecimal(lease) }, within);
+  const { header } = await kv.range({ key: Buffer.from(`${prefix}/`), count_only: true }, within);
+  const { raft_term: etcdTerm } = header;
+  const grantedMs = Number(answer.grantedTTL) * 1000;
+  const remainingMs = Math.max(0, Number(answer.TTL)) * 1000;
+  const counts = grantedMs > 0 && answer.header.raft_term === etcdTerm;
+  return { header, time: counts ? { remainingMs, grantedMs, etcdTerm } : null };
 }

@@ -286,19 +286,18 @@ export function proclaimTransaction(
   keys: ElectionKeys,
   own: OwnKeyInEtcd,
   me: Self,
-  { since, leaderlessMs, endBefore }: TermBeginning,
+  { since: from, ...before }: TermBeginning,
 ): ITxnRequest {
   const key = candidateKey(keys, own.leaseId);
   const token = fencingToken(own.createRevision);
   const { id: leader, address } = me;
   const notYet = { to: null, cause: null, reason: null, actor: null };
   const { ttlMs } = own;
-  const began = { from: since, leaderlessMs, ttlMs, endBefore };
-  const term = { token, leader, address, ...began, ...notYet };
+  const term = { token, leader, address, from, ...before, ttlMs, ...notYet };
   return {
     compare: [createdAt(key, own.createRevision)],
     success: [
-      put(key, encodeCandidate({ ...me, ttlMs, since }), own.leaseId),
+      put(key, encodeCandidate({ ...me, ttlMs, since: from }), own.leaseId),
       put(termKey(keys, token), encodeTerm(term)),
       newestTermsFirst(keys, { keys_only: true }),
     ],

@@ -71,6 +71,11 @@ function waitingOnWire({ waiting }: Report, { clock }: Inputs): StatusAnswer['wa
   };
 }
 
+function appOnWire({ health }: Inputs): StatusAnswer['app'] {
+  const { configured: checked, healthy, detail } = health.app();
+  return { checked, healthy, detail };
+}
+
 export function statusAnswer(report: Report, inputs: Inputs): StatusAnswer {
   const { elections, clock, started } = inputs;
   const lease = elections.lease();
@@ -92,6 +97,7 @@ export function statusAnswer(report: Report, inputs: Inputs): StatusAnswer {
       contactAgeMs: roundedOrNull(elections.contactAgeMs()),
       trouble: etcdTrouble(inputs),
     },
+    app: appOnWire(inputs),
     control: report.control,
     version: inputs.version,
     startedAt: iso(started.wallMs),

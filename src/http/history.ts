@@ -1,24 +1,81 @@
-// `GET /history`: the terms remembered, newest first. A leader that vanished could not record its end: it follows from
-// the beginning of the next term, and is marked as such.
+// `GET /history`: the terms remembered, newest first. A leader that vanished could not record its end: it lies between its
+// last sign of life and the beginning of the next term, and is marked as such.
 import type { HistoryAnswer, TermOnWire } from '../contract.ts';
 import type { ElectionName, FencingToken, Millis, TermRecord } from '../core/model.ts';
 import { tracesOf } from './audit.ts';
 import type { Inputs } from './inputs.ts';
 
-function onWire(term: TermRecord, successor: TermRecord | undefined): TermOnWire {
-  const { token, leader, address, from, reason, actor, leaderlessMs } = term;
+interface Bounds {
+  readonly leastMs: number | null;
+  readonly mostMs: number | null;
+}
+
+/** How much later than its time etcd may end a lease, for terms of versions that did not say when they last heard. */
+const expiryLagMs = 1000;
+
+/** What lies between an end that is recorded and the beginning after it; null where one of them is not, or a clock is wrong. */
+function between(before: TermRecord | undefined, { from }: TermRecord): number | null {
+  if (before === undefined || before.to === null || from === null) return null;
+  const ms = Date.parse(from) - Date.parse(before.to);
+  return ms >= 0 ? ms : null;
+}
+
+/**
+ * How long nobody led before a term: as its leader measured it where the end before was recorded; as the records say where
+ * that came back later and said so; else from its last sign of life.
+ */
+function leaderlessBefore(term: TermRecord, before: TermRecord | undefined): Bounds {
+  const { leaderlessMs, leaderlessAtMostMs, endBefore } = term;
+  const exactly = (ms: number | null): Bounds => ({ leastMs: ms, mostMs: ms });
+  const recordedMs = between(before, term);
+  if (leaderlessMs === null) return exactly(recordedMs);
+  if (leaderlessMs === leaderlessAtMostMs) return exactly(leaderlessMs);
+  const isWithin = recordedMs !== null && recordedMs <= (leaderlessAtMostMs ?? Infinity);
+  if (isWithin) return exactly(leaderlessAtMostMs === null ? leaderlessMs : recordedMs);
+  const ttlMs = before?.ttlMs ?? null;
+  const unheardMs = ttlMs === null ? null : leaderlessMs + ttlMs + expiryLagMs;
+  // Whoever's key was taken away may have led on until it knew.
+  const leastMs = endBefore === 'taken_away' ? 0 : leaderlessMs;
+  return { leastMs, mostMs: leaderlessAtMostMs ?? unheardMs };
+}
+
+/** The earliest moment at which a term can have ended that did not say when: not before it began. */
+function earliestEnd(
+  { from }: TermRecord,
+  successor: TermRecord,
+  { mostMs }: Bounds,
+): string | null {
+  if (successor.from === null || mostMs === null) return from;
+  const earliest = Date.parse(successor.from) - mostMs;
+  if (Number.isNaN(earliest)) return from;
+  const isBefore = from !== null && earliest <= Date.parse(from);
+  return isBefore ? from : new Date(earliest).toISOString();
+}
+
+function onWire(
+  term: TermRecord,
+  successor: TermRecord | undefined,
+  before: TermRecord | undefined,
+): TermOnWire {
+  const { token, leader, address, from, reason, actor } = term;
   const endDerived = term.to === null && successor !== undefined;
+  const { leastMs, mostMs } = leaderlessBefore(term, before);
   return {
     fencingToken: token.toString(),
     leader,
     address,
     from,
     to: endDerived ? successor.from : term.to,
+    toEarliest: endDerived
+      ? earliestEnd(term, successor, leaderlessBefore(successor, term))
+      : term.to,
     // Whoever is asked to leave says so; nobody was left to say anything here, and the successor judged.
     cause: endDerived ? (term.cause ?? successor.endBefore ?? 'lease_expired') : term.cause,
     reason,
     actor,
-    leaderlessMs,
+    leaderlessMs: leastMs === mostMs ? leastMs : null,
+    leaderlessAtLeastMs: leastMs,
+    leaderlessAtMostMs: mostMs,
     endDerived,
   };
 }
@@ -71,7 +128,7 @@ export async function historyAnswer(
   const [terms, entries] = await Promise.all([history(election), verbs(election)]);
   return {
     election,
-    terms: terms.map((term, index) => onWire(term, terms[index - 1])),
+    terms: terms.map((term, index) => onWire(term, terms[index - 1], terms[index + 1])),
     verbs: tracesOf(entries),
   };
 }

@@ -53,6 +53,7 @@ function onWire(
     priority: known.priority,
     // Without a record nothing says that it is unwell, and it stands in the queue.
     healthy: member?.healthy ?? true,
+    checked: member?.checked ?? null,
     version: member?.version ?? null,
     place,
     fencingToken: candidate?.createRevision.toString() ?? null,

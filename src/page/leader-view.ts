@@ -6,7 +6,7 @@ import { claimOf } from './claim.ts';
 import { arrange, make, part, setData, setHidden, setText } from './dom.ts';
 import type { Details, Knowledge } from './knowledge.ts';
 import type { Standing } from './ranking.ts';
-import { ageWords, durationWords, endSentence, timeWords } from './words.ts';
+import { ageWords, durationWords, endSentence, gapWords, timeWords } from './words.ts';
 
 const alarmItems = new Map<string, PageElement>();
 
@@ -24,13 +24,10 @@ function drawAlarms(alarms: readonly Alarm[]): void {
   setHidden(part('alarms'), items.length === 0);
 }
 
-/** What a new term says of the time before it; a dead leader is not replaced before its claim has run out. */
-function gapSentence(gapMs: number | null, { cause }: TermOnWire): string {
-  if (gapMs !== null && gapMs >= 1) return ` Nobody led for ${durationWords(gapMs)}.`;
-  if (cause === 'lease_expired' || cause === 'crashed') {
-    return ' It may have been dead for as long as its claim ran.';
-  }
-  return '';
+/** What a new term says of the time before it. */
+function gapSentence(term: TermOnWire | undefined): string {
+  const gap = term === undefined ? null : gapWords(term);
+  return gap === null ? '' : ` Nobody led for ${gap}.`;
 }
 
 function whyOf({ history }: Details, leader: NonNullable<Standing['leader']>): string {
@@ -39,8 +36,7 @@ function whyOf({ history }: Details, leader: NonNullable<Standing['leader']>): s
   if (index < 0) return '';
   const before = terms[index + 1];
   if (before === undefined) return 'The first term on record.';
-  const gap = gapSentence(terms[index]?.leaderlessMs ?? null, before);
-  return `Because ${endSentence(before)}.${gap}`;
+  return `Because ${endSentence(before)}.${gapSentence(terms[index])}`;
 }
 
 function lastEnd({ history }: Details): string {

@@ -5,7 +5,7 @@ import type { PageElement } from './browser.ts';
 import { arrange, make, part, setData, setHidden, setText } from './dom.ts';
 import type { Details } from './knowledge.ts';
 import type { PeerOnWire } from './wire.ts';
-import { durationWords } from './words.ts';
+import { appWord, durationWords } from './words.ts';
 
 interface Row {
   readonly row: PageElement;
@@ -96,10 +96,10 @@ function drawRow(row: Row, key: string, details: Details): void {
   setText(row.word, word);
   setData(row.word, 'tone', stale ? 'warn' : tone);
   setText(row.wordMore, wordMoreOf(peer, ttlMs));
-  const healthy = member?.healthy ?? true;
-  setText(row.app, member?.native === true ? (healthy ? 'well' : 'unhealthy') : 'not known');
+  const app = appWord(member);
+  setText(row.app, app.text);
   setText(row.appMore, typeof member?.version === 'string' ? `electord ${member.version}` : '');
-  setData(row.app, 'tone', member?.native === true ? (healthy ? 'ok' : 'bad') : 'dim');
+  setData(row.app, 'tone', app.tone);
   setData(row.row, 'word', peer?.state ?? null);
   setData(row.row, 'member', member?.id ?? peer?.id ?? null);
 }

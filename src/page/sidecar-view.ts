@@ -24,11 +24,12 @@ function factsOf({ status }: Details, { health }: Knowledge, wallNow: number): r
     value.lease === null
       ? 'none'
       : `${value.lease.id}, ${durationWords(leftMs)} of ${durationWords(value.lease.ttlMs)} left`;
-  const checks = Object.entries(health?.checks ?? {}).map(([name, { ok, detail }]): Fact => [
-    checkNames[name] ?? name,
-    `${ok ? 'passes' : 'fails'}${detail === '' ? '' : `: ${detail}`}`,
-    ok ? 'ok' : 'bad',
-  ]);
+  const checks = Object.entries(health?.checks ?? {}).map(([name, { ok, detail }]): Fact => {
+    const title = checkNames[name] ?? name;
+    if (name === 'app' && !value.app.checked) return [title, detail, null];
+    const result = `${ok ? 'passes' : 'fails'}${detail === '' ? '' : `: ${detail}`}`;
+    return [title, result, ok ? 'ok' : 'bad'];
+  });
   const { obstacle } = value;
   const campaigns: Fact =
     obstacle === null
@@ -38,10 +39,6 @@ function factsOf({ status }: Details, { health }: Knowledge, wallNow: number): r
   const replaces: readonly Fact[] =
     failover === null ? [] : [['Failover', failover.text, failover.tone]];
   const started = `${timeWords(Date.parse(value.startedAt), wallNow)} (${ageWords(value.uptimeMs + laterMs)})`;
-  const appCheck: readonly Fact[] =
-    health === null || health.checks['app'] !== undefined
-      ? []
-      : [['Check: app', 'none is configured', null]];
   return [
     ['etcd', contact, late ? 'bad' : 'ok'],
     ['Its lease', lease, value.lease === null ? 'bad' : null],
@@ -49,7 +46,6 @@ function factsOf({ status }: Details, { health }: Knowledge, wallNow: number): r
     ...replaces,
     campaigns,
     ...checks,
-    ...appCheck,
     ['Started', started, null],
     ['Version', value.version, null],
   ];

@@ -3,8 +3,24 @@ import type { TermOnWire } from '../contract.ts';
 import type { PageElement, PageField } from './browser.ts';
 import { draw, make, part, setData, setHidden, setText } from './dom.ts';
 import type { Details, Knowledge } from './knowledge.ts';
-import { fittingWindowMs, lanesAtMost, timelineOf, type Timeline } from './timeline.ts';
-import { count, durationWords, endOf, endWords, isPlanned, timeWords } from './words.ts';
+import {
+  fittingWindowMs,
+  lanesAtMost,
+  lastFailovers,
+  timelineOf,
+  type Timeline,
+} from './timeline.ts';
+import {
+  atMostWords,
+  count,
+  durationWords,
+  endOf,
+  endSentence,
+  endWords,
+  gapWords,
+  isPlanned,
+  timeWords,
+} from './words.ts';
 
 const laneHeight = 26;
 const axisHeight = 22;
@@ -58,7 +74,7 @@ function picture(timeline: Timeline, width: number): PageElement {
     const text = more ? 'and others' : shortened(id);
     return draw('text', { class: 'lane', x: '0', y: String(middle(lane) + 4) }, text);
   });
-  const gapRects = gaps.map(({ left, right, durationMs }) =>
+  const gapRects = gaps.map(({ left, right, durationMs, exact }) =>
     titled(
       draw('rect', {
         class: 'gap',
@@ -66,7 +82,7 @@ function picture(timeline: Timeline, width: number): PageElement {
         height: String(height - axisHeight),
         ...span(left, right),
       }),
-      `nobody led for ${durationWords(durationMs)}`,
+      `nobody led for ${exact ? durationWords(durationMs) : atMostWords(durationMs)}`,
     ),
   );
   const terms = blocks.map(({ left, right, lane, term, current }) =>
@@ -96,18 +112,31 @@ function picture(timeline: Timeline, width: number): PageElement {
   return draw('svg', { ...attributes, ...size }, ...children);
 }
 
-function ledFor({ from, to }: TermOnWire, wallNow: number): string {
+/** An end that nobody recorded lies between two moments: no more is said than that. */
+function ledFor({ from, to, toEarliest }: TermOnWire, wallNow: number): string {
   if (from === null) return '';
-  return durationWords((to === null ? wallNow : Date.parse(to)) - Date.parse(from));
+  const ledMs = (end: number): number => end - Date.parse(from);
+  if (to === null) return durationWords(ledMs(wallNow));
+  const [least, most] = [ledMs(Date.parse(toEarliest ?? from)), ledMs(Date.parse(to))];
+  if (least === most) return durationWords(most);
+  return least > 0 ? `≥ ${durationWords(least)}` : atMostWords(most);
 }
 
-function gapWords(leaderlessMs: number | null): string {
-  if (leaderlessMs === null) return 'not known';
-  return leaderlessMs < 1 ? 'none seen' : durationWords(leaderlessMs);
+/** `Last planned change: orders-1 handed over, 12 ms without a leader.` and the same of the last that nobody had meant. */
+function failoverSentences(terms: readonly TermOnWire[], wallNow: number): string {
+  return Object.entries(lastFailovers(terms))
+    .flatMap(([kind, change]) => {
+      if (change === null) return [];
+      const { term, before } = change;
+      const at = term.from === null ? '' : ` at ${timeWords(Date.parse(term.from), wallNow)}`;
+      const gap = gapWords(term) ?? 'for a time not known';
+      return [`Last ${kind} change${at}: ${endSentence(before)}; nobody led ${gap}.`];
+    })
+    .join(' ');
 }
 
 function termRow(term: TermOnWire, newest: boolean, wallNow: number): PageElement {
-  const { leader, fencingToken, from, to, cause, leaderlessMs } = term;
+  const { leader, fencingToken, from, to, cause } = term;
   const leads = newest && to === null;
   const cell = (label: string, ...content: (PageElement | string)[]): PageElement =>
     make('span', { role: 'cell', 'data-label': label }, ...content);
@@ -120,7 +149,7 @@ function termRow(term: TermOnWire, newest: boolean, wallNow: number): PageElemen
     cell('Leader, term', make('strong', {}, leader), make('small', {}, fencingToken)),
     cell('From', from === null ? 'not known' : timeWords(Date.parse(from), wallNow)),
     cell('Led for', ledFor(term, wallNow)),
-    cell('Nobody before', gapWords(leaderlessMs)),
+    cell('Nobody before', gapWords(term) ?? 'not known'),
     cell('How it ended', end),
   );
 }
@@ -140,6 +169,7 @@ export function drawTerms({ history }: Details, knowledge: Knowledge): void {
   setHidden(place, terms.length === 0);
   setHidden(part('terms-nothing'), terms.length > 0);
   place.replaceChildren(picture(timeline, width));
+  setText(part('terms-last'), failoverSentences(terms, wallNow));
   const shown = allRows ? terms : terms.slice(0, rowsAtFirst);
   part('terms-rows').replaceChildren(
     ...shown.map((term, index) => termRow(term, index === 0, wallNow)),

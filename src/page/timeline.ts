@@ -16,7 +16,9 @@ export interface Block {
 export interface Gap {
   readonly left: number;
   readonly right: number;
+  /** At most: it may have begun later, where the end before it is not recorded. */
   readonly durationMs: number;
+  readonly exact: boolean;
 }
 
 /** The end of a term, where it lies in view. */
@@ -58,18 +60,24 @@ function spansOf(terms: readonly TermOnWire[], nowMs: number): readonly Span[] {
     const next = known[index + 1]?.from;
     const fromMs = Date.parse(term.from ?? '');
     const bound = next === undefined || next === null ? nowMs : Date.parse(next);
-    const ended = term.to === null ? bound : Math.min(Date.parse(term.to), bound);
+    // Of an end that lies between two moments the earlier one: what comes after may be dead time.
+    const end = term.toEarliest ?? term.to;
+    const ended = end === null ? bound : Math.min(Date.parse(end), bound);
     const current = term.to === null && next === undefined;
     return { term, fromMs, toMs: Math.max(fromMs, ended), current };
   });
 }
 
-/** When nobody led before a term: as its leader measured it, else what lies between the records. */
-function gapBefore(span: Span, before: Span | undefined): { fromMs: number; toMs: number } | null {
+/** When nobody led before a term: as its leader measured it, at most; else what lies between the records. */
+function gapBefore(
+  { term, fromMs: toMs }: Span,
+  before: Span | undefined,
+): (Pick<Gap, 'exact'> & { readonly fromMs: number; readonly toMs: number }) | null {
   if (before === undefined) return null;
-  const measured = span.term.leaderlessMs;
-  const fromMs = measured === null ? before.toMs : span.fromMs - measured;
-  return span.fromMs - fromMs < gapFromMs ? null : { fromMs, toMs: span.fromMs };
+  const measured = term.leaderlessAtMostMs;
+  const fromMs = measured === null ? before.toMs : toMs - measured;
+  const exact = measured === null || term.leaderlessMs !== null;
+  return toMs - fromMs < gapFromMs ? null : { fromMs, toMs, exact };
 }
 
 /** The part of a span that lies in the window, in shares of it; null where none does. */
@@ -95,6 +103,21 @@ function ticksOf(fromMs: number, toMs: number, atMost: number): Timeline['ticks'
     wallMs,
     at: (wallMs - fromMs) / width,
   }));
+}
+
+/** The newest ends of two kinds, each as the term that follows it and the one that ended; null where none is on record. */
+export function lastFailovers(
+  terms: readonly TermOnWire[],
+): Readonly<
+  Record<'planned' | 'unplanned', { readonly term: TermOnWire; readonly before: TermOnWire } | null>
+> {
+  const changes = terms.flatMap((term, index) => {
+    const before = terms[index + 1];
+    return before === undefined ? [] : [{ term, before }];
+  });
+  const lastOf = (planned: boolean) =>
+    changes.find(({ before }) => isPlanned(before.cause ?? 'unknown') === planned) ?? null;
+  return { planned: lastOf(true), unplanned: lastOf(false) };
 }
 
 /** The shortest of these that shows the last few changes, so that neither a year nor a second hides them. */
@@ -137,7 +160,7 @@ export function timelineOf(
     const gap = gapBefore(span, spans[index - 1]);
     const place = gap === null ? null : clipped(gap, window);
     if (gap === null || place === null) return [];
-    return [{ ...place, durationMs: gap.toMs - gap.fromMs }];
+    return [{ ...place, durationMs: gap.toMs - gap.fromMs, exact: gap.exact }];
   });
   const last = spans.at(-1);
   const open =
@@ -145,7 +168,7 @@ export function timelineOf(
       ? clipped({ ...last, fromMs: last.toMs, toMs: nowMs }, window)
       : null;
   if (last !== undefined && open !== null && nowMs - last.toMs >= gapFromMs) {
-    gaps.push({ ...open, durationMs: nowMs - last.toMs });
+    gaps.push({ ...open, durationMs: nowMs - last.toMs, exact: true });
   }
   const marks = blocks
     .filter(({ current, right }) => !current && right < 1)

@@ -1,6 +1,6 @@
 // What the page says in words: causes, roles, durations and times. Pure.
 import { plannedEnds, type Cause } from '../core/model.ts';
-import type { StatusAnswer, TermOnWire } from '../contract.ts';
+import type { MemberOnWire, StatusAnswer, TermOnWire } from '../contract.ts';
 
 const ends: Readonly<Record<Cause, string>> = {
   elected: 'was elected anew',
@@ -72,6 +72,18 @@ export function failoverWords({
   return isWitness ? { text: `replaces the leader after ${after} of silence`, tone: 'ok' } : null;
 }
 
+/** Of a member's app; one that nobody checks is not known to be well. */
+export function appWord(member: Pick<MemberOnWire, 'native' | 'healthy' | 'checked'> | undefined): {
+  readonly text: string;
+  readonly tone: 'ok' | 'bad' | 'dim';
+} {
+  if (member?.native !== true) return { text: 'not known', tone: 'dim' };
+  if (!member.healthy) return { text: 'unhealthy', tone: 'bad' };
+  return member.checked === false
+    ? { text: 'not checked', tone: 'dim' }
+    : { text: 'well', tone: 'ok' };
+}
+
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
 const hourMs = 60 * minuteMs;
@@ -92,6 +104,21 @@ export function durationWords(durationMs: number): string {
   if (ms < hourMs) return twoUnits(ms, minuteMs, secondMs, ['min', 's']);
   if (ms < dayMs) return twoUnits(ms, hourMs, minuteMs, ['h', 'min']);
   return twoUnits(ms, dayMs, hourMs, ['d', 'h']);
+}
+
+/** `≤ 4.3 s`: what it may be at most is never rounded down. */
+export function atMostWords(ms: number): string {
+  const step = ms < secondMs ? 1 : ms < 10 * secondMs ? 100 : secondMs;
+  return `≤ ${durationWords(Math.ceil(ms / step) * step)}`;
+}
+
+/** How long nobody led before a term; null where nobody knows. */
+export function gapWords({
+  leaderlessMs,
+  leaderlessAtMostMs,
+}: Pick<TermOnWire, 'leaderlessMs' | 'leaderlessAtMostMs'>): string | null {
+  if (leaderlessMs !== null) return durationWords(leaderlessMs);
+  return leaderlessAtMostMs === null ? null : atMostWords(leaderlessAtMostMs);
 }
 
 /** As {@link durationWords}, for what is looked at while it grows: whole seconds from the first one on. */

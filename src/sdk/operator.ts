@@ -68,9 +68,12 @@ export class Operator {
     return (await this.#post('/step-down', request)) as VerbAnswer;
   }
 
-  /** Hands leadership over to a named member, whichever sidecar is asked; one that leads already is a success. */
-  async switchover(request: SwitchoverBody): Promise<VerbAnswer> {
-    return (await this.#post('/switchover', request)) as VerbAnswer;
+  /**
+   * Hands leadership over to a named member, whichever sidecar is asked; one that leads already is a success. Nothing is undone
+   * where it takes longer than `withinMs`.
+   */
+  async switchover(request: SwitchoverBody, withinMs = verbWithinMs): Promise<VerbAnswer> {
+    return (await this.#post('/switchover', request, withinMs)) as VerbAnswer;
   }
 
   /** From now on nobody campaigns; the leader stays. Ends by itself. */
@@ -92,13 +95,8 @@ export class Operator {
     return checked((await this.#transport.ask(question)).body, member);
   }
 
-  async #post(path: string, body: object): Promise<unknown> {
-    const question = {
-      method: 'POST',
-      path: this.#base + path,
-      body,
-      withinMs: verbWithinMs,
-    } as const;
+  async #post(path: string, body: object, withinMs = verbWithinMs): Promise<unknown> {
+    const question = { method: 'POST', path: this.#base + path, body, withinMs } as const;
     return checked((await this.#transport.ask(question)).body, 'detail');
   }
 }

@@ -8,6 +8,9 @@ const renewalBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 const remainingBuckets = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
 const hookBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
+/** From a hand-over to a machine that dies under a long TTL. */
+const failoverBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 7.5, 10, 15, 30, 60];
+
 const perElection = ['election', 'id'] as const;
 const perInstance = ['id'] as const;
 
@@ -63,8 +66,15 @@ function electionInstruments(registers: Registry[]) {
     }),
     leaderless: new Counter({
       name: 'electord_leaderless_seconds_total',
-      help: 'Time in which this instance knew of no leader.',
+      help: 'Time in which this instance knew of no leader; a new leader adds for how long the one before may have been dead unnoticed.',
       labelNames: perElection,
+      registers,
+    }),
+    failoverDuration: new Histogram({
+      name: 'electord_failover_duration_seconds',
+      help: 'How long nobody led before a term of this instance, at most: from the end of the one before, by the cause of that, or from its last sign of life.',
+      labelNames: [...perElection, 'cause'] as const,
+      buckets: failoverBuckets,
       registers,
     }),
     leaderlessFor: new Gauge({

@@ -60,6 +60,8 @@ const oneIf = (yes: boolean): number => (yes ? 1 : 0);
 interface Stretch {
   readonly lookedAt: Millis;
   readonly leaderlessSince: Millis | null;
+  /** How long the stretch without one was that ended with this look; 0 where none did. */
+  readonly endedAfterMs: number;
 }
 
 type Of<Kind extends Notice['kind']> = Extract<Notice, { kind: Kind }>;
@@ -116,6 +118,17 @@ class Feed {
     if (notice.kind === 'elected' || notice.kind === 'ended' || notice.kind === 'changed') {
       this.#integrate(this.#observed.elections.report(notice.election));
     }
+    if (notice.kind === 'elected') this.#countGap(notice);
+  }
+
+  /** Whoever vanished was taken for the leader until its key was gone: what it may have been dead by then is counted now. */
+  #countGap({ election, leaderlessAtMostMs, endBefore: cause }: Of<'elected'>): void {
+    if (leaderlessAtMostMs === null || cause === null) return;
+    const { leaderless, failoverDuration } = this.#instruments;
+    const labels = { election, id: this.#id };
+    failoverDuration.observe({ ...labels, cause }, leaderlessAtMostMs / 1000);
+    const countedMs = this.#stretches.get(election)?.endedAfterMs ?? 0;
+    leaderless.inc(labels, Math.max(0, leaderlessAtMostMs - countedMs) / 1000);
   }
 
   #countFailover(notice: Notice): void {
@@ -162,8 +175,9 @@ class Feed {
     if (last !== undefined && leaderlessSince !== null) {
       leaderless.inc(labels, Math.max(0, now - last.lookedAt) / 1000);
     }
+    const endedAfterMs = leader === null || leaderlessSince === null ? 0 : now - leaderlessSince;
     leaderlessSince = leader === null ? (leaderlessSince ?? now) : null;
-    this.#stretches.set(election, { lookedAt: now, leaderlessSince });
+    this.#stretches.set(election, { lookedAt: now, leaderlessSince, endedAfterMs });
     leaderlessFor.set(labels, leaderlessSince === null ? 0 : (now - leaderlessSince) / 1000);
   }
 

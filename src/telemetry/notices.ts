@@ -69,8 +69,14 @@ class NoticeLog {
     }
   }
 
-  #elected({ election, token, leaderlessMs }: Of<'elected'>): void {
-    const lasted = leaderlessMs === null ? {} : { leaderlessMs: rounded(leaderlessMs) };
+  #elected({ election, token, leaderlessMs, leaderlessAtMostMs, endBefore }: Of<'elected'>): void {
+    const bounds = { leaderlessMs, leaderlessAtMostMs };
+    const lasted = {
+      ...Object.fromEntries(
+        Object.entries(bounds).flatMap(([name, ms]) => (ms === null ? [] : [[name, rounded(ms)]])),
+      ),
+      ...(endBefore === null ? {} : { endBefore }),
+    };
     const fields = { ...this.#who(election), term: term(token), cause: 'elected', ...lasted };
     this.#log.info(fields, `leads ${election}`);
   }

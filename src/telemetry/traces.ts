@@ -124,6 +124,7 @@ export class Traces {
       },
       pause: (...its) => this.#call('pause', its[0], {}, () => coordinator.pause(...its)),
       resume: (...its) => this.#call('resume', its[0], {}, () => coordinator.resume(...its)),
+      correct: (...its) => this.#call('correct', its[0], {}, () => coordinator.correct(...its)),
       requestSwitchover: (...its) =>
         this.#call('switchover', its[0], {}, () => coordinator.requestSwitchover(...its)),
       history: (...its) => this.#call('history', its[0], {}, () => coordinator.history(...its)),

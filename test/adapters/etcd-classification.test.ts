@@ -169,7 +169,12 @@ describe('a real etcd', () => {
     await coordinator.grant(lease, 60_000);
     const { value } = await coordinator.join(orders, granted(lease), me);
     const own = { ...granted(lease), createRevision: revision(value.createRevision - 1n) };
-    const began = { since: new Date().toISOString(), leaderlessMs: null, endBefore: null };
+    const began = {
+      since: new Date().toISOString(),
+      leaderlessMs: null,
+      leaderlessAtMostMs: null,
+      endBefore: null,
+    };
     expect((await failureOf(coordinator.proclaim(orders, own, me, began))).code).toBe('fenced_out');
     await coordinator.revoke(lease);
   });

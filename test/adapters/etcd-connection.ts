@@ -24,6 +24,7 @@ export const me = {
   priority: 0,
   version: '0.0.0',
   pingKey: null,
+  checked: null,
 };
 
 /** A request as the coordinator's observer was told of it. */

@@ -158,6 +158,7 @@ describe('a black hole', () => {
       coordinator.proclaim(orders, own, me, {
         since: new Date().toISOString(),
         leaderlessMs: null,
+        leaderlessAtMostMs: null,
         endBefore: null,
       }),
     ];

@@ -47,12 +47,18 @@ function handingOverToTheLast({ candidates }: Snapshot): Release {
   const token = fencingToken(createRevision);
   const why = { cause: 'switchover', reason: null, actor: null } as const;
   const at = '2026-11-20T21:00:00.000Z';
-  const began = { address: null, leaderlessMs: null, ttlMs: null, endBefore: null };
+  const began = {
+    address: null,
+    leaderlessMs: null,
+    leaderlessAtMostMs: null,
+    ttlMs: null,
+    endBefore: null,
+  };
   return {
     election: orders,
     leaseId,
     createRevision,
-    handover: { from, token, to: successor.id, ...why },
+    handover: { from, token, to: successor.id, endedAgoMs: 0, ...why },
     term: { ...began, token, leader: from, from: at, to: at, ...why },
     succession: { successor, bypassed: rest.slice(0, -1) },
   };

@@ -41,6 +41,7 @@ export const member = (id: string, lease: bigint, more: Partial<Member> = {}): M
   url: `http://${id}:4040`,
   priority: 0,
   healthy: true,
+  checked: true,
   version: '9.9.9',
   ...more,
 });

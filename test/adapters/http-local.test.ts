@@ -11,6 +11,7 @@ import {
   type Snapshot,
   type TermRecord,
 } from '../../src/core/model.ts';
+import type { HistoryAnswer } from '../../src/contract.ts';
 import { FencedOut, Unreachable } from '../../src/errors.ts';
 import { sharedRead } from '../../src/http/history.ts';
 import type { Inputs, LocalInputs } from '../../src/http/inputs.ts';
@@ -723,49 +724,73 @@ describe('the history', () => {
   });
 
   it('fills in what a vanished leader could not say, and marks it', async () => {
+    const at = (second: bigint): string => `2026-11-20T21:00:${second}.000Z`;
     const term = (value: bigint, more: Partial<TermRecord>): TermRecord => ({
       token: token(value),
       leader: memberId(`orders-${value}`),
       address: null,
-      from: `from-${value}`,
+      from: at(value),
       to: null,
       cause: null,
       reason: null,
       actor: null,
       leaderlessMs: null,
+      leaderlessAtMostMs: null,
       ttlMs: null,
       endBefore: null,
       ...more,
     });
     const terms = [
-      term(30n, { leaderlessMs: 2100 }),
-      term(20n, {}),
-      term(10n, { to: 'to-10', cause: 'resigned', reason: 'why', actor: 'who' }),
+      term(30n, { leaderlessMs: 3, leaderlessAtMostMs: 5300 }),
+      term(20n, { leaderlessMs: 2, leaderlessAtMostMs: 2 }),
+      term(10n, { to: at(19n), cause: 'resigned', reason: 'why', actor: 'who' }),
     ];
     const history = (election: string) =>
       Promise.resolve(election === electionName('orders') ? terms : []);
     const ask = await serve(leading(), {}, { history });
     const { body } = await ask('/history');
     const open = { reason: null, actor: null, address: null };
+    const exactly = (ms: number | null) => ({
+      ...{ leaderlessMs: ms, leaderlessAtLeastMs: ms, leaderlessAtMostMs: ms },
+    });
+    const bounds = { leaderlessMs: null, leaderlessAtLeastMs: 3, leaderlessAtMostMs: 5300 };
     expect(body).toEqual({
       election: 'orders',
       terms: [
         {
-          ...{ fencingToken: '30', leader: 'orders-30', from: 'from-30', to: null, cause: null },
-          ...{ ...open, leaderlessMs: 2100, endDerived: false },
+          ...{ fencingToken: '30', leader: 'orders-30', from: at(30n), to: null, cause: null },
+          ...{ ...open, toEarliest: null, ...bounds, endDerived: false },
         },
         {
-          ...{ fencingToken: '20', leader: 'orders-20', from: 'from-20', to: 'from-30' },
-          ...{ ...open, cause: 'lease_expired', leaderlessMs: null, endDerived: true },
+          ...{ fencingToken: '20', leader: 'orders-20', from: at(20n), to: at(30n), ...open },
+          ...{ toEarliest: '2026-11-20T21:00:24.700Z', cause: 'lease_expired' },
+          ...{ ...exactly(2), endDerived: true },
         },
         {
-          ...{ fencingToken: '10', leader: 'orders-10', from: 'from-10', to: 'to-10' },
-          ...{ cause: 'resigned', reason: 'why', actor: 'who', address: null },
-          ...{ leaderlessMs: null, endDerived: false },
+          ...{ fencingToken: '10', leader: 'orders-10', from: at(10n), to: at(19n) },
+          ...{ toEarliest: at(19n), cause: 'resigned', reason: 'why', actor: 'who', address: null },
+          ...{ ...exactly(null), endDerived: false },
         },
       ],
       verbs: [],
     });
+    const gaps = async (...records: TermRecord[]) => {
+      const asked = await serve(leading(), {}, { history: () => Promise.resolve(records) });
+      const answer = (await asked('/history')).body as unknown as HistoryAnswer;
+      return [answer.terms[0]?.leaderlessAtLeastMs, answer.terms[0]?.leaderlessAtMostMs];
+    };
+    // It came back and said when it ended; but not what lies between two terms of which one was never recorded.
+    const measured = { leaderlessMs: 3, leaderlessAtMostMs: 5300 };
+    const corrected = { to: at(26n), cause: 'etcd_unreachable' } as const;
+    expect(await gaps(term(30n, measured), term(20n, corrected))).toEqual([4000, 4000]);
+    expect(await gaps(term(30n, measured), term(20n, { to: at(22n) }))).toEqual([3, 5300]);
+    // Whose key was taken away may have led on until it knew.
+    const taken = { ...measured, endBefore: 'taken_away' } as const;
+    expect(await gaps(term(30n, taken), term(20n, {}))).toEqual([0, 5300]);
+    // A leader of an older version said only since when the key was gone.
+    const older = term(30n, { leaderlessMs: 3 });
+    expect(await gaps(older, term(20n, { ttlMs: 5000 }))).toEqual([3, 6003]);
+    expect(await gaps(older, term(20n, { to: at(22n) }))).toEqual([3, 3]);
     const silent = () => Promise.reject(new Unreachable('no answer'));
     const away = await serve(leading(), {}, { history: silent });
     expect(await away('/history')).toMatchObject({

@@ -314,9 +314,13 @@ describe('health', () => {
     expect(await ask('/livez')).toMatchObject({ status: 200, body: { status: 'ok', checks: {} } });
   });
 
-  it('has no app check where none is configured', async () => {
+  it('says of an app that nobody checks just that, and so does the status', async () => {
     const ask = await serve(inputsFor(electing('follower')));
-    expect(Object.keys((await ask('/health')).body.checks)).toEqual(['etcd', 'eventLoop']);
+    const { status, body } = await ask('/health');
+    expect(status).toBe(200);
+    expect(body.checks['app']).toEqual({ ok: true, detail: 'no check' });
+    const app = { checked: false, healthy: true, detail: 'no check' };
+    expect((await ask('/status')).body).toMatchObject({ app });
   });
 
   it('is not ready while stopping, nor while one of many elections is unknown', async () => {
@@ -371,7 +375,7 @@ describe('/status and /members', () => {
       ],
       members: [
         member('orders-2', 99n, { healthy: false, priority: -1 }),
-        member('orders-0', 13n, { priority: 3 }),
+        member('orders-0', 13n, { priority: 3, checked: false }),
       ],
     });
     const { body } = await (await serve(inputsFor(fake)))('/members');
@@ -387,6 +391,7 @@ describe('/status and /members', () => {
       one['version'],
       one['priority'],
     ]);
+    expect(body.members.map((one) => one['checked'])).toEqual([null, null, false, true]);
     expect(rows).toEqual([
       ['from-go', 'leader', 1, '9', '9', false, false, true, null, 0],
       // The key of a process before this one, waiting for its lease to expire.

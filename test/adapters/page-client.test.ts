@@ -7,14 +7,16 @@ import { claimOf } from '../../src/page/claim.ts';
 import { freshnessOf } from '../../src/page/freshness.ts';
 import { Knowledge } from '../../src/page/knowledge.ts';
 import { concernOf, matches, worstFirst, type Standing } from '../../src/page/ranking.ts';
-import { fittingWindowMs, timelineOf } from '../../src/page/timeline.ts';
+import { fittingWindowMs, lastFailovers, timelineOf } from '../../src/page/timeline.ts';
 import type { OverviewAnswer, PeerOnWire, PeersFrame } from '../../src/page/wire.ts';
 import {
   ageWords,
+  appWord,
   durationWords,
   endSentence,
   endWords,
   failoverWords,
+  gapWords,
 } from '../../src/page/words.ts';
 
 const now = Date.parse('2026-11-20T22:00:00.000Z');
@@ -48,8 +50,17 @@ const term = (
   reason: null,
   actor: null,
   leaderlessMs: null,
+  leaderlessAtLeastMs: null,
+  leaderlessAtMostMs: null,
+  toEarliest: more.to ?? null,
   endDerived: false,
   ...more,
+});
+
+const exactly = (ms: number) => ({
+  leaderlessMs: ms,
+  leaderlessAtLeastMs: ms,
+  leaderlessAtMostMs: ms,
 });
 
 const peer = (id: string, more: Partial<PeerOnWire> = {}): PeerOnWire => ({
@@ -108,7 +119,7 @@ describe('the list', () => {
 
 describe('the timeline', () => {
   const terms = [
-    term(30, 'b', { from: ago(10_000), leaderlessMs: 20_000 }),
+    term(30, 'b', { from: ago(10_000), ...exactly(20_000) }),
     term(20, 'a', { from: ago(60_000), to: ago(30_000), cause: 'lease_expired' }),
     term(10, 'b', { from: ago(200_000), to: ago(60_000), cause: 'switchover' }),
   ];
@@ -122,7 +133,7 @@ describe('the timeline', () => {
       [0.9, 1, 0],
     ]);
     expect(blocks.map(({ current }) => current)).toEqual([false, false, true]);
-    expect(gaps).toEqual([{ left: 0.7, right: 0.9, durationMs: 20_000 }]);
+    expect(gaps).toEqual([{ left: 0.7, right: 0.9, durationMs: 20_000, exact: true }]);
     expect(marks).toEqual([
       { at: 0.4, lane: 0, planned: true },
       { at: 0.7, lane: 1, planned: false },
@@ -132,8 +143,29 @@ describe('the timeline', () => {
   it('leaves out what lies before the window, and shows that nobody leads now', () => {
     const over = [term(20, 'a', { from: ago(60_000), to: ago(30_000), cause: 'stopping' })];
     expect(timelineOf(over, now, 10_000).blocks).toEqual([]);
-    expect(timelineOf(over, now, 10_000).gaps).toEqual([{ left: 0, right: 1, durationMs: 30_000 }]);
+    expect(timelineOf(over, now, 10_000).gaps).toEqual([
+      { left: 0, right: 1, durationMs: 30_000, exact: true },
+    ]);
     expect(timelineOf([], now, 10_000)).toMatchObject({ lanes: [], blocks: [], gaps: [] });
+  });
+
+  it('counts what may have been dead time as a gap, at most, and tells planned and unplanned ends apart', () => {
+    const bounds = { leaderlessMs: null, leaderlessAtLeastMs: 3, leaderlessAtMostMs: 4960 };
+    const [crashed, handedOver] = [{ to: ago(10_000), toEarliest: ago(14_960) }, exactly(12)];
+    const ends = [
+      term(30, 'b', { from: ago(10_000), ...bounds }),
+      term(20, 'a', { from: ago(60_000), ...crashed, cause: 'lease_expired', ...handedOver }),
+      term(10, 'b', { from: ago(200_000), to: ago(60_012), cause: 'switchover' }),
+    ];
+    const { blocks, gaps } = timelineOf(ends, now, 100_000);
+    expect(blocks[1]?.right).toBeCloseTo(0.8504);
+    expect(gaps).toMatchObject([{ durationMs: 4960, exact: false }]);
+    expect(gapWords(ends[0]!)).toBe('≤ 5.0 s');
+    expect(gapWords(ends[1]!)).toBe('12 ms');
+    const { planned, unplanned } = lastFailovers(ends);
+    expect(planned?.term.fencingToken).toBe('20');
+    expect(unplanned?.term.fencingToken).toBe('30');
+    expect(lastFailovers(ends.slice(2))).toEqual({ planned: null, unplanned: null });
   });
 
   it('never overlaps terms, whatever the clocks of their leaders say', () => {
@@ -176,6 +208,17 @@ describe('freshness', () => {
 });
 
 describe('words', () => {
+  it('call no app well that nobody checks', () => {
+    const member = { native: true, healthy: true, checked: true };
+    expect(appWord(member)).toEqual({ text: 'well', tone: 'ok' });
+    expect(appWord({ ...member, checked: false })).toEqual({ text: 'not checked', tone: 'dim' });
+    // A sidecar of an older version does not say.
+    expect(appWord({ ...member, checked: null }).text).toBe('well');
+    expect(appWord({ ...member, healthy: false }).text).toBe('unhealthy');
+    expect(appWord({ ...member, native: false }).text).toBe('not known');
+    expect(appWord(undefined).text).toBe('not known');
+  });
+
   it('tell how long', () => {
     const told = [340, 4260, 38_400, 725_000, 12_000_000, 187_200_000].map(durationWords);
     expect(told).toEqual(['340 ms', '4.2 s', '38 s', '12 min 5 s', '3 h 20 min', '2 d 4 h']);

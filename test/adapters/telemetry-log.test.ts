@@ -96,14 +96,28 @@ describe('logNotices', () => {
     const term = '9007199254740993';
     const mine = { election, token: token(9007199254740993n) };
     const fields = { election: 'orders', id: 'orders-0', term };
-    expect(one({ kind: 'elected', ...mine, leaderlessMs: 12.6, endBefore: null })).toMatchObject({
+    expect(
+      one({
+        kind: 'elected',
+        ...mine,
+        leaderlessMs: 12.6,
+        leaderlessAtMostMs: 12.6,
+        endBefore: null,
+      }),
+    ).toMatchObject({
       ...fields,
       level: 'info',
       cause: 'elected',
       leaderlessMs: 13,
     });
     expect(
-      one({ kind: 'elected', ...mine, leaderlessMs: null, endBefore: null }),
+      one({
+        kind: 'elected',
+        ...mine,
+        leaderlessMs: null,
+        leaderlessAtMostMs: null,
+        endBefore: null,
+      }),
     ).not.toHaveProperty('leaderlessMs');
     const ended = { kind: 'ended', ...mine, cause: 'switchover', reason: 'a new node' } as const;
     expect(one({ ...ended, ledMs: 5000.2 })).toMatchObject({

@@ -23,6 +23,7 @@ const contract: readonly (readonly [string, string, readonly string[]])[] = [
   ['electord_pings_total', 'counter', ['id', 'result']],
   ['electord_ping_duration_seconds', 'histogram', ['id']],
   ['electord_leaderless_seconds_total', 'counter', ['election', 'id']],
+  ['electord_failover_duration_seconds', 'histogram', ['cause', 'election', 'id']],
   ['electord_renewals_total', 'counter', ['id', 'result']],
   ['electord_renewal_duration_seconds', 'histogram', ['id']],
   ['electord_etcd_requests_total', 'counter', ['id', 'op', 'result']],
@@ -156,10 +157,21 @@ async function values(name: string): Promise<Record<string, number>> {
 const lead = (at: bigint): void =>
   fake.know({ candidates: [candidate(me, at)], claimUntil: Number.POSITIVE_INFINITY });
 
-const elected = (at: bigint, endBefore: Cause | null = null): void => {
+const elected = (
+  at: bigint,
+  endBefore: Cause | null = null,
+  leaderlessAtMostMs: number | null = null,
+): void => {
   lead(at);
   const election = electionName('orders');
-  fake.emit({ kind: 'elected', election, token: token(at), leaderlessMs: null, endBefore });
+  fake.emit({
+    kind: 'elected',
+    election,
+    token: token(at),
+    leaderlessMs: null,
+    leaderlessAtMostMs,
+    endBefore,
+  });
 };
 
 const ended = (cause: Cause): void => {
@@ -172,7 +184,7 @@ describe('the exposition', () => {
   it('has every metric of the contract with HELP, TYPE and just its labels', async () => {
     metrics.observeHook('elected', 'ok', 0.2);
     certificates = [{ setting: 'tls-cert', notAfterMs: 1 }];
-    lead(1n);
+    elected(1n, 'stopping', 3);
     fake.know({ failover: { shortMs: 250, witnesses: [], isWitness: false } });
     fake.emit({ kind: 'ping', result: 'acknowledged', durationMs: 1 });
     const about = { election: electionName('orders'), token: token(1n) };
@@ -399,6 +411,42 @@ describe('counters', () => {
     expect(await orders()).toBe(2.25);
     fake.nowMs += 1000;
     expect(await orders()).toBe(3.25);
+  });
+
+  it('add what a leader that vanished may have been dead for, and no moment twice', async () => {
+    const orders = async () => (await values('electord_leaderless_seconds_total'))['orders'];
+    fake.nowMs += 1500;
+    // Its key was gone 1.5 s ago, and it had been silent for 4 s before.
+    elected(1n, 'lease_expired', 5500);
+    expect(await orders()).toBe(5.5);
+    ended('resigned');
+    elected(2n, 'resigned', 0);
+    expect(await orders()).toBe(5.5);
+    elected(3n, 'crashed', 300);
+    expect(await orders()).toBeCloseTo(5.8);
+  });
+
+  it('tell how long nobody led before each term, by why', async () => {
+    const samples = async (suffix: string) =>
+      ((await scrape()).get('electord_failover_duration_seconds')?.samples ?? [])
+        .filter(({ name }) => name.endsWith(suffix))
+        .map(({ labels, value }) => [labels['cause'], labels['le'], value]);
+    // Nobody was seen to leave: there is nothing to tell.
+    elected(1n);
+    expect(await samples('_count')).toEqual([]);
+    elected(2n, 'switchover', 4);
+    elected(3n, 'lease_expired', 5100);
+    expect(await samples('_count')).toEqual([
+      ['switchover', undefined, 1],
+      ['lease_expired', undefined, 1],
+    ]);
+    expect(await samples('_sum')).toEqual([
+      ['switchover', undefined, 0.004],
+      ['lease_expired', undefined, 5.1],
+    ]);
+    const buckets = (await samples('_bucket')).filter(([cause]) => cause === 'switchover');
+    expect(buckets.at(0)).toEqual(['switchover', '0.005', 1]);
+    expect(buckets.at(-2)?.[1]).toBe('60');
   });
 
   it('tell for how long no leader has been known by now', async () => {

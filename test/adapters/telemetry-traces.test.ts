@@ -90,6 +90,7 @@ describe('electors on a real etcd', { timeout: 60_000 }, () => {
         priority: 0,
         version: '9.9.9',
         pingKey: null,
+        checked: null,
       },
       timing: {
         ttlMs: 10_000,
@@ -223,7 +224,14 @@ describe('what is rare', () => {
   const elected = (name: string, leaderlessMs: number | null = null): void => {
     const election = electionName(name);
     fake.know({ candidates: [candidate('me', 7n)], claimUntil: Infinity }, name);
-    fake.emit({ kind: 'elected', election, token: token(7n), leaderlessMs, endBefore: null });
+    fake.emit({
+      kind: 'elected',
+      election,
+      token: token(7n),
+      leaderlessMs,
+      leaderlessAtMostMs: leaderlessMs,
+      endBefore: null,
+    });
     fake.emitChange('elected', name);
   };
 

@@ -37,6 +37,7 @@ const self = (id: string): Self => ({
   priority: 7,
   version: '0.0.0',
   pingKey: null,
+  checked: null,
 });
 
 /** Registers the suite for one subject, made before its first test. */
@@ -102,6 +103,7 @@ class Actor {
     const began = {
       since: '2026-11-20T21:00:00.000Z',
       leaderlessMs: 5,
+      leaderlessAtMostMs: 5005,
       endBefore: 'taken_away',
     } as const;
     return run(coordinator.proclaim(election, { ...own, ttlMs: joinedTtlMs }, self('a'), began));
@@ -129,6 +131,7 @@ const handoverOf = (joined: Joined, to: string | null): Handover => ({
   to: to === null ? null : memberId(to),
   reason: 'maintenance',
   actor: 'somebody',
+  endedAgoMs: 7,
 });
 
 const termOf = (joined: Joined): TermRecord => ({
@@ -141,6 +144,7 @@ const termOf = (joined: Joined): TermRecord => ({
   reason: 'maintenance',
   actor: 'somebody',
   leaderlessMs: null,
+  leaderlessAtMostMs: null,
   ttlMs: joinedTtlMs,
   endBefore: 'lease_expired',
 });
@@ -327,7 +331,7 @@ function joining(of: Of, acting: Acting): void {
     expect(newestTerm).toEqual({
       ...termOf(terms.at(-1)!),
       ...{ address: 'http://a:8080', to: null, cause: null, reason: null, actor: null },
-      ...{ leaderlessMs: 5, endBefore: 'taken_away' },
+      ...{ leaderlessMs: 5, leaderlessAtMostMs: 5005, endBefore: 'taken_away' },
     });
   });
 
@@ -451,11 +455,32 @@ function terms(of: Of, acting: Acting): void {
         address: 'http://a:8080',
         from: '2026-11-20T21:00:00.000Z',
         leaderlessMs: 5,
+        leaderlessAtMostMs: 5005,
         ttlMs: joinedTtlMs,
         endBefore: 'taken_away',
         ...nothing,
       },
     ]);
+  });
+
+  it('corrects the record of a term that says nothing of its end, once, and no other', async () => {
+    const { coordinator, run } = of();
+    const [election, actor] = [freshElection(), acting()];
+    const leaseId = await actor.lease();
+    const { createRevision, ...joined } = await actor.join(election, leaseId);
+    const ended = { ...termOf({ createRevision, ...joined }), cause: 'etcd_unreachable' } as const;
+    // Never proclaimed: there is nothing to correct.
+    await run(coordinator.correct(election, ended));
+    expect(await run(coordinator.history(election))).toEqual([]);
+    await actor.proclaim(election, { leaseId, createRevision });
+    await run(coordinator.revoke(leaseId));
+    await run(coordinator.correct(election, ended));
+    const { to, cause, reason, actor: by } = ended;
+    const corrected = [{ address: 'http://a:8080', leaderlessMs: 5, to, cause, reason, actor: by }];
+    expect(await run(coordinator.history(election))).toMatchObject(corrected);
+    const later = { ...ended, to: '2026-11-20T23:00:00.000Z', cause: 'stopping' } as const;
+    await run(coordinator.correct(election, later));
+    expect(await run(coordinator.history(election))).toMatchObject(corrected);
   });
 
   it('refuses to proclaim a term that is over', async () => {
@@ -570,7 +595,16 @@ function records(of: Of, acting: Acting): void {
     const [election, actor] = [freshElection(), acting()];
     const leaseId = await actor.lease();
     const { id, address, url, priority, version } = self('a');
-    const member: Member = { id, address, url, priority, version, leaseId, healthy: true };
+    const member: Member = {
+      id,
+      address,
+      url,
+      priority,
+      version,
+      leaseId,
+      healthy: true,
+      checked: true,
+    };
     await run(coordinator.enroll(election, member));
     expect((await actor.snapshot(election)).members).toEqual([member]);
     const later: Member = { ...member, leaseId: await actor.lease(), healthy: false };

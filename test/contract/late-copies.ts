@@ -21,6 +21,7 @@ const self = (id: string): Self => ({
   priority: 7,
   version: '0.0.0',
   pingKey: null,
+  checked: null,
 });
 
 interface Step {
@@ -178,7 +179,12 @@ class Story {
     return this.#step(`proclaim ${id}`, () => {
       const { createRevision } = this.#joined.get(id)!;
       const own = { leaseId: this.#lease(id), ttlMs: longMs, createRevision };
-      const began = { since: '2026-11-20T21:00:00.000Z', leaderlessMs: 5, endBefore: null };
+      const began = {
+        since: '2026-11-20T21:00:00.000Z',
+        leaderlessMs: 5,
+        leaderlessAtMostMs: 5,
+        endBefore: null,
+      };
       return this.#subject.coordinator.proclaim(this.#election, own, self(id), began);
     });
   }
@@ -195,13 +201,26 @@ class Story {
     const token = this.#token(id);
     const why = { cause: 'switchover', reason: null, actor: null } as const;
     const from = '2026-11-20T21:00:00.000Z';
-    const began = { address: null, from, leaderlessMs: 5, ttlMs: longMs, endBefore: null };
+    const began = {
+      address: null,
+      from,
+      leaderlessMs: 5,
+      leaderlessAtMostMs: 5,
+      ttlMs: longMs,
+      endBefore: null,
+    };
     const term = { ...began, token, leader: memberId(id), to: from };
     const request: Release = {
       election: this.#election,
       leaseId: this.#lease(id),
       createRevision: this.#joined.get(id)!.createRevision,
-      handover: { from: memberId(id), token, to: to === null ? null : memberId(to), ...why },
+      handover: {
+        from: memberId(id),
+        token,
+        to: to === null ? null : memberId(to),
+        endedAgoMs: 0,
+        ...why,
+      },
       term: { ...term, ...why },
       succession: to === null ? null : { successor: named(to), bypassed: past.map(named) },
     };

@@ -8,6 +8,7 @@ import {
   memberId,
   revision,
   type Candidate,
+  type Snapshot,
   type TermRecord,
 } from '../../src/core/model.ts';
 import { reportOf } from '../../src/core/report.ts';
@@ -148,7 +149,14 @@ describe('a predecessor whose key went before its time', () => {
   const evidence = { timing: { takeoverDelayMs: 'evidence' } } as const;
   const answered = (story: Story, askedAt: number, remainingMs: number): Story =>
     story.at(askedAt + 2, {
-      ...{ kind: 'timeToLive', leaseId: leaseId('a'), askedAt, remainingMs, grantedMs: 5000 },
+      ...{
+        kind: 'timeToLive',
+        leaseId: leaseId('a'),
+        askedAt,
+        remainingMs,
+        grantedMs: 5000,
+        etcdTerm: '2',
+      },
     });
   const gone = change(9, { removedCandidates: ['a'] });
   /** `me` on a lease of its own that lasts, behind `a`, which was seen to be there. */
@@ -177,7 +185,9 @@ describe('a predecessor whose key went before its time', () => {
     const story = answered(answered(behind(), 4000, 0), 4900, 0).changed(5000, gone);
     expect(story.claim).toBe(5);
     const elected = story.effects.findLast((effect) => effect.kind === 'elected');
-    expect(elected?.term).toMatchObject({ endBefore: 'lease_expired', leaderlessMs: 0 });
+    expect(elected?.term).toMatchObject({
+      ...{ endBefore: 'lease_expired', leaderlessMs: 0, leaderlessAtMostMs: 5100 },
+    });
   });
 
   it('is waited for as long as its lease may have lasted where it was taken away', () => {
@@ -189,7 +199,9 @@ describe('a predecessor whose key went before its time', () => {
     expect(story.tick(9999).claim).toBeNull();
     expect(story.tick(10_000).claim).toBe(5);
     const elected = story.effects.findLast((effect) => effect.kind === 'elected');
-    expect(elected?.term).toMatchObject({ endBefore: 'taken_away', leaderlessMs: 5000 });
+    expect(elected?.term).toMatchObject({
+      ...{ endBefore: 'taken_away', leaderlessMs: 5000, leaderlessAtMostMs: 6100 },
+    });
   });
 
   it('costs a wait for each lost term, of which the last counts, and none replaces another', () => {
@@ -206,7 +218,15 @@ describe('a predecessor whose key went before its time', () => {
   it('costs a newcomer its TTL where its record has no end, and nothing where there is none', () => {
     const record = {
       ...{ token: fencingToken(revision(3n)), leader: memberId('a'), address: null, from: null },
-      ...{ to: null, cause: null, reason: null, actor: null, leaderlessMs: null, endBefore: null },
+      ...{
+        to: null,
+        cause: null,
+        reason: null,
+        actor: null,
+        leaderlessMs: null,
+        leaderlessAtMostMs: null,
+        endBefore: null,
+      },
     };
     const joining = (newest: TermRecord | null): Story =>
       new Story(evidence)
@@ -803,6 +823,26 @@ describe('the level-triggered rounds', () => {
     const member = { ...me, leaseId: ours, healthy: true };
     story.observed(300, { ...snapshot(6, mine(5)), members: [member] }).tick(1300);
     expect(enrolled()).toBe(2);
+  });
+
+  it('correct the record of a term that ended while nobody could record it, and no other', () => {
+    const corrections = (lateMs: number, seen: Snapshot) => {
+      const story = new Story().lease(10, lease(60_000)).joined(20, 5, snapshot(5, mine(5)), 15);
+      const bound = 15 + 4750;
+      story.tick(bound + lateMs).observed(9000, seen);
+      return story.effects.filter(({ kind }) => kind === 'correct');
+    };
+    const gone = snapshot(9);
+    expect(corrections(1, gone)).toMatchObject([
+      { ending: { cause: 'etcd_unreachable', endedAt: 4766, term: { token: 5n } } },
+    ]);
+    // It is recorded, or our release was carried out and its answer lost.
+    expect(corrections(1, { ...gone, handover: handover('me', 5) })).toEqual([]);
+    // A witness that deposed us knew no more than that it did not hear of us.
+    const deposed = { ...handover('me', 5), cause: 'crashed' } as const;
+    expect(corrections(1, { ...gone, handover: deposed })).toHaveLength(1);
+    // Who stood still has nothing to say that others do not know better.
+    expect(corrections(1000, gone)).toEqual([]);
   });
 
   it('proclaim again where a proclamation was lost', () => {

@@ -11,11 +11,17 @@ import {
 import { leaseId } from '../../src/core/model.ts';
 
 const own = 5000;
-const answer = (askedAt: number, remainingMs: number, grantedMs = 5000): TimeToLive => ({
+const answer = (
+  askedAt: number,
+  remainingMs: number,
+  grantedMs = 5000,
+  etcdTerm = '2',
+): TimeToLive => ({
   leaseId: leaseId('abc'),
   askedAt,
   remainingMs,
   grantedMs,
+  etcdTerm,
 });
 const learnt = (...answers: readonly TimeToLive[]): Evidence | undefined =>
   answers.reduce<Evidence | undefined>((known, one) => learn(known, one), undefined);
@@ -78,6 +84,26 @@ describe('a lease', () => {
         expect(judge(known, ownTtlMs, times.at(-1)! + goneAfter * ttlMs)).not.toBe('ran_out');
       }),
     );
+  });
+});
+
+describe("the holder's last sign of life", () => {
+  it('is the newest renewal that an answer shows', () => {
+    expect(learnt(answer(900, 4000))?.aliveAt).toBe(-100);
+    expect(learnt(answer(900, 4000), answer(1900, 4000))?.aliveAt).toBe(900);
+    expect(learnt(answer(1900, 4000), answer(900, 4000))?.aliveAt).toBe(900);
+    // A lease that is not renewed any more shows its end ever more closely, and no later renewal.
+    expect(learnt(answer(900, 4000), answer(1950, 2000), answer(2400, 2000))?.aliveAt).toBe(-100);
+  });
+
+  it('is not that etcd lengthened the lease as its own leader changed, until a later renewal is sure', () => {
+    const before = answer(900, 4000);
+    const lengthened = answer(3000, 5000, 5000, '3');
+    expect(learnt(before, lengthened)?.aliveAt).toBe(-100);
+    const stillDead = answer(3900, 4000, 5000, '3');
+    expect(learnt(before, lengthened, stillDead)?.aliveAt).toBe(-100);
+    expect(learnt(before, lengthened, answer(5900, 4000, 5000, '3'))?.aliveAt).toBe(-100);
+    expect(learnt(before, lengthened, answer(6200, 4000, 5000, '3'))?.aliveAt).toBe(5200);
   });
 });
 

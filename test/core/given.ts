@@ -31,6 +31,7 @@ export const me = {
   priority: 0,
   version: '1.0.0',
   pingKey: null,
+  checked: null,
 };
 /** The lease that `me` holds in these tests. */
 export const ours = leaseId('aaa');
@@ -83,4 +84,5 @@ export const handover = (id: string, token: number): Handover => ({
   to: null,
   reason: null,
   actor: null,
+  endedAgoMs: 0,
 });

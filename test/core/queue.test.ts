@@ -21,8 +21,8 @@ import {
 import { candidate, change, handover, mine, ours, snapshot } from './given.ts';
 
 /** Nobody of whom we know that we have a key, and nobody has asked etcd about anybody's lease. */
-const unknown = { verdict: 'unknown', ttlMs: null } as const;
-const stranger: Knowledge = { own: null, led: false, judge: () => unknown };
+const unknown = { verdict: 'unknown', ttlMs: null, aliveAt: null } as const;
+const stranger: Knowledge = { own: null, led: false, judge: () => unknown, unrenewedMs: 9000 };
 /** Ours is the key on the lease `aaa`, which has led. */
 const leader: Knowledge = { ...stranger, own: ours, led: true };
 const waiter: Knowledge = { ...stranger, own: ours };
@@ -47,7 +47,12 @@ describe('a queue', () => {
     const left = change(12, { removedCandidates: ['a'], handover: handover('a', 6) });
     const after = apply(queue, left, 200, stranger);
     expect(leaderOf(after)?.id).toBe('me');
-    expect(after.predecessor).toEqual({ token: token(6), goneAt: 200, cause: 'stopping' });
+    expect(after.predecessor).toEqual({
+      token: token(6),
+      goneAt: 200,
+      aliveAt: 200,
+      cause: 'stopping',
+    });
     expect(apply(after, left, 300, stranger)).toBe(after);
     expect(apply(after, change(11, { candidates: [candidate('z', 5)] }), 300, stranger)).toBe(
       after,
@@ -79,16 +84,34 @@ describe('a queue', () => {
     const queue = known(queueOf(candidate('a', 6), mine(8)));
     const gone = change(12, { removedCandidates: ['a'] });
     const taken = apply(queue, gone, 200, waiter);
-    expect(taken.predecessor).toEqual({ token: token(6), goneAt: 200, cause: 'lease_expired' });
+    expect(taken.predecessor).toEqual({
+      ...{ token: token(6), goneAt: 200, aliveAt: -5900, cause: 'lease_expired' },
+    });
     expect(taken.losses).toEqual([
       { token: token(6), id: 'a', goneAt: 200, ttlMs: 5000, verdict: 'unknown' },
     ]);
     const over = apply(queue, gone, 200, {
       ...waiter,
-      judge: () => ({ verdict: 'ran_out', ttlMs: 5000 }),
+      judge: () => ({ verdict: 'ran_out', ttlMs: 5000, aliveAt: -3000 }),
     });
-    expect(over.predecessor).toEqual({ token: token(6), goneAt: 200, cause: 'lease_expired' });
+    expect(over.predecessor).toEqual({
+      ...{ token: token(6), goneAt: 200, aliveAt: -3000, cause: 'lease_expired' },
+    });
     expect(over.losses).toMatchObject([{ token: token(6), verdict: 'ran_out' }]);
+  });
+
+  it('knows since when nobody led: a clean end says how long ago it was, and who never said that it leads did not', () => {
+    const queue = known(queueOf(candidate('a', 6), candidate('b', 7), mine(8)));
+    const record = { ...handover('a', 6), endedAgoMs: 150 };
+    const left = change(12, { removedCandidates: ['a'], handover: record });
+    expect(apply(queue, left, 200, waiter).predecessor?.aliveAt).toBe(50);
+    const first = apply(queue, change(12, { removedCandidates: ['a'] }), 200, waiter);
+    const gone = change(13, { removedCandidates: ['b'] });
+    const alive: Knowledge = { ...waiter, judge: () => ({ ...unknown, aliveAt: 290 }) };
+    expect(apply(first, gone, 300, alive).predecessor?.aliveAt).toBe(-5900);
+    const since = '2026-11-20T21:00:00.000Z';
+    const led = { ...first, candidates: [{ ...candidate('b', 7), since }, mine(8)] };
+    expect(apply(led, gone, 300, alive).predecessor?.aliveAt).toBe(290);
   });
 
   it('waits for no other program, and not for ourselves', () => {
@@ -107,7 +130,12 @@ describe('a queue', () => {
     const first = apply(queue, change(12, { removedCandidates: ['a'] }), 200, waiter);
     const left = change(13, { removedCandidates: ['b'], handover: handover('b', 7) });
     const second = apply(first, left, 300, waiter);
-    expect(second.predecessor).toEqual({ token: token(7), goneAt: 300, cause: 'stopping' });
+    expect(second.predecessor).toEqual({
+      token: token(7),
+      goneAt: 300,
+      aliveAt: 300,
+      cause: 'stopping',
+    });
     expect(lost(second)).toEqual([6]);
   });
 
@@ -174,6 +202,7 @@ describe('a queue', () => {
         reason: null,
         actor: null,
         leaderlessMs: null,
+        leaderlessAtMostMs: null,
         ttlMs: 9000,
         endBefore: null,
       },

@@ -123,6 +123,8 @@ function describe(effect: CandidacyEffect): string {
     case 'enroll':
     case 'proclaim':
       return '';
+    case 'correct':
+      return `correct the record (${effect.ending.cause})`;
     case 'ping':
       return `ping ${effect.to.id}`;
     case 'record':

@@ -149,3 +149,31 @@ test('a command that hangs makes the app unhealthy, and nothing of it is left wi
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+test('an app that is advertised and not checked is called just that, and warned of at start', async () => {
+  const election = 'not-checked';
+  const advertised = ['--advertise=http://127.0.0.1:1'];
+  const one = await stage.sidecar({ election, id: 'a', args: advertised });
+  const other = await beside(election, 'b', await startApp(), advertised);
+  await one.waitForLog(
+    (line) => line['level'] === 'warn' && String(line['msg']).includes('without --app-check'),
+    20_000,
+  );
+  expect((await health(one)).body.checks.app).toEqual({
+    ok: true,
+    detail: 'not checked: no --app-check is configured',
+  });
+  const { body } = await one.get<{ app: unknown }>('/status');
+  expect(body.app).toMatchObject({ checked: false });
+  const checked = async (): Promise<unknown> => {
+    const { members } = (await one.get<{ members: { id: string; checked: boolean }[] }>('/members'))
+      .body;
+    return (
+      members.length === 2 && Object.fromEntries(members.map((each) => [each.id, each.checked]))
+    );
+  };
+  const said = await eventually(checked, { withinMs: 20_000, what: 'both members' });
+  expect(said).toEqual({ a: false, b: true });
+  await agreement([one, other]);
+  expect(other.output()).not.toContain('without --app-check');
+});

@@ -164,6 +164,11 @@ describe('docker-compose.yml', condition, () => {
       await compose(['start', sidecarOf(first.app), sidecarOf(second.app)]);
       await readers([first.app, second.app]);
       expect((await writer([], failedOverWithinMs)).app).toBe(third.app);
+
+      await compose(['restart', third.app]);
+      const again = await writer([], failedOverWithinMs);
+      // Its sidecar was left alone, and its term went on.
+      expect(again).toEqual(third);
     },
     settledWithinMs + 6 * failedOverWithinMs,
   );
@@ -229,7 +234,7 @@ describe('docker-compose.yml', condition, () => {
 
   test('every container has a read-only root, and ports on 127.0.0.1 only', async () => {
     const containers = (await compose(['ps', '-q'])).trim().split('\n');
-    expect(containers).toHaveLength(11);
+    expect(containers).toHaveLength(14);
     const format = '{{.HostConfig.ReadonlyRootfs}} {{json .HostConfig.PortBindings}}';
     const inspected = await engine.docker(['inspect', '-f', format, ...containers]);
     for (const line of inspected.trim().split('\n')) {

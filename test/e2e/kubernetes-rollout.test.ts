@@ -1,6 +1,6 @@
 // What a rollout does to leadership: real sidecars on a real etcd are ended and started again in the order in which
-// the controllers of Kubernetes do it, and terms are counted. A pod's end is what the manifests say it is: the preStop
-// script of deploy/kubernetes/base, then SIGTERM. The controllers themselves are not here, only their order.
+// the controllers of Kubernetes do it, and terms are counted. A pod's end is what the manifests say it is: `electord
+// hand-over`, then SIGTERM. The controllers themselves are not here, only their order.
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { runCommand } from '../../src/dev/etcd-command.ts';
@@ -11,7 +11,7 @@ import { startSidecar } from '../harness/sidecar.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 
-const handOver = join(projectFolder, 'deploy/kubernetes/base/hand-over.mjs');
+const program = join(projectFolder, 'dist/electord.js');
 const readyWithinMs = 30_000;
 /** Far above any stall of the machine: a term that lapses would be counted as a move. */
 const ttl = '--ttl=60s';
@@ -61,14 +61,15 @@ class PodSet {
     await this.leader();
   }
 
-  /** Ends a pod as Kubernetes does; with or without the script. */
+  /** Ends a pod as Kubernetes does; with or without the hand-over. */
   async end(id: string, { preStop }: { preStop: boolean }): Promise<void> {
     const sidecar = this.#get(id);
     if (preStop) {
-      const env = { ...process.env, ELECTORD_LOCAL_URL: sidecar.localUrl };
-      const ran = await runCommand(process.execPath, [handOver], { timeoutMs: 30_000, env });
+      const own = ['--election', this.#election, '--local-listen', new URL(sidecar.localUrl).host];
+      const args = [program, 'hand-over', ...own];
+      const ran = await runCommand(process.execPath, args, { timeoutMs: 30_000 });
       expect(ran.code, ran.stderr).toBe(0);
-      expect(ran.stdout).toMatch(/does not lead|handed over to/);
+      expect(ran.stdout).toMatch(/leads no election|handed over to/);
     }
     this.#running.delete(id);
     expect((await sidecar.stop()).code).toBe(0);
@@ -170,7 +171,7 @@ test('StatefulSet by SIGTERM alone: one move at best, and the next rollout is th
   expect(await set.leader()).toBe(three);
 }, 180_000);
 
-test('StatefulSet with the script: one move, or two where the highest ordinal leads', async () => {
+test('StatefulSet with the hand-over: one move, or two where the highest ordinal leads', async () => {
   await pods(one, two, three);
   const seen: [string, number][] = [];
   for (let rollout = 0; rollout < 4; rollout += 1) {
@@ -196,7 +197,7 @@ test.each([
   [one, two, three],
   [three, two, one],
 ])(
-  'Deployment with the script: one move when it ends %s, %s, %s',
+  'Deployment with the hand-over: one move when it ends %s, %s, %s',
   async (...order) => {
     await pods(one, two, three);
     expect(await moves(deployment(order, { preStop: true }))).toBe(1);

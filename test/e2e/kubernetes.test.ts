@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import type { StatefulSet, Deployment } from 'kubernetes-types/apps/v1.d.ts';
 import type { Container, EnvVar, PodSpec, Service, ConfigMap } from 'kubernetes-types/core/v1.d.ts';
+import type { NetworkPolicy } from 'kubernetes-types/networking/v1.d.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { settings } from '../../src/config/settings.ts';
 import { projectFolder } from '../harness/binaries.ts';
@@ -16,6 +17,8 @@ import { eventually } from '../harness/wait.ts';
 
 const folder = join(projectFolder, 'deploy/kubernetes');
 const names = ['deployment', 'statefulset', 'leader-proxy', 'example'] as const;
+/** Its kind is none of Kubernetes' own: there is no schema of it here. */
+const monitoring = 'monitoring';
 const answersWithinMs = 30_000;
 
 type Workload = (StatefulSet | Deployment) & KubernetesObject;
@@ -28,7 +31,7 @@ beforeAll(async () => {
   etcd = await startEtcdCluster({ size: 1 });
   for (const kubectl of await kubectls()) {
     console.error(`rendering by kubectl ${kubectl.version}`);
-    for (const name of names) {
+    for (const name of [...names, monitoring]) {
       const objects = sorted(await kubectl.render(folder, name));
       // Whatever a second one makes of it is the same.
       expect(objects, kubectl.version).toEqual(rendered.get(name) ?? objects);
@@ -173,6 +176,43 @@ test('every Service finds its pods and the ports in them', () => {
   }
 });
 
+interface PodMonitor {
+  readonly spec: {
+    readonly selector: { readonly matchLabels: Readonly<Record<string, string>> };
+    readonly podMetricsEndpoints: readonly { readonly port: string; readonly path: string }[];
+  };
+}
+
+test.each(['deployment', 'statefulset'])('the PodMonitor finds the pods of the %s', (name) => {
+  const [monitor] = ofKind<PodMonitor>(monitoring, 'PodMonitor');
+  const [workload] = workloads(name);
+  const labels = workload?.spec?.template.metadata?.labels;
+  expect(labels).toMatchObject(monitor?.spec.selector.matchLabels ?? { missing: 'monitor' });
+  const { ports = [] } = sidecarOf(name).electord;
+  for (const { port, path } of monitor?.spec.podMetricsEndpoints ?? []) {
+    expect(ports.map((each) => each.name)).toContain(port);
+    expect(path).toBe('/metrics');
+  }
+});
+
+test('every Service is in both families, where the cluster has both', () => {
+  for (const { spec } of ofKind<Service>('example', 'Service')) {
+    expect(spec?.ipFamilyPolicy).toBe('PreferDualStack');
+  }
+});
+
+test('names are looked up wherever DNS is', () => {
+  const [policy] = ofKind<NetworkPolicy>('statefulset', 'NetworkPolicy');
+  const anywhere = (policy?.spec?.egress ?? []).filter(({ to }) => to === undefined);
+  const ports = anywhere.flatMap(({ ports: open = [] }) => open);
+  expect(ports.map(({ port, protocol }) => `${String(protocol)} ${String(port)}`).sort()).toEqual([
+    'TCP 53',
+    'TCP 5353',
+    'UDP 53',
+    'UDP 5353',
+  ]);
+});
+
 /** As the kubelet makes it: fields of the pod, and $(VARIABLES) in values. */
 function environmentOf(name: string, fields: Record<string, string>): Record<string, string> {
   const { electord } = sidecarOf(name);
@@ -285,18 +325,10 @@ test('a pod has time for its app to end, and then for the step-down', () => {
   expect(graceSeconds).toBeGreaterThan(0);
   for (const name of ['deployment', 'statefulset']) {
     const { pod, electord } = sidecarOf(name);
-    // An app's usual 30 s, --grace, and a little.
-    expect(pod.terminationGracePeriodSeconds).toBeGreaterThanOrEqual(30 + graceSeconds + 5);
+    // The hand-over, an app's usual 30 s, --grace, and a little.
+    const neededSeconds = graceSeconds + 30 + graceSeconds + 5;
+    expect(pod.terminationGracePeriodSeconds).toBeGreaterThanOrEqual(neededSeconds);
     expect(electord.restartPolicy).toBe('Always');
-    const [program, script = ''] = electord.lifecycle?.preStop?.exec?.command ?? [];
-    expect(program).toBe('node');
-    const mount = electord.volumeMounts?.find(({ mountPath }) => script.startsWith(mountPath));
-    const volume = pod.volumes?.find((each) => each.name === mount?.name);
-    const map = ofKind<ConfigMap>(name, 'ConfigMap').find(
-      ({ metadata }) => metadata?.name === volume?.configMap?.name,
-    );
-    expect(Object.keys(map?.data ?? {})).toContain(
-      script.slice((mount?.mountPath.length ?? 0) + 1),
-    );
+    expect(electord.lifecycle?.preStop?.exec?.command).toEqual(['electord', 'hand-over']);
   }
 });

@@ -80,8 +80,11 @@ test('status, history and the verbs, asked of any sidecar', { timeout: 90_000 },
   expect(status.said).toMatch(new RegExp(`^token +${token}$`, 'm'));
   expect(status.said).toMatch(new RegExp(`^sidecar +${second.id} is follower$`, 'm'));
   expect(status.said).toMatch(/^lease +[\d.]+ m?s left of 10\.0 s$/m);
-  expect(status.said).toMatch(new RegExp(`^1 +${leader.id} +leader +0 +healthy`, 'm'));
-  expect(status.said).toMatch(new RegExp(`^[23] +${second.id} \\* +candidate +0 +healthy`, 'm'));
+  expect(status.said).toMatch(new RegExp(`^1 +${leader.id} +leader +0 +not checked`, 'm'));
+  expect(status.said).toMatch(
+    new RegExp(`^[23] +${second.id} \\* +candidate +0 +not checked`, 'm'),
+  );
+  expect(status.said).toMatch(/^app +not checked: no --app-check is configured$/m);
   // Not a terminal: no colours, whatever the environment says.
   expect(status.said).not.toContain('\x1b');
   const json = JSON.parse((await run(['status', '--json', at(second)])).said) as LeaderAnswer & {

@@ -190,7 +190,7 @@ export class ModelEtcd {
     const lease = leases.get(id);
     if (lease === undefined) return null;
     const leftMs = Math.max(0, lease.expiresAt - this.#scheduler.now);
-    return { remainingMs: Math.floor(leftMs / 1000) * 1000, grantedMs: lease.ttlMs };
+    return { remainingMs: Math.floor(leftMs / 1000) * 1000, grantedMs: lease.ttlMs, etcdTerm: '' };
   }
 
   /** The leader of etcd freezes now: this is what it will know when it goes on. */
@@ -334,7 +334,7 @@ export class ModelEtcd {
     election: ElectionName,
     own: GrantedLease & { readonly createRevision: Revision },
     me: Self,
-    { since, leaderlessMs, endBefore }: TermBeginning,
+    { since, ...before }: TermBeginning,
   ): void {
     const state = this.#state(election);
     const { candidates } = state;
@@ -349,11 +349,25 @@ export class ModelEtcd {
     const { id: leader, address } = me;
     const notYet = { to: null, cause: null, reason: null, actor: null };
     const { ttlMs } = own;
-    const began = { from: since, leaderlessMs, ttlMs, endBefore };
-    this.#recordTerm(election, { token, leader, address, ...began, ...notYet });
+    this.#recordTerm(election, {
+      token,
+      leader,
+      address,
+      from: since,
+      ...before,
+      ttlMs,
+      ...notYet,
+    });
     this.lives.get(token)!.proclaimed = true;
     state.terms = state.terms.slice(-termsKept);
     this.#commit(election, { candidates: [proclaimed], removedCandidates: [] });
+  }
+
+  /** Says how a term ended, where its record says nothing yet. */
+  correct(election: ElectionName, { token, to, cause, reason, actor }: TermRecord): void {
+    const record = this.#state(election).terms.find((one) => one.token === token);
+    if (record?.to !== null) return;
+    this.#recordTerm(election, { ...record, to, cause, reason, actor });
   }
 
   history(election: ElectionName): readonly TermRecord[] {

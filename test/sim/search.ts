@@ -60,7 +60,10 @@ function pathTo(place: Place): string[] {
 }
 
 /** For people only, or the same in every world, or (etcd's past) looked at apart. */
-const leftOut = new Set(['leaderSeenAt', 'since', 'leaderlessMs', 'me', 'history', 'name', 'told']);
+const leftOut = new Set([
+  ...['leaderSeenAt', 'since', 'leaderlessMs', 'leaderlessAtMostMs', 'endedAgoMs', 'aliveAt'],
+  ...['lastHeardAt', 'etcdTerm', 'doubtedUntil', 'me', 'history', 'name', 'told'],
+]);
 
 /** The same for two worlds in which the same can happen, told by one number of 53 bits. */
 function keyOf({ now, etcd, nodes, newest, interferences }: SmallWorld): number {

@@ -241,6 +241,11 @@ export class SimCoordinator implements Coordinator {
     await this.#command('proclaim', () => etcd.proclaim(election, own, me, began));
   }
 
+  async correct(election: ElectionName, ended: TermRecord): Promise<void> {
+    const { etcd } = this.options;
+    await this.#command('correct', () => etcd.correct(election, ended));
+  }
+
   async pause(election: ElectionName, control: Control, forMs: number): Promise<void> {
     const { etcd } = this.options;
     const put = (lease: LeaseId): void => etcd.putControl(election, control, lease);

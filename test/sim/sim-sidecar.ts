@@ -107,7 +107,7 @@ export class SimSidecar {
     const fast = fastFailoverMs === null ? { url: null, pingKey: null } : { url: this.id, pingKey };
     const elector = new Elector({
       elections,
-      me: { id: this.id, address: null, priority, version: 'simulated', ...fast },
+      me: { id: this.id, address: null, priority, version: 'simulated', checked: true, ...fast },
       timing,
       pings,
       clock: process,

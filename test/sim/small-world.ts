@@ -236,7 +236,14 @@ export class Rules {
   }
 
   #newNode(index: number, now: number, told: number, leases: number): Node {
-    const about = { address: null, url: null, priority: 0, version: '', pingKey: null };
+    const about = {
+      address: null,
+      url: null,
+      priority: 0,
+      version: '',
+      pingKey: null,
+      checked: null,
+    };
     const me = { id: memberId(nameOf(index)), ...about };
     const standing = { quiesces: false, appHealthy: true, whenAllUnhealthy: 'none' as const };
     const election = newCandidacy(electionName('e'), me, standing, now);
@@ -577,6 +584,7 @@ function askOf(effect: ReturnType<typeof stepCandidacy>['effects'][number]): Ask
     }
     case 'enroll':
     case 'elected':
+    case 'correct':
     case 'proclaim':
     case 'ended':
     case 'cutOff':
