@@ -3,7 +3,7 @@
 import { AppSide, type RunOptions } from './app-side/app-side.ts';
 import { SystemClock } from './process/clock.ts';
 import { isLocalOnly, localUrlOf } from './config/addresses.ts';
-import { describe, withBoundPort, type Configuration } from './config/configuration.ts';
+import { describe, summary, withBoundPort, type Configuration } from './config/configuration.ts';
 import { CredentialsWatch } from './config/credentials-watch.ts';
 import { formatFaults } from './config/faults.ts';
 import { certificateWarnings, type Credentials } from './config/files.ts';
@@ -168,7 +168,7 @@ class Assembly implements Sidecar {
     this.#manager?.stopping();
     await stopped;
     await this.#beside.stop();
-    await this.#close();
+    await this.#close('electord stopped');
   }
 
   halt(cause: Cause): Promise<void> {
@@ -297,7 +297,7 @@ class Assembly implements Sidecar {
   }
 
   #greet(): void {
-    this.log.info({ version, settings: describe(this.#configuration) }, 'electord starts');
+    this.log.info({ version, settings: summary(this.#configuration) }, 'electord starts');
     if (process.pid === 1 && this.#beside.runsCommands()) this.log.warn(noInit);
     const { advertise } = this.#options.configuration;
     if (advertise !== null && !this.#beside.health().configured) this.log.warn(noCheck);
@@ -342,8 +342,8 @@ class Assembly implements Sidecar {
     this.log.info({ logLevel: this.log.level, changed }, said);
   }
 
-  /** Nothing is claimed any more: ends what is open, and waits for the last lines. */
-  async #close(): Promise<void> {
+  /** Nothing is claimed any more: ends what is open, and waits for the last lines, of which `said` is the last. */
+  async #close(said?: string): Promise<void> {
     this.#peers.close();
     this.#pinging.pings?.close();
     await Promise.all(this.#listeners.map((listener) => listener.close()));
@@ -353,6 +353,7 @@ class Assembly implements Sidecar {
     await this.#traces?.finish();
     // The last lines are on their way.
     await new Promise((resolve) => setTimeout(resolve, linesAfterMs));
+    if (said !== undefined) this.log.info(said);
     await this.flushed();
   }
 }

@@ -4,36 +4,60 @@ import { createWriteStream } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import type { Configuration } from '../config/configuration.ts';
 import { electionName } from '../core/model.ts';
 import type { Archive } from '../etcd/access.ts';
 import { BackupWriter } from './backup-file.ts';
 import { exitCodes } from './exit-codes.ts';
 import { ElectordError } from '../errors.ts';
-import { complain, failedCode, printed } from './operator.ts';
+import { complain, failedCode, printed, UnusableArgument } from './operator.ts';
 import { withArchive } from './with-archive.ts';
 import type { Flags } from './load.ts';
 
 export interface BackupFlags {
   readonly output?: string;
+  readonly all?: true;
 }
 
 /** Resolves with the exit code. */
 export function backup(flags: Flags & BackupFlags): Promise<number> {
-  const { output, ...settings } = flags;
+  const { output, all = false, ...settings } = flags;
   // For other commands a reader that has gone has read enough, for a backup it has not.
   const unwritten = (failure: Error): void => {
     complain(notWritten('the standard output', failure).message);
     process.exit(failedCode);
   };
-  const save = async (archive: Archive, { elections, prefix }: Configuration): Promise<number> => {
-    const write = (to: Writable): Promise<number> => writeBackup(archive, elections, prefix, to);
-    const keys = output === undefined ? await write(process.stdout) : await toFile(output, write);
-    const names = elections.join(', ');
-    complain(`${String(keys)} keys of ${names} are in ${output ?? 'the standard output'}`);
-    return exitCodes.clean;
-  };
-  return printed(() => withArchive(settings, save), unwritten);
+  return printed(
+    () =>
+      withArchive(settings, all, async (archive, wanted, { prefix }) => {
+        const elections = await withContent(archive, wanted, prefix);
+        const write = (to: Writable): Promise<number> =>
+          writeBackup(archive, elections, prefix, to);
+        const file = output ?? 'the standard output';
+        const keys =
+          output === undefined ? await write(process.stdout) : await toFile(output, write);
+        complain(`${String(keys)} keys of ${elections.join(', ')} are in ${file}`);
+        return exitCodes.clean;
+      }),
+    unwritten,
+  );
+}
+
+/**
+ * The elections to save, all where none are named. Throws UnusableArgument where there is nothing to save of one: its name
+ * is mistyped, or what it had is gone, and a backup of before is worth more than one of nothing.
+ */
+async function withContent(
+  archive: Archive,
+  wanted: readonly string[] | null,
+  prefix: string,
+): Promise<readonly string[]> {
+  const names = wanted ?? (await archive.elections());
+  const empty: string[] = [];
+  for (const name of names) if (await archive.isEmpty(electionName(name))) empty.push(name);
+  const full = names.filter((name) => !empty.includes(name));
+  if (full.length > 0 && (empty.length === 0 || wanted === null)) return full;
+  const of = wanted === null ? 'any election' : empty.join(', ');
+  throw new UnusableArgument(`there is no backup: etcd has nothing of ${of} under ${prefix}`);
 }
 
 /** Under another name until it is whole: what stood there before is not lost to half a backup. */

@@ -70,7 +70,7 @@ function verb(command: Command): Command {
   return common(command)
     .option('--all', 'in every election that the sidecar stands in')
     .option('--reason <TEXT>', 'why, for the audit log, the history and the log')
-    .option('--by <NAME>', 'who asks, likewise; default: the user of this machine');
+    .option('--by <WHO>', 'who asks, likewise; default: the user of this machine');
 }
 
 /** The flags that say which sidecar is asked, and how to answer. */

@@ -21,11 +21,18 @@ export function elapsed(ms: number): string {
 export const atMost = (ms: number): string =>
   `≤ ${elapsed(ms < 1000 ? Math.ceil(ms) : Math.ceil(ms / 100) * 100)}`;
 
-/** `2026-11-20 21:00:03`, in the time zone of whoever reads it; the text itself where it is no moment. */
+/** `2026-11-20 21:00:03+01:00`, in the time zone of whoever reads it; the text itself where it is no moment. */
 export function momentOf(iso: string): string {
   const at = new Date(iso);
   if (Number.isNaN(at.getTime())) return iso;
   const two = (number: number): string => String(number).padStart(2, '0');
   const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  const time = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  const aheadMin = -at.getTimezoneOffset();
+  const [hours, minutes] = [Math.floor(Math.abs(aheadMin) / 60), Math.abs(aheadMin) % 60];
+  return `${day} ${time}${aheadMin < 0 ? '-' : '+'}${two(hours)}:${two(minutes)}`;
 }
+
+/** A sentence of a sidecar, which has its moments in UTC, with those of `momentOf`. */
+export const withMoments = (text: string): string =>
+  text.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, momentOf);

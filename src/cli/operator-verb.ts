@@ -5,7 +5,7 @@ import { ElectordError } from '../errors.ts';
 import type { Operator } from '../sdk/client.ts';
 import { exitCodes } from './exit-codes.ts';
 import {
-  failedCode,
+  exitCodeOf,
   say,
   sayJson,
   tell,
@@ -42,23 +42,23 @@ export function said({ reason, by = localUser() }: VerbFlags): { reason?: string
   };
 }
 
-/** Carries out a verb in the election named, or in all. `skips`: a refusal that is none where all are asked. */
+type Verb = (operator: Operator) => Promise<VerbAnswer>;
+
+/**
+ * Carries out a verb in the election named, or in all.
+ * @param prepare makes the verb, once; throws UnusableArgument before anything is asked
+ * @param skips a refusal that is none where all are asked
+ */
 export function carryOut(
   flags: VerbFlags,
-  verb: (operator: Operator) => Promise<VerbAnswer>,
+  prepare: () => Verb,
   skips: (failure: ElectordError) => boolean = () => false,
 ): Promise<number> {
   const tellDone = (answer: VerbAnswer, name = ''): void => {
     if (flags.json === true) sayJson(answer);
     else say(printable(`${name}${answer.detail}`));
   };
-  if (flags.all === undefined) {
-    return withOperator(flags, async (operator) => {
-      tellDone(await verb(operator));
-      return exitCodes.clean;
-    });
-  }
-  const one = (election: string): Promise<number> =>
+  const one = (verb: Verb, election: string): Promise<number> =>
     withOperator({ ...flags, election }, async (operator) => {
       try {
         tellDone(await verb(operator), `${election}: `);
@@ -66,16 +66,21 @@ export function carryOut(
         if (!(failure instanceof ElectordError)) throw failure;
         if (skips(failure)) return exitCodes.clean;
         tell(failure, flags, `${election}: `);
-        return failedCode;
+        return exitCodeOf(failure);
       }
       return exitCodes.clean;
     });
   return withOperator(flags, async (operator) => {
+    const verb = prepare();
+    if (flags.all === undefined) {
+      tellDone(await verb(operator));
+      return exitCodes.clean;
+    }
     if (flags.election !== undefined) {
       throw new UnusableArgument('--all and --election contradict each other');
     }
     const names = (await operator.elections()).map(({ election }) => election);
-    return inTurn(names, one);
+    return inTurn(names, (name) => one(verb, name));
   });
 }
 

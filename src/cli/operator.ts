@@ -12,6 +12,7 @@ import {
 } from '../sdk/client.ts';
 import { SidecarRefused, SidecarUnreachable } from '../sdk/errors.ts';
 import { exitCodes } from './exit-codes.ts';
+import { inWords } from './plain-words.ts';
 import { printable } from './table.ts';
 
 /** The sidecar did not do what was asked of it. */
@@ -36,7 +37,8 @@ export class UnusableArgument extends ElectordError {
 
 /** Where a command writes. Lines, each with its end. */
 export const say = (text: string): void => void process.stdout.write(`${text}\n`);
-export const complain = (text: string): void => void process.stderr.write(`electord: ${text}\n`);
+export const complain = (text: string): void =>
+  void process.stderr.write(`electord: ${inWords(text)}\n`);
 export const sayJson = (body: unknown): void => say(JSON.stringify(body, bigintsAsText));
 
 /** Tokens are texts in JSON, as they are on the wire. */
@@ -102,11 +104,12 @@ export function tell(failure: ElectordError, flags: CommonFlags, about = ''): vo
   process.stderr.write(`${JSON.stringify(problem)}\n`);
 }
 
-function exitCodeOf(failure: ElectordError): number {
-  const { code } = failure;
-  const usage = code === 'unusable_argument' || code === 'unusable_option';
-  return usage ? exitCodes.usage : failedCode;
-}
+/** The last two: what only the sidecar knows not to be allowed, such as a pause of two days. */
+const usageCodes = ['unusable_argument', 'unusable_option', 'invalid_body', 'invalid_parameter'];
+
+/** Of a command that failed so. */
+export const exitCodeOf = ({ code }: ElectordError): number =>
+  usageCodes.includes(code) ? exitCodes.usage : failedCode;
 
 /** The standard output cannot be written: to a reader that has gone, as in `history | head`, it need not be. */
 function endUnwritten(failure: NodeJS.ErrnoException): void {

@@ -8,8 +8,9 @@ export interface PauseFlags extends VerbFlags {
 
 /** Resolves with the exit code. */
 export function pause(flags: PauseFlags): Promise<number> {
-  return carryOut(flags, (operator) => {
+  return carryOut(flags, () => {
     const period = durationText('--for', flags.for);
-    return operator.pause({ ...said(flags), ...(period === undefined ? {} : { for: period }) });
+    const request = { ...said(flags), ...(period === undefined ? {} : { for: period }) };
+    return (operator) => operator.pause(request);
   });
 }

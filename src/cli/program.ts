@@ -7,6 +7,7 @@ import { version } from '../process/version.ts';
 import type { BackupFlags } from './backup.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { HandOverFlags } from './hand-over.ts';
+import { addExamples, flagOf, helpHint, helpStyle } from './help.ts';
 import type { Flags } from './load.ts';
 import { addOperatorCommands } from './operator-commands.ts';
 import { printed } from './operator.ts';
@@ -26,7 +27,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   const actions: Action[] = [];
   const program = build((action) => actions.push(action));
   try {
-    await program.parseAsync(argv, { from: 'user' });
+    await program.parseAsync(withCommand(argv, program), { from: 'user' });
   } catch (failure) {
     if (!(failure instanceof CommanderError)) throw failure;
     const { exitCode } = failure;
@@ -36,6 +37,21 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   return action === undefined ? exitCodes.usage : action();
 }
 
+/** Flags that are not those of `serve`. */
+const ownFlags = ['-h', '--help', '-V', '--version'];
+
+/**
+ * Without a command it is `serve`, whose flags may come at once. A first word that is no command is left alone, so that
+ * commander speaks of it, and not of the flags behind it.
+ */
+function withCommand(argv: readonly string[], { commands }: Command): readonly string[] {
+  const [first] = argv;
+  if (first === undefined) return ['serve'];
+  if (first.startsWith('-')) return ownFlags.includes(first) ? argv : ['serve', ...argv];
+  const isKnown = first === 'help' || commands.some((command) => command.name() === first);
+  return isKnown ? argv : [first];
+}
+
 function build(choose: (action: Action) => void): Command {
   const program = new Command('electord')
     .description(
@@ -43,13 +59,18 @@ function build(choose: (action: Action) => void): Command {
     )
     .version(version)
     .exitOverride()
-    .showHelpAfterError('Run "electord --help" to see what is there.')
+    .configureHelp(helpStyle)
+    .showHelpAfterError(helpHint)
     .enablePositionalOptions();
   const serving = program
-    .command('serve', { isDefault: true })
+    .command('serve')
     .description('run one sidecar in the foreground (the default)')
-    .allowExcessArguments(false)
-    .action((flags: Flags) => choose(async () => (await import('./serve.ts')).serve(flags)));
+    .allowExcessArguments(true)
+    .action((flags: Flags, own: Command) => {
+      const [word] = own.args;
+      if (word === undefined) choose(async () => (await import('./serve.ts')).serve(flags));
+      else own.error(`error: '${word}' is no argument of serve; a command comes before its flags`);
+    });
   addSettings(serving);
   const running = program
     .command('run')
@@ -91,6 +112,7 @@ function build(choose: (action: Action) => void): Command {
     .action(({ once }: { once: boolean }) =>
       choose(async () => (await import('./dev.ts')).becomeDev(once ? ['--once'] : [])),
     );
+  addExamples(program);
   return program;
 }
 
@@ -101,6 +123,7 @@ function addArchiveCommands(program: Command, choose: (action: Action) => void):
     .description('save state, journal and history of elections, as of one moment')
     .allowExcessArguments(false)
     .option('--output <FILE>', 'where to; default: the standard output')
+    .option('--all', 'every election under --prefix that has any of these, instead of --election')
     .action((flags: Flags & BackupFlags) =>
       choose(async () => (await import('./backup.ts')).backup(flags)),
     );
@@ -111,6 +134,8 @@ function addArchiveCommands(program: Command, choose: (action: Action) => void):
     .allowExcessArguments(false)
     .requiredOption('--input <FILE>', 'the backup')
     .option('--replace', 'remove first what the election has')
+    .option('--all', 'every election of the backup, instead of --election')
+    .option('--as <NAME>', 'under this name, where --election names just one')
     .action((flags: Flags & RestoreFlags) =>
       choose(async () => (await import('./restore.ts')).restore(flags)),
     );
@@ -120,21 +145,8 @@ function addArchiveCommands(program: Command, choose: (action: Action) => void):
 const isAboutEtcd = (name: string): boolean =>
   ['config', 'election', 'prefix'].includes(name) || name.startsWith('etcd');
 
-/** Every setting as a flag: what is allowed is checked with all other settings, so that all faults are told at once. */
 function addSettings(command: Command, wanted: (name: string) => boolean = () => true): void {
   for (const setting of settings) {
-    if (!setting.flag || !wanted(setting.name)) continue;
-    const standard = setting.defaultText === null ? '' : `; default: ${setting.defaultText}`;
-    const option = new Option(
-      `--${setting.name} <${setting.placeholder}>`,
-      `${setting.doc} [${setting.variable}${standard}]`,
-    );
-    if (setting.many) {
-      option.argParser((value: string, previous: string[] | undefined) => [
-        ...(previous ?? []),
-        value,
-      ]);
-    }
-    command.addOption(option);
+    if (setting.flag && wanted(setting.name)) command.addOption(flagOf(setting));
   }
 }

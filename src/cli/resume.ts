@@ -3,4 +3,4 @@ import { carryOut, said, type VerbFlags } from './operator-verb.ts';
 
 /** Resolves with the exit code. */
 export const resume = (flags: VerbFlags): Promise<number> =>
-  carryOut(flags, (operator) => operator.resume(said(flags)));
+  carryOut(flags, () => (operator) => operator.resume(said(flags)));

@@ -5,7 +5,9 @@ import { formatFaults, type Fault } from '../config/faults.ts';
 import type { Credentials } from '../config/files.ts';
 import { NotYet } from '../process/patience.ts';
 import { exitCodes } from './exit-codes.ts';
+import { helpHint } from './help.ts';
 import { load, type Flags } from './load.ts';
+import { inWords } from './plain-words.ts';
 
 export interface Settings {
   readonly configuration: Configuration;
@@ -21,7 +23,7 @@ export const warningsOf = (unknown: readonly Fault[]): readonly string[] =>
 export function settingsOf(flags: Flags): Settings | null {
   const loaded = load(flags);
   if (!loaded.ok) {
-    process.stderr.write(formatFaults(loaded.faults));
+    process.stderr.write(`${formatFaults(loaded.faults)}\n${helpHint}\n`);
     return null;
   }
   const { configuration, credentials, unknown } = loaded;
@@ -31,6 +33,6 @@ export function settingsOf(flags: Flags): Settings | null {
 /** Says why there is no sidecar, and gives the exit code. */
 export function notStarted(failure: unknown): number {
   const why = failure instanceof Error ? failure.message : String(failure);
-  process.stderr.write(`electord: ${why}\n`);
+  process.stderr.write(`electord: ${inWords(why)}\n`);
   return failure instanceof NotYet ? exitCodes.unavailable : exitCodes.configuration;
 }

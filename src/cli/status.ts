@@ -23,7 +23,8 @@ import {
 } from './operator.ts';
 import { OperatorScreen } from './operator-screen.ts';
 import { atMost, elapsed, momentOf } from './operator-times.ts';
-import { line, rendered, table, type Cell, type Emphasis, type Line } from './table.ts';
+import { inWords } from './plain-words.ts';
+import { line, printable, rendered, table, type Cell, type Emphasis, type Line } from './table.ts';
 import { exitCodes } from './exit-codes.ts';
 
 export interface StatusFlags extends CommonFlags {
@@ -32,6 +33,8 @@ export interface StatusFlags extends CommonFlags {
 
 /** What moves by itself, such as the lease, is redrawn this often; a change of leadership at once. */
 const redrawEveryMs = 500;
+/** Where there is no terminal: a sidecar that is away, or back, is told within this. */
+const lookEveryMs = 1000;
 
 /** Resolves with the exit code. */
 export function status(flags: StatusFlags): Promise<number> {
@@ -48,18 +51,21 @@ export function status(flags: StatusFlags): Promise<number> {
 interface Picture {
   readonly json: object;
   readonly lines: readonly Line[];
+  /** Who leads and what this sidecar is; null for a list. */
+  readonly sentence: string | null;
 }
 
 /** The one election, or the list of all where there are several and none was named. */
 async function look(operator: Operator, { election }: CommonFlags): Promise<Picture> {
   try {
     const [own, members] = await Promise.all([operator.status(), operator.members()]);
-    return { json: { ...own, members: members.members }, lines: pictureOf(own, members) };
+    const lines = pictureOf(own, members);
+    return { json: { ...own, members: members.members }, lines, sentence: sentenceOf(own) };
   } catch (failure) {
     const several = failure instanceof SidecarRefused && failure.code === 'election_required';
     if (!several || election !== undefined) throw failure;
     const elections = await operator.elections();
-    return { json: { elections }, lines: listOf(elections) };
+    return { json: { elections }, lines: listOf(elections), sentence: null };
   }
 }
 
@@ -213,47 +219,48 @@ async function watch(client: Client, operator: Operator, flags: StatusFlags): Pr
   const redraws = flags.json !== true && OperatorScreen.fits(process.stdout);
   const screen = redraws ? new OperatorScreen(process.stdout) : null;
   let last: readonly Line[] = [];
+  let told = '';
+  /** Where there is no terminal: nothing is said twice, however often it is looked at. */
+  const tell = (what: string, sentence: string, json: object): void => {
+    if (what === told) return;
+    told = what;
+    if (flags.json === true) sayJson(json);
+    else say(printable(`${new Date().toISOString()}  ${sentence}`));
+  };
   const show = async (): Promise<void> => {
     try {
-      const picture = await look(operator, flags);
-      if (screen !== null) screen.show((last = picture.lines));
-      else if ('elections' in picture.json) {
-        throw new UnusableArgument('there are several elections: name the one with --election');
-      } else if (flags.json === true) sayJson(picture.json);
-      else say(changeOf(client));
+      const { json, lines, sentence } = await look(operator, flags);
+      if (screen !== null) screen.show((last = lines));
+      else if (sentence !== null) tell(sentence, sentence, json);
+      else throw new UnusableArgument('there are several elections: name the one with --election');
     } catch (failure) {
       if (!(failure instanceof ElectordError) || isFinal(failure)) throw failure;
+      const { code, message } = failure;
+      const words = inWords(message);
       // The picture stays, and says itself that it is out of date.
-      const stale = line({ text: `OUT OF DATE: ${failure.message}`, emphasis: 'bad' });
+      const stale = line({ text: `OUT OF DATE: ${words}`, emphasis: 'bad' });
       if (screen !== null) screen.show([stale, line(), ...last]);
-      else if (flags.json === true) sayJson({ error: failure.code, detail: failure.message });
-      else say(`${momentOf(new Date().toISOString())}  ${failure.message}`);
+      else tell(code, words, { error: code, detail: message });
     }
   };
   try {
-    await untilEnded(client, show, screen === null ? null : redrawEveryMs);
+    await untilEnded(client, show, screen === null ? lookEveryMs : redrawEveryMs);
   } finally {
     screen?.close();
   }
   return exitCodes.clean;
 }
 
-function changeOf(client: Client): string {
-  const { leader, role, id } = client.leadership();
+function sentenceOf({ leader, role, id }: StatusAnswer): string {
   const who =
     leader === null
       ? 'nobody is known to lead'
       : `${leader.id} leads, token ${leader.fencingToken}`;
-  const text = `${momentOf(new Date().toISOString())}  ${who}; ${id ?? 'the sidecar'} is ${role}`;
-  return rendered(line(text), false);
+  return `${who}; ${id} is ${role}`;
 }
 
 /** Calls `show` now, after each change, and every so often; one call at a time, and none is lost. */
-function untilEnded(
-  client: Client,
-  show: () => Promise<void>,
-  everyMs: number | null,
-): Promise<void> {
+function untilEnded(client: Client, show: () => Promise<void>, everyMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     let showing = false;
     let again = false;
@@ -278,12 +285,8 @@ function untilEnded(
       if (again) void run();
     };
     const unsubscribe = client.onChange(() => void run());
-    const timer = everyMs === null ? undefined : setInterval(() => void run(), everyMs);
+    const timer = setInterval(() => void run(), everyMs);
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
-    // A first answer that tells anything is a change, which has been shown already.
-    const first = (): void => {
-      if (client.leadership().role === 'unknown') void run();
-    };
-    client.ready().then(first, first);
+    void run();
   });
 }

@@ -12,13 +12,14 @@ export function stepDown(flags: StepDownFlags): Promise<number> {
   const { force } = flags;
   return carryOut(
     flags,
-    (operator) => {
+    () => {
       const notFor = durationText('--not-for', flags.notFor);
-      return operator.stepDown({
+      const request = {
         ...said(flags),
         ...(notFor === undefined ? {} : { notFor }),
         ...(force === undefined ? {} : { force }),
-      });
+      };
+      return (operator) => operator.stepDown(request);
     },
     ({ code }) => code === 'not_leader',
   );

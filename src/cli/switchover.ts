@@ -10,5 +10,5 @@ export interface SwitchoverFlags extends VerbFlags {
 export function switchover(flags: SwitchoverFlags): Promise<number> {
   const { to, force } = flags;
   const request = { to, ...said(flags), ...(force === undefined ? {} : { force }) };
-  return carryOut(flags, (operator) => operator.switchover(request));
+  return carryOut(flags, () => (operator) => operator.switchover(request));
 }

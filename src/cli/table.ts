@@ -1,5 +1,6 @@
 // Lines of a table out of rows of text: columns as wide as their longest cell. Pure; what is shown holds no control
 // characters, whatever a member calls itself.
+import { withMoments } from './operator-times.ts';
 
 /** What may stand out on a terminal. */
 export type Emphasis = 'strong' | 'good' | 'bad' | 'dim';
@@ -21,8 +22,8 @@ const codes: Readonly<Record<Emphasis, string>> = {
   dim: '\x1b[2m',
 };
 
-/** Text from outside: a control character in it could do anything to a terminal. */
-export const printable = (text: string): string => text.replace(/\p{C}/gu, '�');
+/** Text from outside, with moments as everywhere: a control character in it could do anything to a terminal. */
+export const printable = (text: string): string => withMoments(text).replace(/\p{C}/gu, '�');
 
 const spanOf = (cell: Cell): Span => {
   const span = typeof cell === 'string' ? { text: cell } : cell;

@@ -104,7 +104,20 @@ export function loadConfiguration(input: ConfigurationInput): LoadResult {
   return { ok: true, configuration, credentials: deepFreeze(files.credentials), unknown };
 }
 
-/** The effective settings with their sources, without secrets: for `/status` and the log at start. */
+/** By these one sidecar is told from another, set or not. */
+const alwaysTold: readonly SettingKey[] = ['election', 'id', 'etcd', 'listen', 'localListen'];
+
+/** What tells this sidecar from others, and whatever else is set, without secrets: for the log at start. */
+export function summary({ effective }: Configuration): Record<string, string> {
+  const told: Record<string, string> = {};
+  for (const { key } of settings) {
+    const { text, source } = effective[key];
+    if (text !== null && (source !== 'default' || alwaysTold.includes(key))) told[key] = text;
+  }
+  return told;
+}
+
+/** The effective settings with their sources, without secrets: for `/status`. */
 export function describe(configuration: Configuration): Record<string, unknown> {
   return Object.fromEntries(
     settings.map(({ key }) => {

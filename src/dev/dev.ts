@@ -56,10 +56,10 @@ export async function dev(options: DevOptions): Promise<number> {
     await stage.raise();
     observer = new Observer(stage.places, (reign) => live?.onReign(reign));
     live?.observe(observer);
-    const etcdEnded = stage.etcd.exited.then(() => new Error('etcd ended by itself'));
-    if (live !== null) return etcdEnded;
-    const played = playOnce(stage, observer, (line) => say(options.stdout, line));
-    return Promise.race([played.then(() => null), etcdEnded]);
+    // It lasts until somebody ends it.
+    if (live !== null) return new Promise<never>(() => undefined);
+    await playOnce(stage, observer, (line) => say(options.stdout, line));
+    return null;
   };
 
   const played = play().catch((error: unknown) =>
@@ -141,13 +141,12 @@ function listenForTheEnd(stdout: Output): Ending {
   };
 }
 
-/** In the script, the deaths that it causes itself are SIGKILL and a clean end; others spoil it. */
+/** In the script, the deaths that it causes itself are SIGKILL and a clean end, and never etcd's; others spoil it. */
 function refuseUnplannedDeath(event: StageEvent, end: (reason: End) => void): void {
   if (event.kind !== 'died') return;
-  const { exit, part, place } = event;
-  if (exit.signal === 'SIGKILL' || exit.code === 0) return;
-  const words = lastWords(part, 12);
-  end(new Error(`${place.id}'s ${part.kind} ended: ${describeExit(exit)}\n${words}`));
+  const { exit, part } = event;
+  if (part.kind !== 'etcd' && (exit.signal === 'SIGKILL' || exit.code === 0)) return;
+  end(new Error(`${part.name} ended: ${describeExit(exit)}\n${lastWords(part, 12)}`));
 }
 
 function say(output: Output, line: string): void {

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { etcdEnvironment } from './etcd-cache.ts';
 import { spawnGuarded } from './etcd-child.ts';
-import type { GuardedChild } from './etcd-child.ts';
+import type { ChildExit, GuardedChild } from './etcd-child.ts';
 
 /** How to start an etcd. */
 export interface StartEtcdOptions {
@@ -20,23 +20,24 @@ export interface StartEtcdOptions {
   readonly name?: string;
   /** Where it keeps its data; kept at stop. By default a temporary folder that goes at stop. */
   readonly dataDir?: string;
+  /** Where an earlier one with the same data was, which its clients and its data know; else free ports. */
+  readonly urls?: EtcdUrls;
   /** More flags, after ours and so stronger. */
   readonly extraArgs?: readonly string[];
   /** Gets every line that etcd writes. */
   readonly log?: (line: string) => void;
 }
 
-/** An etcd that serves. */
-export interface RunningEtcd {
+/** Where it listens, `http://127.0.0.1:PORT`. */
+export interface EtcdUrls {
   readonly clientUrl: string;
   readonly peerUrl: string;
-  readonly pid: number;
-  /** Ends it and removes its temporary data; calling it again does nothing more. */
-  stop(): Promise<void>;
-  /** Resolves at its end with the exit code, or null when a signal ended it. */
-  readonly exited: Promise<number | null>;
-  /** The last lines it wrote. */
-  recentOutput(): string;
+}
+
+/** An etcd that serves. */
+export interface RunningEtcd extends GuardedChild, EtcdUrls {
+  /** Ends it (by SIGKILL after 2 s, unless said otherwise) and removes its temporary data; calling it again does nothing more. */
+  stop(graceMs?: number): Promise<ChildExit>;
 }
 
 /** Certificates for asking an etcd over TLS, in PEM. */
@@ -138,10 +139,14 @@ export function saysPortTaken(output: string): boolean {
   return /address already in use/i.test(output);
 }
 
+async function freeUrls(): Promise<EtcdUrls> {
+  const [client, peer] = [await freePort(), await freePort()];
+  return { clientUrl: `http://127.0.0.1:${client}`, peerUrl: `http://127.0.0.1:${peer}` };
+}
+
 async function startOnce(options: StartEtcdOptions, dataDir: string): Promise<RunningEtcd> {
   const name = options.name ?? 'dev';
-  const clientUrl = `http://127.0.0.1:${await freePort()}`;
-  const peerUrl = `http://127.0.0.1:${await freePort()}`;
+  const { clientUrl, peerUrl } = options.urls ?? (await freeUrls());
   const args = [
     `--name=${name}`,
     `--data-dir=${dataDir}`,
@@ -160,14 +165,13 @@ async function startOnce(options: StartEtcdOptions, dataDir: string): Promise<Ru
     throw error;
   }
   return {
+    ...child,
     clientUrl,
     peerUrl,
-    pid: child.pid,
-    exited: child.exited.then(({ code }) => code),
-    recentOutput: () => child.recentOutput(),
-    async stop() {
-      await child.stop(stopGraceMs);
+    async stop(graceMs = stopGraceMs) {
+      const exit = await child.stop(graceMs);
       if (options.dataDir === undefined) await rm(dataDir, { recursive: true, force: true });
+      return exit;
     },
   };
 }
@@ -185,7 +189,7 @@ export async function startEtcd(options: StartEtcdOptions): Promise<RunningEtcd>
     } catch (error) {
       if (options.dataDir === undefined) await rm(dataDir, { recursive: true, force: true });
       const taken = saysPortTaken(error instanceof Error ? error.message : '');
-      if (!taken || attempt >= startAttempts) throw error;
+      if (!taken || options.urls !== undefined || attempt >= startAttempts) throw error;
     }
   }
 }

@@ -3,6 +3,7 @@
 import { describeMs, type Observer, type Reign } from './observer.ts';
 import {
   adviceLines,
+  beginning,
   canRedraw,
   clock,
   picture,
@@ -44,30 +45,32 @@ export class Live {
   }
 
   onReign(reign: Reign): void {
-    const { place, fencingToken, previous, firstSeenMs } = reign;
+    const { place, fencingToken, previous } = reign;
+    const before = beforeOf(reign);
     const gap =
-      previous === null
+      before === null
         ? ''
-        : `; nobody led for at most ${describeMs(firstSeenMs - previous.lastSeenMs)} after ${previous.id}`;
+        : `; nobody led for at most ${describeMs(before.gapMs)} after ${before.id}`;
     this.#tell(`${place.id} leads, fencing token ${fencingToken}${gap}`);
     if (this.#screen !== null) return;
-    if (previous === null) this.#output.write(`${adviceLines(this.#view()).join('\n')}\n`);
-    else
+    if (previous === null) {
+      this.#output.write(`${adviceLines(this.#view(), Infinity).join('\n')}\n`);
+    } else
       this.#output.write(
         `          (kill -9 ${place.sidecar.child?.pid ?? 0} to see it fail over)\n`,
       );
   }
 
   onEvent(event: StageEvent): void {
-    const { place, part } = event;
+    const { part } = event;
     const pid = part.child?.pid ?? 0;
     if (event.kind === 'returned') {
-      this.#tell(`${place.id}'s ${part.kind} is back (pid ${pid})`);
+      this.#tell(`${part.name} is back (pid ${pid})`);
       return;
     }
     const reason =
       event.exit.code === 0 || event.exit.signal !== null ? undefined : lastWords(part, 1);
-    const what = `${place.id}'s ${part.kind} (pid ${pid}) died: ${describeExit(event.exit)}`;
+    const what = `${part.name} (pid ${pid}) died: ${describeExit(event.exit)}`;
     this.#tell(reason === undefined ? what : `${what}, ${reason}`);
   }
 
@@ -93,11 +96,11 @@ export class Live {
   }
 
   #draw(): void {
-    if (this.#observer === null) {
-      this.#screen?.show(['electord dev is starting', '', ...this.#history]);
-    } else {
-      this.#screen?.show(picture(this.#view()));
-    }
+    this.#screen?.show((rows, columns) =>
+      this.#observer === null
+        ? beginning(this.#history, rows, columns)
+        : picture(this.#view(), rows, columns),
+    );
   }
 
   #view(): View {
@@ -107,7 +110,7 @@ export class Live {
     const answer = reign === null ? null : this.#observer?.answerOf(reign.place);
     const isLed = answer?.isLeader === true;
     return {
-      etcd: { version: etcd.version, pid: etcd.pid, url: etcd.clientUrl },
+      etcd: { ...partView(etcd, now), version: etcd.version },
       leader:
         reign === null || !isLed
           ? null
@@ -117,6 +120,7 @@ export class Live {
               ledForMs: now - reign.firstSeenMs,
               fencingToken: reign.fencingToken,
               claimLeftMs: Math.max(0, answer.sentAtMs + answer.validForMs - now),
+              before: beforeOf(reign),
             },
       leaderlessMs: isLed ? 0 : now - (reign?.lastSeenMs ?? this.#beganMs),
       places: places.map((place) => ({
@@ -128,6 +132,10 @@ export class Live {
       history: this.#history,
     };
   }
+}
+
+function beforeOf({ previous, firstSeenMs }: Reign): NonNullable<View['leader']>['before'] {
+  return previous && { id: previous.id, gapMs: firstSeenMs - previous.lastSeenMs };
 }
 
 function partView({ url, child, restartAtMs }: Part, now: number): PartView {

@@ -2,7 +2,7 @@
 // clock, and the two ways to show it: redrawn in place on a terminal, or as plain lines that are added.
 // Promises that a terminal is left as it was found, a crash included.
 import { describeMs } from './observer.ts';
-import { FAST_FAILOVER_MS } from './stage.ts';
+import { FAST_FAILOVER_MS, RESTART_AFTER_MS } from './stage.ts';
 
 /** One line of the table: a sidecar and the app beside it. */
 export interface PlaceView {
@@ -24,13 +24,15 @@ export interface PartView {
 
 /** All that the picture shows. */
 export interface View {
-  readonly etcd: { readonly version: string; readonly pid: number; readonly url: string };
+  readonly etcd: PartView & { readonly version: string };
   readonly leader: {
     readonly id: string;
     readonly since: Date;
     readonly ledForMs: number;
     readonly fencingToken: bigint;
     readonly claimLeftMs: number;
+    /** The latest failover or hand-over: who led before it, and how long nobody did at most. */
+    readonly before: { readonly id: string; readonly gapMs: number } | null;
   } | null;
   /** How long nobody has led; 0 while someone does. */
   readonly leaderlessMs: number;
@@ -46,63 +48,126 @@ export type Output = NodeJS.WritableStream & {
   readonly rows?: number;
 };
 
-/** How many changes of the leader are shown. */
-const HISTORY_LINES = 8;
+/** So many lines of what happened are shown before anything but the leader is. */
+const NEWS_AT_LEAST = 4;
+/** A process that dies may have said a lot; all of it stands there when the show is over. */
+const LINES_PER_NEWS = 2;
+/** The time and what follows it. */
+const NEWS_INDENT = ' '.repeat(10);
 
-/** The whole picture, top to bottom; no line has control characters in it. */
-export function picture(view: View): string[] {
+/**
+ * The whole picture for a terminal of that size, top to bottom: the leader and the latest change of it always, what happened
+ * with the newest last, the processes, how to end, what to try; of the last as much as there is room for. It leaves the last
+ * row and column free, and no line has control characters in it.
+ */
+export function picture(view: View, rows: number, columns: number): string[] {
+  const width = columns - 1;
+  const news = newsLines(view.history, width);
+  const leader = leaderLines(view).flatMap((line) => wrapped(line, width, '  '));
+  const newsAtLeast = Math.min(news.length, NEWS_AT_LEAST);
+  let left = rows - 1 - leader.length - newsAtLeast;
+  const whatFits = (lines: readonly string[]): readonly string[] => {
+    const some = lines.slice(0, Math.max(0, left));
+    left -= some.length;
+    return some;
+  };
+  const table = whatFits(['', ...tableLines(view, width)]);
+  const ending = whatFits(['electord dev; Ctrl-C ends it and leaves nothing behind']);
+  const space = whatFits(['']);
+  const advice = whatFits(['', ...adviceLines(view, width)]);
+  const newest = news.slice(Math.max(0, news.length - newsAtLeast - left));
+  return [...ending, ...leader, ...table, ...advice, ...space, ...newest]
+    .slice(0, Math.max(0, rows - 1))
+    .map((line) => line.slice(0, width));
+}
+
+/** What happens before there is anything to make a picture of. */
+export const beginning = (history: readonly string[], rows: number, columns: number): string[] => {
+  const news = newsLines(history, columns - 1);
+  return ['electord dev is starting', '', ...news.slice(Math.max(0, news.length - rows + 3))];
+};
+
+const newsLines = (history: readonly string[], width: number): string[] =>
+  history.flatMap((line) => wrapped(line, width, NEWS_INDENT).slice(0, LINES_PER_NEWS));
+
+/** Cut between words into lines of that width, all but the first indented; what is longer than a line is cut where it ends. */
+function wrapped(text: string, width: number, indent: string): string[] {
+  const lines: string[] = [];
+  let rest = text;
+  while (rest.length > width && width > indent.length) {
+    const space = rest.lastIndexOf(' ', width);
+    const end = space > indent.length ? space : width;
+    lines.push(rest.slice(0, end));
+    rest = indent + rest.slice(end).trimStart();
+  }
+  return [...lines, rest];
+}
+
+function leaderLines({ leader, leaderlessMs }: View): string[] {
+  if (leader === null) return [`NOBODY LEADS, for ${describeMs(leaderlessMs)}`];
+  const { id, since, ledForMs, fencingToken, claimLeftMs, before } = leader;
+  const led = `${id} LEADS since ${clock(since)} (${describeMs(ledForMs)})`;
+  const lines = [`${led}, fencing token ${fencingToken}, claim ${describeMs(claimLeftMs)}`];
+  if (before !== null) {
+    lines.push(`  ${before.id} led before; nobody for at most ${describeMs(before.gapMs)} between`);
+  }
+  return lines;
+}
+
+/** Before the processes of a place: mark, id and role. */
+const PLACE_WIDTH = 20;
+/** Of the widest text: `:65535 DEAD, back in 5.9 s`. */
+const PART_WIDTH = 26;
+/** Of the widest text where there is less room: `:65535 pid 4194304`. */
+const NARROW_PART_WIDTH = 18;
+
+/** A line a place, and one for etcd. The addresses are ports of 127.0.0.1. */
+function tableLines(view: View, width: number): string[] {
+  const isNarrow = width < PLACE_WIDTH + 2 * PART_WIDTH + 2;
+  const partWidth = isNarrow ? NARROW_PART_WIDTH : PART_WIDTH;
+  const row = (mark: string, id: string, role: string, first: string, second: string): string =>
+    `${mark} ${id.padEnd(7)} ${role.padEnd(9)} ${first.padEnd(partWidth)}  ${second}`.trimEnd();
+  const part = (one: PartView): string => partText(one, isNarrow);
   return [
-    `electord dev: three sidecars and three sample apps on etcd ${view.etcd.version}`,
-    `(pid ${view.etcd.pid}, ${view.etcd.url})`,
-    '',
-    leaderLine(view),
-    '',
-    ...view.places.map((place) => placeLine(view, place)),
-    '',
-    ...adviceLines(view),
-    '',
-    'What happened',
-    ...view.history.slice(-HISTORY_LINES).map((line) => `  ${line}`),
-    '',
-    'Ctrl-C stops everything and leaves nothing behind.',
+    row(' ', 'MEMBER', 'ROLE', 'SIDECAR', 'APP'),
+    ...view.places.map(({ id, role, sidecar, app }) =>
+      row(view.leader?.id === id ? '>' : ' ', id, role, part(sidecar), part(app)),
+    ),
+    row(' ', 'etcd', view.etcd.version, part(view.etcd), ''),
   ];
 }
 
-function leaderLine({ leader, leaderlessMs }: View): string {
-  if (leader === null) return `NOBODY LEADS, for ${describeMs(leaderlessMs)}`;
-  return (
-    `${leader.id} LEADS since ${clock(leader.since)} (${describeMs(leader.ledForMs)}), ` +
-    `fencing token ${leader.fencingToken}, claim ${describeMs(leader.claimLeftMs)}`
-  );
+function partText({ url, pid, backInMs, death }: PartView, isNarrow: boolean): string {
+  const at = `:${new URL(url).port}`;
+  if (pid !== null) return `${at} pid ${pid}`;
+  if (death === null) return `${at} starting`;
+  if (backInMs === null) return `${at} DEAD`;
+  return `${at} DEAD${isNarrow ? '' : ', back in'} ${describeMs(backInMs)}`;
 }
 
-function placeLine(view: View, { id, role, sidecar, app }: PlaceView): string {
-  const mark = view.leader?.id === id ? '>' : ' ';
-  return `${mark} ${id}  ${role.padEnd(9)} sidecar ${partText(sidecar)}  app ${partText(app)}`;
-}
-
-function partText({ url, pid, backInMs, death }: PartView): string {
-  if (pid !== null) return `${url} pid ${String(pid).padEnd(7)}`;
-  if (death === null) return `${url} starting`;
-  return `${url} DEAD (${death})${backInMs === null ? '' : `, back in ${describeMs(backInMs)}`}`;
-}
-
-/** What to try; also printed once where the screen is not redrawn. */
-export function adviceLines(view: View): string[] {
-  const place = view.places.find(({ id }) => id === view.leader?.id) ?? view.places[0];
-  const other = view.places.find(({ id }) => id !== place?.id);
-  const pid = place?.sidecar.pid ?? 0;
+/** What to try, the best first; also printed once where the screen is not redrawn. */
+export function adviceLines(view: View, width: number): string[] {
+  const leads = view.places.find(({ id }) => id === view.leader?.id);
+  const follows = view.places.find(({ id, sidecar }) => id !== leads?.id && sidecar.pid !== null);
+  const back = `Whatever dies comes back after ${RESTART_AFTER_MS / 1000} s, etcd too`;
+  // Of one that is not about to be killed.
+  const page = `Open ${(follows ?? view.places[0])?.sidecar.url ?? ''}/ in a browser: the same, live`;
+  const pid = leads?.sidecar.pid ?? null;
+  if (leads === undefined || follows === undefined || pid === null) return [page, back];
+  /** What the command does is left out where it does not fit. */
+  const command = (text: string, why: string): string => {
+    const whole = `  ${text.padEnd(16)}  # ${why}`;
+    return whole.length > width ? `  ${text}` : whole;
+  };
   return [
-    // Of one that is not about to be killed.
-    `Open ${(other ?? place)?.sidecar.url ?? ''}/ in a browser: the same, live`,
-    'Try, in another terminal',
-    `  curl -i ${place?.sidecar.url ?? ''}/leader            # who leads: 200 from the leader, else 503`,
-    `  curl -i ${other?.sidecar.url ?? ''}/leader`,
-    `  curl -iL ${other?.app.url ?? ''}/orders -d tea         # an order: 307 to the leader, which takes it`,
-    'See the leader change',
-    `  kill -9 ${String(pid).padEnd(8)} # the leader's sidecar dies: another leads once nothing was heard of it for ${FAST_FAILOVER_MS} ms`,
-    `  kill ${String(pid).padEnd(11)} # it is asked to stop: hands over at once`,
-    '  Whatever dies comes back by itself after 6 s, to be killed again.',
+    page,
+    'See the leader change, by another terminal',
+    command(`kill -9 ${pid}`, `it dies; another leads after ${FAST_FAILOVER_MS} ms of silence`),
+    command(`kill ${pid}`, 'it is asked to stop, and hands over'),
+    `  ${back}`,
+    command(`curl -i ${leads.sidecar.url}/leader`, '200: it leads'),
+    command(`curl -i ${follows.sidecar.url}/leader`, '503: it follows'),
+    command(`curl -iL ${follows.app.url}/orders -d tea`, 'sent on to the leader'),
   ];
 }
 
@@ -133,13 +198,12 @@ export class Screen {
     process.once('exit', this.#leave);
   }
 
-  /** Shows these lines instead of what was there, cut to the size of the terminal. */
-  show(lines: readonly string[]): void {
+  /** Shows what is drawn for the terminal's size instead of what was there. */
+  show(draw: (rows: number, columns: number) => readonly string[]): void {
     const { columns = 80, rows = 24 } = this.#output;
-    const drawn = lines.slice(0, rows - 1).map((line) => {
-      const cut = line.slice(0, columns - 1);
+    const drawn = draw(rows, columns).map((line) => {
       const isBold = line.includes(' LEADS') || line.includes('DEAD');
-      return isBold ? `\x1b[1m${cut}\x1b[0m\x1b[K` : `${cut}\x1b[K`;
+      return isBold ? `\x1b[1m${line}\x1b[0m\x1b[K` : `${line}\x1b[K`;
     });
     this.#output.write(`\x1b[H${drawn.join('\r\n')}\r\n\x1b[J`);
   }

@@ -5,9 +5,9 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findEtcd } from './etcd-binary.ts';
+import { findEtcd, type EtcdBinaries } from './etcd-binary.ts';
 import { spawnGuarded, type ChildExit, type GuardedChild } from './etcd-child.ts';
-import { startEtcd, type RunningEtcd } from './etcd-process.ts';
+import { startEtcd, type EtcdUrls } from './etcd-process.ts';
 import { freePorts } from './ports.ts';
 import { startSweeper, type Sweeper } from './sweeper.ts';
 
@@ -22,11 +22,14 @@ export const RESTART_AFTER_MS = 6_000;
 /** A child that has not ended this long after SIGTERM is killed. */
 const STOP_BOUND_MS = 3_000;
 
-/** One of the six processes that may die and come back. */
+/** One of the seven processes that may die and come back. */
 export interface Part {
-  readonly kind: 'sidecar' | 'app';
+  readonly kind: 'etcd' | 'sidecar' | 'app';
+  /** For people: `etcd`, or `demo-0's sidecar`. */
+  readonly name: string;
   readonly url: string;
-  readonly args: readonly string[];
+  /** Starts a process for it, at the same address. */
+  readonly start: () => Promise<GuardedChild>;
   /** The latest process; it may have ended. */
   child: GuardedChild | null;
   /** When it comes back, on the monotonic clock; null while it runs. */
@@ -42,8 +45,8 @@ export interface Place {
 
 /** Something that happened on the stage. */
 export type StageEvent =
-  | { readonly kind: 'died'; readonly place: Place; readonly part: Part; readonly exit: ChildExit }
-  | { readonly kind: 'returned'; readonly place: Place; readonly part: Part };
+  | { readonly kind: 'died'; readonly part: Part; readonly exit: ChildExit }
+  | { readonly kind: 'returned'; readonly part: Part };
 
 /** What a stage needs to know. */
 export interface StageOptions {
@@ -59,7 +62,8 @@ export interface StageOptions {
   readonly onEvent: (event: StageEvent) => void;
 }
 
-type Etcd = RunningEtcd & { readonly version: string };
+/** The etcd of all places. */
+export type EtcdPart = Part & { readonly version: string };
 
 /** See the head of this file. */
 export class Stage {
@@ -68,7 +72,7 @@ export class Stage {
   readonly #starting = new Set<Promise<unknown>>();
   readonly #running = new Set<GuardedChild>();
   #places: readonly Place[] = [];
-  #etcd: Etcd | null = null;
+  #etcd: EtcdPart | null = null;
   #folder: string | null = null;
   #sweeper: Sweeper | null = null;
   #cleared: Promise<void> | null = null;
@@ -81,8 +85,8 @@ export class Stage {
     return this.#places;
   }
 
-  /** Only after `raise`. */
-  get etcd(): Etcd {
+  /** Only once it has been started. */
+  get etcd(): EtcdPart {
     if (this.#etcd === null) throw new Error('etcd has not been started');
     return this.#etcd;
   }
@@ -101,15 +105,15 @@ export class Stage {
       this.#sweeper = await startSweeper(this.#command('sweeper'), folder, this.#environment());
     });
     await this.#start(async () => {
-      const etcd = await startEtcd({ binary: found.etcd, dataDir: join(folder, 'etcd') });
-      this.#etcd = { ...etcd, version: found.version };
-      this.#sweeper?.watch(etcd.pid);
+      this.#etcd = await etcdPart(found, join(folder, 'etcd'));
+      this.#follow(this.#etcd);
     });
-    log(`etcd ${found.version} (pid ${this.etcd.pid}) answers on ${this.etcd.clientUrl}`);
+    const { version, child, url } = this.etcd;
+    log(`etcd ${version} (pid ${child?.pid ?? 0}) answers on ${url}`);
     this.#places = await this.#plan();
     for (const place of this.#places) {
       for (const part of [place.sidecar, place.app]) {
-        await this.#start(() => this.#run(place, part));
+        await this.#start(() => this.#run(part));
       }
       const { sidecar, app } = place;
       log(
@@ -129,9 +133,11 @@ export class Stage {
     for (const timer of this.#timers) clearTimeout(timer);
     // What is half started must be there before it can be stopped.
     await Promise.allSettled(this.#starting);
-    await Promise.allSettled([...this.#running].map((child) => child.stop(STOP_BOUND_MS)));
+    const etcd = this.#etcd?.child;
+    const others = [...this.#running].filter((child) => child !== etcd);
+    await Promise.allSettled(others.map((child) => child.stop(STOP_BOUND_MS)));
     // Last: a sidecar that leads writes to it when it resigns.
-    await this.#etcd?.stop();
+    await etcd?.stop(STOP_BOUND_MS);
     if (this.#folder !== null) {
       await rm(this.#folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     }
@@ -150,37 +156,42 @@ export class Stage {
     }
   }
 
-  async #run(place: Place, part: Part): Promise<void> {
-    const child = await spawnGuarded({
-      file: process.execPath,
-      args: part.args,
-      env: this.#environment(),
-    });
-    part.child = child;
+  async #run(part: Part): Promise<void> {
+    part.child = await part.start();
     part.restartAtMs = null;
+    this.#follow(part);
+  }
+
+  /** Sees to the process that the part has now, until it ends. */
+  #follow(part: Part): void {
+    const { child } = part;
+    if (child === null) return;
     this.#running.add(child);
     this.#sweeper?.watch(child.pid);
     void child.exited.then((exit) => {
       this.#running.delete(child);
       this.#sweeper?.forget(child.pid);
-      if (this.#cleared === null) this.#mourn(place, part, exit);
+      if (this.#cleared !== null) return;
+      if (this.#options.restarts) this.#restart(part);
+      this.#options.onEvent({ kind: 'died', part, exit });
     });
   }
 
-  #mourn(place: Place, part: Part, exit: ChildExit): void {
-    const { restarts, onEvent, log } = this.#options;
-    if (restarts) {
-      part.restartAtMs = performance.now() + RESTART_AFTER_MS;
-      const timer = setTimeout(() => {
-        this.#timers.delete(timer);
-        this.#start(() => this.#run(place, part)).then(
-          () => onEvent({ kind: 'returned', place, part }),
-          (error: unknown) => log(`${place.id}'s ${part.kind} did not start: ${String(error)}`),
-        );
-      }, RESTART_AFTER_MS);
-      this.#timers.add(timer);
-    }
-    onEvent({ kind: 'died', place, part, exit });
+  /** Later; where it does not start then, it is tried again. */
+  #restart(part: Part): void {
+    part.restartAtMs = performance.now() + RESTART_AFTER_MS;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#start(() => this.#run(part)).then(
+        () => this.#options.onEvent({ kind: 'returned', part }),
+        (error: unknown) => {
+          if (this.#cleared !== null) return;
+          this.#options.log(`${part.name} did not start: ${String(error)}`);
+          this.#restart(part);
+        },
+      );
+    }, RESTART_AFTER_MS);
+    this.#timers.add(timer);
   }
 
   async #plan(): Promise<readonly Place[]> {
@@ -189,31 +200,27 @@ export class Stage {
       const [publicPort, localPort, appPort] = ports.slice(index * 3, index * 3 + 3);
       const id = `${ELECTION}-${index}`;
       const origin = (port: number | undefined): string => `http://127.0.0.1:${port ?? 0}`;
+      const sidecar = [this.#options.product, 'serve', '--election', ELECTION, '--id', id].concat(
+        ['--etcd', this.etcd.url, '--ttl', `${TTL_SECONDS}s`],
+        ['--fast-failover', `${FAST_FAILOVER_MS}ms`],
+        ['--listen', `127.0.0.1:${publicPort ?? 0}`],
+        ['--local-listen', `127.0.0.1:${localPort ?? 0}`],
+        ['--app-check-interval', '250ms'],
+        ['--advertise', origin(appPort), '--app-check', `${origin(appPort)}/healthz`],
+      );
+      const app = [...this.#command('app'), id, String(appPort), origin(localPort)];
       return {
         id,
-        sidecar: {
-          kind: 'sidecar',
-          url: origin(publicPort),
-          child: null,
-          restartAtMs: null,
-          args: [this.#options.product, 'serve', '--election', ELECTION, '--id', id].concat(
-            ['--etcd', this.etcd.clientUrl, '--ttl', `${TTL_SECONDS}s`],
-            ['--fast-failover', `${FAST_FAILOVER_MS}ms`],
-            ['--listen', `127.0.0.1:${publicPort ?? 0}`],
-            ['--local-listen', `127.0.0.1:${localPort ?? 0}`],
-            ['--app-check-interval', '250ms'],
-            ['--advertise', origin(appPort), '--app-check', `${origin(appPort)}/healthz`],
-          ),
-        },
-        app: {
-          kind: 'app',
-          url: origin(appPort),
-          child: null,
-          restartAtMs: null,
-          args: [...this.#command('app'), id, String(appPort), origin(localPort)],
-        },
+        sidecar: this.#part('sidecar', id, origin(publicPort), sidecar),
+        app: this.#part('app', id, origin(appPort), app),
       };
     });
+  }
+
+  #part(kind: 'sidecar' | 'app', id: string, url: string, args: readonly string[]): Part {
+    const start = (): Promise<GuardedChild> =>
+      spawnGuarded({ file: process.execPath, args, env: this.#environment() });
+    return { kind, name: `${id}'s ${kind}`, url, start, child: null, restartAtMs: null };
   }
 
   #command(part: string): readonly string[] {
@@ -225,6 +232,24 @@ export class Stage {
     const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('ELECTORD_'));
     return { ...Object.fromEntries(kept), DEMO_FOLDER: this.#folder ?? '' };
   }
+}
+
+/** A started etcd, which comes back with the same data at the same address. */
+async function etcdPart(
+  { etcd: binary, version }: EtcdBinaries,
+  dataDir: string,
+): Promise<EtcdPart> {
+  const first = await startEtcd({ binary, dataDir });
+  const urls: EtcdUrls = { clientUrl: first.clientUrl, peerUrl: first.peerUrl };
+  return {
+    kind: 'etcd',
+    name: 'etcd',
+    version,
+    url: first.clientUrl,
+    start: () => startEtcd({ binary, dataDir, urls }),
+    child: first,
+    restartAtMs: null,
+  };
 }
 
 /** `exit code 1` or `SIGKILL`: how a process ended, in words. */

@@ -6,10 +6,10 @@ import type { IKeyValue, IRequestOp, ITxnRequest, ITxnResponse } from 'etcd3';
 import type { ElectionName, Revision } from '../core/model.ts';
 import { Refused } from '../errors.ts';
 import { Cluster, type ClusterOptions } from './cluster.ts';
-import { keysOf, revisionFromDecimal } from './keys.ts';
+import { endOfPrefix, justBehind, keysOf, revisionFromDecimal } from './keys.ts';
 import { pageIn, pagesOf, type Page } from './paging.ts';
 import { encode } from './fields.ts';
-import { found, nothingIn, put, read, readAll, removeAll } from './requests.ts';
+import { allFound, found, nothingIn, put, rangeOf, read, readAll, removeAll } from './requests.ts';
 import { carryOut, type Transact } from './verbs.ts';
 
 /** One key of an election, its name relative to PREFIX/ELECTION/. */
@@ -62,6 +62,22 @@ export class Archive {
       for await (const { kvs } of this.#pages(root + part, at)) {
         yield* await this.#withMeta(root, kvs, at, part === 'state/');
       }
+    }
+  }
+
+  /** The names under the prefix, in their order: one read for each, however many keys it has. */
+  async elections(): Promise<readonly string[]> {
+    const tree = `${this.#prefix}/`;
+    const names: string[] = [];
+    let from: Buffer = Buffer.from(tree);
+    for (;;) {
+      const request_range = { ...rangeOf(tree, from), limit: 1, keys_only: true };
+      const [kv] = allFound(await this.#transact({ success: [{ request_range }] }), 0);
+      if (kv === undefined) return names;
+      const [, name] = /^([^/]+)\//.exec(kv.key.toString('utf8').slice(tree.length)) ?? [];
+      if (name !== undefined) names.push(name);
+      // Behind all keys of that name, or behind a key that belongs to none.
+      from = name === undefined ? justBehind(kv.key) : endOfPrefix(`${tree}${name}/`);
     }
   }
 

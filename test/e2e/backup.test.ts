@@ -223,6 +223,58 @@ test('a backup that could not be written is no success', async () => {
   expect((await stat(device)).isFile()).toBe(false);
 });
 
+test('a name that etcd knows nothing of: 64, and the good file stays', async () => {
+  const kept = join(folder, 'kept.backup');
+  await writeFile(kept, 'as it was');
+  await putAsOther(target, '/electord/there/state/a', 'b');
+  for (const elections of ['odrers', 'there,odrers']) {
+    const tried = await run(target, 'backup', `--election=${elections}`, `--output=${kept}`);
+    expect(tried).toMatchObject({ code: 64 });
+    expect(tried.said).toContain('etcd has nothing of odrers under /electord');
+  }
+  const nowhere = await run(target, 'backup', '--all', '--prefix=/else', `--output=${kept}`);
+  expect(nowhere).toMatchObject({ code: 64 });
+  expect(await readFile(kept, 'utf8')).toBe('as it was');
+  const piped = await run(target, 'backup', '--election=odrers');
+  expect(piped.said).not.toContain('electord-backup');
+});
+
+test('--all saves every election and restores it; --as restores one under another name', async () => {
+  const prefix = '--prefix=/all';
+  const names = ['a', 'a-b', 'a.b', 'z'];
+  for (const name of names) await putAsOther(target, `/all/${name}/state/key`, `of ${name}`);
+  for (let n = 0; n < 5; n += 1) await putAsOther(target, `/all/a/state/more-${n}`, 'x');
+  // No election, and one of which nothing would be saved.
+  await putAsOther(target, '/all/loose', 'x');
+  await putAsOther(target, '/all/only-verbs/verbs', '{}');
+  const whole = join(folder, 'all.backup');
+  const saved = await run(target, 'backup', '--all', prefix, `--output=${whole}`);
+  expect(saved, saved.said).toMatchObject({ code: 0 });
+  expect(saved.said).toContain('9 keys of a-b, a.b, a, z are in ');
+
+  const back = await run(source, 'restore', '--all', prefix, `--input=${whole}`);
+  expect(back, back.said).toMatchObject({ code: 0 });
+  for (const name of names) expect(back.said).toMatch(new RegExp(`${name}: \\d keys of \\d{4}-`));
+
+  const renamed = ['--election=a-b', '--as=copy', prefix, `--input=${whole}`];
+  const copied = await run(source, 'restore', ...renamed);
+  expect(copied, copied.said).toMatchObject({ code: 0 });
+  expect(copied.said).toContain('copy: 1 keys of a-b of ');
+  const value = ['get', '--print-value-only', '/all/copy/state/key'];
+  expect(await source.cluster.etcdctl(value)).toBe('of a-b\n');
+  // Now there is something under that name.
+  expect(await run(source, 'restore', ...renamed)).toMatchObject({ code: 64 });
+
+  const cases = [
+    ['backup', '--all', '--election=a'],
+    ['restore', '--all', '--as=copy', `--input=${whole}`],
+    ['restore', '--election=z', '--as=two words', `--input=${whole}`],
+  ] as const;
+  for (const [command, ...args] of cases) {
+    expect(await run(source, command, prefix, ...args), args.join(' ')).toMatchObject({ code: 64 });
+  }
+});
+
 test('a restore that cannot make tokens rise has removed nothing', async () => {
   const header = {
     ...{ format: 'electord-backup', v: 1, takenAt: '2026-01-01T00:00:00.000Z' },

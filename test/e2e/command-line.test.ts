@@ -7,36 +7,13 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { spawnGuarded, type ChildExit } from '../../src/dev/etcd-child.ts';
+import { spawnGuarded } from '../../src/dev/etcd-child.ts';
 import { projectFolder } from '../harness/binaries.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import { startRelay } from '../harness/relay.ts';
 import { eventually } from '../harness/wait.ts';
+import { environment, program, run } from './program.ts';
 import { agreement, openStage, type Stage } from './stage.ts';
-
-interface Ended extends ChildExit {
-  readonly stdout: readonly string[];
-  readonly stderr: readonly string[];
-}
-
-const program = join(projectFolder, 'dist', 'electord.js');
-
-function environment(more: Record<string, string> = {}): NodeJS.ProcessEnv {
-  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('ELECTORD_'));
-  return { ...Object.fromEntries(own), ...more };
-}
-
-/** Runs the program to its end. */
-async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
-  const output = { stdout: [] as string[], stderr: [] as string[] };
-  const child = await spawnGuarded({
-    file: process.execPath,
-    args: [program, ...args],
-    env: environment(env),
-    onLine: (line, stream) => output[stream].push(line),
-  });
-  return { ...(await child.exited), ...output };
-}
 
 describe('settings', () => {
   test('ten wrong ones are ten faults, each with its name, value and what is allowed; 78', async () => {
@@ -56,9 +33,10 @@ describe('settings', () => {
     );
     expect(ended.code).toBe(78);
     expect(ended.stdout).toEqual([]);
-    // The election is missing too: eleven in all, one line each.
+    // The election is missing too: eleven in all, one line each, and where to look.
     const faults = ended.stderr.filter((line) => line.startsWith('--'));
-    expect(faults).toEqual(ended.stderr.filter((line) => line !== ''));
+    expect(ended.stderr.slice(0, -1)).toEqual(faults);
+    expect(ended.stderr.at(-1)).toContain('electord serve --help');
     expect(faults.map((line) => /^--[a-z-]+/.exec(line)?.[0]).toSorted()).toEqual(
       [
         ...['--election', '--etcd', '--grace', '--id', '--listen', '--log-format', '--log-level'],

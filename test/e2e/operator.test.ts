@@ -252,6 +252,7 @@ describe('what cannot be', () => {
     ['a member that is not there', ['switchover', '--to=nobody'], 1, /nobody/],
     ['a duration without its unit', ['step-down', '--not-for=30'], 64, /--not-for.*30s/],
     ['a limit that is none', ['history', '--limit=0'], 64, /--limit/],
+    ['a pause of two days', ['pause', '--for=48h'], 64, /for/],
     ['nothing to wait for', ['wait'], 64, /--for/],
     ['something else to wait for', ['wait', '--for=godot'], 64, /leader, follower, any, change/],
     ['a switchover to nobody', ['switchover'], 64, /--to/],
@@ -357,6 +358,14 @@ describe('what cannot be', () => {
         .toSorted(),
     ).toEqual(['first', 'second']);
     expect((await run(['resume', '--all', '--election=first', at(b)])).code).toBe(64);
+    // Said once where it is seen before anything is asked, and by each where the sidecar alone knows.
+    const unread = await run(['pause', '--all', '--for=soon', at(b)]);
+    expect(unread.code).toBe(64);
+    expect(unread.complained.trimEnd()).toMatch(/^electord: --for "soon" .*$/);
+    const tooLong = await run(['pause', '--all', '--for=48h', at(b)]);
+    expect(tooLong.code).toBe(64);
+    expect(tooLong.complained).toMatch(/first: .*/);
+    expect(tooLong.complained).toMatch(/second: .*/);
     const audit = await run(['audit', '--election=second', at(a)]);
     expect(audit.said).toMatch(/^AT +VERB +OUTCOME +BY/);
     expect(audit.said).toMatch(/^\S+ \S+ +pause +done +ann +b +127\.0\.0\.1 +both/m);

@@ -7,7 +7,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import { picture, Screen, type View } from '../../src/dev/screen.ts';
+import { askLeader, forgetConnections } from '../../src/dev/leader-answer.ts';
+import { eventually } from '../harness/wait.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 /** On a machine without etcd, the first run fetches one. */
@@ -106,6 +107,7 @@ function start(script: string, ...args: string[]): Run {
 }
 
 afterEach(async () => {
+  forgetConnections();
   for (const run of runs.splice(0)) {
     run.child.kill('SIGTERM');
     await run.ended();
@@ -180,6 +182,39 @@ describe('npm start', () => {
   );
 
   it(
+    'brings a killed etcd back with its data, and somebody leads again',
+    async () => {
+      const run = start('dist/electord.js', 'dev');
+      const [, token = ''] = await run.printed(/leads, fencing token (\d+)/);
+      const [, pid = '', url = ''] = await run.printed(/^etcd \S+ \(pid (\d+)\) answers on (\S+)/m);
+      const sidecars = [...run.stdout.matchAll(/: sidecar (\S+) /g)].map(([, at = '']) => at);
+      expect(sidecars).toHaveLength(3);
+      const leads = async (): Promise<bigint | null> => {
+        const answers = await Promise.all(sidecars.map((at) => askLeader(at, 1000)));
+        return answers.find((answer) => answer?.isLeader === true)?.fencingToken ?? null;
+      };
+      process.kill(Number(pid), 'SIGKILL');
+      await run.printed(new RegExp(`etcd \\(pid ${pid}\\) died: SIGKILL`));
+      // Longer than a lease.
+      await eventually(async () => (await leads()) === null, { withinMs: 20_000, what: 'nobody' });
+      const [, newPid] = await run.printed(/etcd is back \(pid (\d+)\)/);
+      expect(isAlive(Number(newPid))).toBe(true);
+      await eventually(async () => (await leads()) !== null, {
+        withinMs: 30_000,
+        what: 'a leader',
+      });
+      // What is greater than before is from the same data: an empty etcd would be refused.
+      expect((await leads())! >= BigInt(token)).toBe(true);
+      await run.printed(/(demo-\d) leads, .*nobody led for at most \d+\.\d s/);
+      expect((await fetch(`${url}/health`)).status).toBe(200);
+      run.child.kill('SIGTERM');
+      expect(await run.ended(), run.stderr).toBe(0);
+      expectNothingLeft(run);
+    },
+    WITH_FETCH_MS,
+  );
+
+  it(
     'leaves nothing behind even when it is killed outright',
     async () => {
       const run = start('dist/electord.js', 'dev');
@@ -198,69 +233,4 @@ describe('npm start', () => {
     },
     WITH_FETCH_MS,
   );
-});
-
-describe('the live screen', () => {
-  const alive = (url: string, pid: number) => ({ url, pid, backInMs: null, death: null });
-  const view: View = {
-    etcd: { version: '3.5.16', pid: 1, url: 'http://127.0.0.1:2379' },
-    leader: {
-      id: 'demo-1',
-      since: new Date(),
-      ledForMs: 12_345,
-      fencingToken: 42n,
-      claimLeftMs: 2100,
-    },
-    leaderlessMs: 0,
-    places: [
-      {
-        id: 'demo-0',
-        role: 'silent',
-        sidecar: { url: 'http://one', pid: null, backInMs: 4000, death: 'SIGKILL' },
-        app: alive('http://app-one', 11),
-      },
-      {
-        id: 'demo-1',
-        role: 'leader',
-        sidecar: alive('http://two', 12),
-        app: alive('http://app-two', 13),
-      },
-    ],
-    history: ['demo-1 leads'],
-  };
-
-  it('says who leads, what is dead, what to try and what to kill', () => {
-    const text = picture(view).join('\n');
-    expect(text).toMatch(/demo-1 LEADS since .* \(12\.3 s\), fencing token 42, claim 2\.1 s/);
-    expect(text).toContain('http://one DEAD (SIGKILL), back in 4.0 s');
-    expect(text).toMatch(/> demo-1 +leader +sidecar http:\/\/two pid 12/);
-    expect(text).toContain('curl -i http://two/leader');
-    expect(text).toContain('Open http://one/ in a browser');
-    expect(text).toContain('kill -9 12 ');
-  });
-
-  it('says for how long nobody has led', () => {
-    const text = picture({ ...view, leader: null, leaderlessMs: 1500 }).join('\n');
-    expect(text).toContain('NOBODY LEADS, for 1.5 s');
-  });
-
-  it('stays within the terminal and gives it back as it was', () => {
-    let written = '';
-    const output = Object.assign(Object.create(process.stdout) as typeof process.stdout, {
-      write: (text: string) => {
-        written += text;
-        return true;
-      },
-    });
-    Object.defineProperties(output, { columns: { value: 20 }, rows: { value: 5 } });
-    const screen = new Screen(output);
-    written = '';
-    screen.show(picture(view));
-    const controls = new RegExp(`${String.fromCharCode(27)}\\[[0-9?]*[A-Za-z]`, 'g');
-    const shown = written.replaceAll(controls, '').split('\r\n');
-    expect(shown.length).toBeLessThanOrEqual(5);
-    expect(Math.max(...shown.map((line) => line.length))).toBeLessThan(20);
-    screen.close();
-    expect(written.endsWith('\x1b[?25h\x1b[?1049l')).toBe(true);
-  });
 });
