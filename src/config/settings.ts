@@ -162,6 +162,7 @@ export const table = {
     doc: 'User to log in to etcd as.',
     allowed: 'a name without spaces and control characters, together with a password',
     schema: userName,
+    reloadable: true,
   }),
   etcdPasswordFile: setting({
     ...file,

@@ -6,8 +6,15 @@ import type { AuditLog, Coordinator, Elections } from '../ports.ts';
 import type { FencedStore } from '../store-port.ts';
 
 export interface HealthInputs {
-  /** What keeps etcd, or an endpoint of it, from being used, beyond not answering. */
-  etcd?(): { readonly wentBack: string | null; readonly leftOut: readonly string[] };
+  /**
+   * What keeps etcd, or an endpoint of it, from being used, beyond not answering; `notTakenUp`: why settings or credentials
+   * that were read anew are not in force.
+   */
+  etcd?(): {
+    readonly wentBack: string | null;
+    readonly leftOut: readonly string[];
+    readonly notTakenUp?: string | null;
+  };
   /** How late the event loop ran lately, in milliseconds: the worst of the recent past, not an average. */
   loopDelayMs(): number;
   /** What the app check says; `detail` is for people and holds no secret. */

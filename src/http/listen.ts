@@ -4,6 +4,7 @@
 import { lstat, rm } from 'node:fs/promises';
 import { createServer, STATUS_CODES, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
+import { createSecureContext } from 'node:tls';
 import {
   connect,
   createServer as createTcpServer,
@@ -181,6 +182,11 @@ const secureOptions = ({ certificate, key, clientCa }: ServerTls) => ({
   minVersion: 'TLSv1.2' as const,
   ...(clientCa === null ? {} : { ca: clientCa }),
 });
+
+/** Throws where a listener could not use these. */
+export function checkTls(tls: ServerTls | null): void {
+  if (tls !== null) createSecureContext(secureOptions(tls));
+}
 
 function bareServer(limits: Limits, tls: ServerTls | null): Server | SecureServer {
   const options = {

@@ -71,7 +71,7 @@ const expected: readonly (readonly [string, string, string | null, string])[] = 
   ['etcd-ca', 'ELECTORD_ETCD_CA', null, 'reload'],
   ['etcd-cert', 'ELECTORD_ETCD_CERT', null, 'reload'],
   ['etcd-key', 'ELECTORD_ETCD_KEY', null, 'reload'],
-  ['etcd-username', 'ELECTORD_ETCD_USERNAME', null, 'flag'],
+  ['etcd-username', 'ELECTORD_ETCD_USERNAME', null, 'reload'],
   ['etcd-password-file', 'ELECTORD_ETCD_PASSWORD_FILE', null, 'reload'],
   ['etcd-password', 'ELECTORD_ETCD_PASSWORD', null, 'secret'],
   ['prefix', 'ELECTORD_PREFIX', '/electord', 'flag'],
