@@ -20,7 +20,7 @@ import { createEvents } from './http/events.ts';
 import { sharedRead } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { CannotListen, checkTls, type Listening } from './http/listen.ts';
-import { boundPort, localUrlOf, openListeners, tlsOf } from './listeners.ts';
+import { askTlsOf, boundPort, localTlsOf, localUrlOf, openListeners, tlsOf } from './listeners.ts';
 import { LoopDelay } from './process/loop-delay.ts';
 import type { Coordinator } from './ports.ts';
 import { pingingOf, type Pinging } from './peers/pings.ts';
@@ -126,10 +126,13 @@ class Assembly implements Sidecar {
     });
     this.#traced = this.#traces?.traced(this.#coordinator) ?? this.#coordinator;
     this.#beside = this.#appSide(run);
-    this.#pinging = pingingOf(configuration, () => tlsOf(this.#inForce.credentials));
+    this.#pinging = pingingOf(configuration, () => askTlsOf(this.#inForce));
     const parts = { ...this.#pinging, clock, coordinator: this.#traced };
     this.#elector = elect(options, this.#beside, parts);
-    this.#peers = new PeerWatch({ elections: this.#elector, clock, wallNow });
+    this.#peers = new PeerWatch({
+      ...{ elections: this.#elector, clock, wallNow },
+      tls: () => askTlsOf(this.#inForce),
+    });
     this.#watch = this.#credentialsWatch();
   }
 
@@ -196,6 +199,8 @@ class Assembly implements Sidecar {
       },
       secretVariables: settings.filter(({ secret }) => secret).map(({ variable }) => variable),
       localUrl: () => localUrlOf(configuration, this.#listeners),
+      localTls: () => localTlsOf(this.#inForce.configuration),
+      tls: () => askTlsOf(this.#inForce),
     });
   }
 
@@ -209,9 +214,9 @@ class Assembly implements Sidecar {
         const access = etcdAccess(next.configuration, next.credentials);
         if (election !== undefined) await this.#coordinator.configure(access, election);
       },
-      checkListeners: ({ credentials: read }) => checkTls(tlsOf(read)),
-      renewListeners: ({ credentials: read }) => {
-        const tls = tlsOf(read);
+      checkListeners: (next) => checkTls(tlsOf(next.configuration, next.credentials)),
+      renewListeners: (next) => {
+        const tls = tlsOf(next.configuration, next.credentials);
         if (tls !== null) for (const listener of this.#listeners) listener.renew(tls);
       },
     });
@@ -249,7 +254,7 @@ class Assembly implements Sidecar {
         capacity,
         inputs,
         this.#local(),
-        tlsOf(this.#inForce.credentials),
+        tlsOf(configuration, this.#inForce.credentials),
       );
     const said = 'an address is not to be had yet: trying again';
     this.#listeners = await patiently(open, {
@@ -305,13 +310,14 @@ class Assembly implements Sidecar {
   }
 
   #local(): LocalInputs {
-    const { localListen, graceMs, maxHoldMs } = this.#options.configuration;
+    const { localListen, graceMs, maxHoldMs, tlsClientAuth } = this.#options.configuration;
     const store = this.#coordinator.fencedStore();
     return {
       coordinator: this.#traced,
       store: this.#traces?.tracedStore(store) ?? store,
       audit: loggedAudit(this.log, this.#coordinator.auditLog()),
       token: () => this.#inForce.credentials.token?.reveal() ?? null,
+      needsCertificate: localListen.kind === 'tcp' && tlsClientAuth === 'request',
       checksHost: localListen.kind === 'tcp' && isLocalOnly(localListen),
       graceMs,
       maxHoldMs,

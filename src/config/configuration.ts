@@ -46,6 +46,8 @@ export interface Configuration extends CredentialSources {
   readonly priority: number;
   readonly listen: TcpAddress;
   readonly localListen: TcpAddress | UnixAddress;
+  readonly tlsClientAuth: Values['tlsClientAuth'];
+  readonly serverName: string | null;
   readonly appCheck: AppCheck | null;
   readonly appCheckIntervalMs: number;
   readonly appCheckTimeoutMs: number;
@@ -220,6 +222,9 @@ function credentialSources(
     tlsCertFile: values.tlsCert ?? null,
     tlsKeyFile: values.tlsKey ?? null,
     tlsClientCaFile: values.tlsClientCa ?? null,
+    caFile: values.ca ?? null,
+    certFile: values.cert ?? null,
+    keyFile: values.key ?? null,
     effective,
   };
 }
@@ -241,6 +246,8 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     priority: values.priority,
     listen: values.listen,
     localListen: values.localListen,
+    tlsClientAuth: values.tlsClientAuth,
+    serverName: values.serverName,
     appCheck: values.appCheck,
     appCheckIntervalMs: values.appCheckInterval,
     appCheckTimeoutMs: values.appCheckTimeout,

@@ -93,6 +93,9 @@ const pathsOf = (sources: CredentialSources): readonly string[] =>
     sources.tlsCertFile,
     sources.tlsKeyFile,
     sources.tlsClientCaFile,
+    sources.caFile,
+    sources.certFile,
+    sources.keyFile,
   ].filter((path) => path !== null);
 
 /** What is in the files, or why they cannot be read; null where one is a pipe, which can be read only once. */
@@ -127,4 +130,7 @@ const textOf = (credentials: Credentials): string =>
     credentials.tlsCert,
     credentials.tlsKey?.reveal(),
     credentials.tlsClientCa,
+    credentials.ca,
+    credentials.cert,
+    credentials.key?.reveal(),
   ]);

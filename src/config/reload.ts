@@ -57,7 +57,8 @@ export const listenersBundle: Bundle = {
   credentials: ['tlsCert', 'tlsKey', 'tlsClientCa'],
   needsRestart: (before, next) =>
     isSet(before.tlsCertFile) !== isSet(next.tlsCertFile) ||
-    isSet(before.tlsClientCaFile) !== isSet(next.tlsClientCaFile),
+    isSet(before.tlsClientCaFile) !== isSet(next.tlsClientCaFile) ||
+    before.tlsClientAuth !== next.tlsClientAuth,
 };
 
 const bundles: readonly Bundle[] = [
@@ -69,6 +70,12 @@ const bundles: readonly Bundle[] = [
     fields: ['tokenFile', 'token'],
     credentials: ['token'],
     needsRestart: (before, next) => hasOtherValue('localListen', before, next),
+  },
+  {
+    keys: ['ca', 'cert', 'key', 'serverName'],
+    fields: ['caFile', 'certFile', 'keyFile', 'serverName'],
+    credentials: ['ca', 'cert', 'key'],
+    needsRestart: never,
   },
   { keys: ['logLevel'], fields: ['logLevel'], credentials: [], needsRestart: never },
 ];

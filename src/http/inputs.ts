@@ -78,6 +78,8 @@ export interface LocalInputs {
   readonly audit: AuditLog;
   /** The bearer token that writing verbs must bring, null where none is configured; asked for each request. */
   readonly token: () => string | null;
+  /** Whether holds and writing verbs need a client's certificate, which the handshake has asked for and left to us. */
+  readonly needsCertificate?: boolean;
   /** True for a loopback TCP listener, which any page in a browser on this machine can reach. */
   readonly checksHost: boolean;
   /** The most that a planned step-down may take, and the longest hold, in milliseconds. */

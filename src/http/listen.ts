@@ -19,11 +19,13 @@ import { Connections } from './connections.ts';
 export type ListenAddress =
   { readonly host: string; readonly port: number } | { readonly path: string };
 
-/** HTTPS: PEM texts. With `clientCa` only clients with a certificate of its are served. */
+/** HTTPS: PEM texts. Certificates of clients are asked for, or demanded in the handshake, and must be signed by `clientCa`. */
 export interface ServerTls {
   readonly certificate: string;
   readonly key: string;
   readonly clientCa: string | null;
+  /** By default required where there is a `clientCa`. */
+  readonly clientAuth?: 'none' | 'request' | 'require';
 }
 
 export interface Limits {
@@ -200,13 +202,13 @@ function bareServer(limits: Limits, tls: ServerTls | null): Server | SecureServe
     noDelay: true,
   };
   if (tls === null) return createServer(options);
-  const required = tls.clientCa !== null;
+  const { clientAuth = tls.clientCa === null ? 'none' : 'require' } = tls;
   return createSecureServer({
     ...options,
     ...secureOptions(tls),
     handshakeTimeout: limits.headersTimeoutMs,
-    requestCert: required,
-    rejectUnauthorized: required,
+    requestCert: clientAuth !== 'none',
+    rejectUnauthorized: clientAuth === 'require',
   });
 }
 

@@ -8,6 +8,7 @@ import { definitions, settings } from '../../src/config/settings.ts';
 
 const none: Credentials = {
   ...{ etcdCa: null, etcdCert: null, etcdKey: null, etcdPassword: null, token: null },
+  ...{ ca: null, cert: null, key: null },
   ...{ tlsCert: null, tlsKey: null, tlsClientCa: null, certificates: [] },
 };
 
