@@ -61,3 +61,13 @@ export const openArchive = (
     clock,
     observer: { requested: () => undefined },
   });
+
+/** What a user of etcd must be allowed to do what a member of these elections does: trees whole, and single keys. */
+export const leastRole = (
+  prefix: string,
+  elections: readonly string[],
+): { readonly readWrite: readonly string[]; readonly read: readonly string[] } => ({
+  readWrite: elections.map((name) => `${prefix}/${name}/`),
+  // By this key, which does not exist, it is seen that an answer is none of the past.
+  read: [`${prefix}/`],
+});
