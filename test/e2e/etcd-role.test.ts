@@ -40,7 +40,7 @@ test('a sidecar with the role that is printed does all its work, and is refused 
   const own = ['--etcd-username=least-user', `--etcd-password-file=${file}`, '--fast-failover=2s'];
   const wish = (id: string) => ({ election: 'least', id, args: own });
   const sidecars = await Promise.all([stage.sidecar(wish('a')), stage.sidecar(wish('b'))]);
-  const { leader, others, token } = await agreement(sidecars);
+  const { leader, others } = await agreement(sidecars);
 
   const put = { method: 'PUT', headers: { 'If-None-Match': '*' }, body: 'green', local: true };
   expect((await leader.get('/state/colour', put)).status).toBe(200);
