@@ -7,7 +7,7 @@ import { describe, summary, withBoundPort, type Configuration } from './config/c
 import { CredentialsWatch } from './config/credentials-watch.ts';
 import { formatFaults } from './config/faults.ts';
 import { certificateWarnings, type Credentials } from './config/files.ts';
-import { reloaded, withFrozen, type Reloaded } from './config/reload.ts';
+import { InForce } from './config/in-force.ts';
 import { settings } from './config/settings.ts';
 import { AssertionFailure } from './core/assert.ts';
 import { electionName, memberId, type Cause } from './core/model.ts';
@@ -19,8 +19,8 @@ import { capacityOf, openFilesAllowed, type Capacity } from './http/capacity.ts'
 import { createEvents } from './http/events.ts';
 import { sharedRead } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
-import { CannotListen, type Listening } from './http/listen.ts';
-import { boundPort, openListeners, tlsOf } from './listeners.ts';
+import { CannotListen, checkTls, type Listening } from './http/listen.ts';
+import { askTlsOf, boundPort, localTlsOf, openListeners, tlsOf } from './listeners.ts';
 import { LoopDelay } from './process/loop-delay.ts';
 import type { Coordinator } from './ports.ts';
 import { pingingOf, type Pinging } from './peers/pings.ts';
@@ -43,7 +43,7 @@ export interface Sidecar {
   halt(cause: Cause): Promise<void>;
   /** Resolves once the last lines of the log are written or lost; in bounded time, and never rejects. */
   flushed(): Promise<void>;
-  /** Takes up rotated certificates, passwords and tokens, and the log level. */
+  /** Takes up what needs no restart, all of it or nothing, and names what does. */
   reload(configuration: Configuration, credentials: Credentials): void;
   /** Sends a signal to the child of `run`, to its whole group where `all`; false where none runs. */
   signalChild(name: NodeJS.Signals, all: boolean): boolean;
@@ -103,32 +103,26 @@ class Assembly implements Sidecar {
   readonly #peers: PeerWatch;
   readonly #loopDelay = new LoopDelay(this.#clock);
   readonly #watch: CredentialsWatch;
-  #credentials: Credentials;
-  /** What is in force, and names the files that are read anew. */
-  #configuration: Configuration;
-  /** What is not read anew, as it belongs to something that needs a restart. */
-  #frozen: Reloaded['frozen'] = [];
+  readonly #inForce: InForce;
   #listeners: readonly Listening[] = [];
   #manager: ServiceManager | null = null;
-  #reloading: Promise<void> = Promise.resolve();
 
   constructor(options: SidecarOptions) {
     const { configuration, run = null } = options;
     const { id, logLevel: level, logFormat: format } = configuration;
     const clock = this.#clock;
     this.#options = options;
-    this.#credentials = options.credentials;
-    this.#configuration = configuration;
     this.log = createLog({
       level,
       format,
       ...(run === null ? {} : { destination: standardError }),
     });
+    this.#inForce = this.#keepInForce();
     const loopDelayMs = (): number => this.#loopDelay.worstMs();
     this.#metrics = createMetrics({ id: memberId(id), version, clock, loopDelayMs });
     this.#traces = createTraces({ id: memberId(id), version });
     this.#coordinator = new EtcdCoordinator({
-      ...etcdAccess(configuration, () => this.#credentials),
+      ...etcdAccess(configuration, options.credentials),
       clock,
       observer: this.#metrics.requests,
       warn: (message) => this.log.warn(message),
@@ -136,10 +130,13 @@ class Assembly implements Sidecar {
     });
     this.#traced = this.#traces?.traced(this.#coordinator) ?? this.#coordinator;
     this.#beside = this.#appSide(run);
-    this.#pinging = pingingOf(configuration, () => tlsOf(this.#credentials));
+    this.#pinging = pingingOf(configuration, () => askTlsOf(this.#inForce));
     const parts = { ...this.#pinging, clock, coordinator: this.#traced };
     this.#elector = elect(options, this.#beside, parts);
-    this.#peers = new PeerWatch({ elections: this.#elector, clock, wallNow });
+    this.#peers = new PeerWatch({
+      ...{ elections: this.#elector, clock, wallNow },
+      tls: () => askTlsOf(this.#inForce),
+    });
     this.#watch = this.#credentialsWatch();
   }
 
@@ -158,7 +155,7 @@ class Assembly implements Sidecar {
       warn: (message) => this.log.warn(message),
     });
     this.#beside.start(this.#elector);
-    this.#elector.start(this.#configuration.url);
+    this.#elector.start(this.#effective().url);
     this.#watch.start();
   }
 
@@ -180,8 +177,9 @@ class Assembly implements Sidecar {
   }
 
   reload(configuration: Configuration, credentials: Credentials): void {
-    // One after the other: what was read last stays.
-    this.#reloading = this.#reloading.then(() => this.#reload(configuration, credentials));
+    void this.#inForce.reload({ configuration, credentials }).then((done) => {
+      if (done) this.#manager?.reloaded();
+    });
   }
 
   signalChild(name: NodeJS.Signals, all: boolean): boolean {
@@ -205,16 +203,43 @@ class Assembly implements Sidecar {
       },
       secretVariables: settings.filter(({ secret }) => secret).map(({ variable }) => variable),
       localUrl: () => localUrlOf(configuration, boundPort(this.#listeners[1])),
+      localTls: () => localTlsOf(this.#inForce.configuration),
+      tls: () => askTlsOf(this.#inForce),
     });
+  }
+
+  #keepInForce(): InForce {
+    const { configuration, credentials } = this.#options;
+    const [election] = configuration.elections.map((name) => electionName(name));
+    return new InForce({
+      ...{ configuration, credentials, wallNow },
+      log: this.log,
+      reachEtcd: async (next) => {
+        const access = etcdAccess(next.configuration, next.credentials);
+        if (election !== undefined) await this.#coordinator.configure(access, election);
+      },
+      checkListeners: (next) => checkTls(tlsOf(next.configuration, next.credentials)),
+      renewListeners: (next) => {
+        const tls = tlsOf(next.configuration, next.credentials);
+        if (tls !== null) for (const listener of this.#listeners) listener.renew(tls);
+      },
+    });
+  }
+
+  /** What is in force, with the port that was found. */
+  #effective(): Configuration {
+    const port = boundPort(this.#listeners[0]);
+    const { configuration } = this.#inForce;
+    return port === null ? configuration : withBoundPort(configuration, port);
   }
 
   #credentialsWatch(): CredentialsWatch {
     return new CredentialsWatch({
       clock: this.#clock,
-      sources: () => this.#configuration,
-      current: () => this.#credentials,
-      usable: (read) => withFrozen(this.#credentials, read, this.#frozen),
-      onRenewed: (credentials) => this.#takeUp(credentials),
+      sources: () => this.#inForce.configuration,
+      current: () => this.#inForce.credentials,
+      usable: (read) => this.#inForce.usable(read),
+      onRead: (credentials) => this.#inForce.renew(credentials),
       onUnusable: (faults) =>
         this.log.error(
           `what was renewed is not used, what was read before stays:\n${formatFaults(faults)}`,
@@ -228,14 +253,18 @@ class Assembly implements Sidecar {
     const inputs = this.#inputs(capacity);
     this.#follow(inputs);
     const open = (): Promise<readonly Listening[]> =>
-      openListeners(configuration, capacity, inputs, this.#local(), tlsOf(this.#credentials));
+      openListeners(
+        configuration,
+        capacity,
+        inputs,
+        this.#local(),
+        tlsOf(configuration, this.#inForce.credentials),
+      );
     const said = 'an address is not to be had yet: trying again';
     this.#listeners = await patiently(open, {
       passes: (failure) => failure instanceof CannotListen && failure.passes,
       onWait: (failure, patientForMs) => this.log.warn({ err: failure, patientForMs }, said),
     });
-    const port = boundPort(this.#listeners[0]);
-    if (port !== null) this.#configuration = withBoundPort(configuration, port);
   }
 
   /** Metrics, traces and the log tell of what happens from here on. */
@@ -245,7 +274,7 @@ class Assembly implements Sidecar {
       app: () => this.#beside.health(),
       etcd: () => this.#coordinator.condition(),
       eventClients: () => events.count(),
-      certificates: () => this.#credentials.certificates,
+      certificates: () => this.#inForce.credentials.certificates,
     });
     this.#traces?.observe(elections);
     logNotices(this.log, elections, this.#clock, (write) => setTimeout(write, linesAfterMs));
@@ -263,11 +292,14 @@ class Assembly implements Sidecar {
       metrics: () => this.#metrics.render(),
       version,
       pingKey: this.#pinging.pingKey,
-      describe: () => describe(this.#configuration),
+      describe: () => describe(this.#effective()),
       health: {
         loopDelayMs: () => this.#loopDelay.worstMs(),
         app: () => this.#beside.health(),
-        etcd: () => this.#coordinator.condition(),
+        etcd: () => ({
+          ...this.#coordinator.condition(),
+          notTakenUp: this.#inForce.trouble(),
+        }),
       },
       events: createEvents({ elections, clock, wallNow }, { clients }),
       peers: this.#peers,
@@ -282,13 +314,15 @@ class Assembly implements Sidecar {
   }
 
   #local(): LocalInputs {
-    const { localListen, publicUrl, graceMs, maxHoldMs } = this.#options.configuration;
+    const { localListen, publicUrl, graceMs, maxHoldMs, tlsClientAuth } =
+      this.#options.configuration;
     const store = this.#coordinator.fencedStore();
     return {
       coordinator: this.#traced,
       store: this.#traces?.tracedStore(store) ?? store,
       audit: loggedAudit(this.log, this.#coordinator.auditLog()),
-      token: () => this.#credentials.token?.reveal() ?? null,
+      token: () => this.#inForce.credentials.token?.reveal() ?? null,
+      needsCertificate: localListen.kind === 'tcp' && tlsClientAuth === 'request',
       checksHost: localListen.kind === 'tcp' && isLocalOnly(localListen),
       publicUrl,
       graceMs,
@@ -297,49 +331,12 @@ class Assembly implements Sidecar {
   }
 
   #greet(): void {
-    this.log.info({ version, settings: summary(this.#configuration) }, 'electord starts');
+    this.log.info({ version, settings: summary(this.#effective()) }, 'electord starts');
     if (process.pid === 1 && this.#beside.runsCommands()) this.log.warn(noInit);
     const { advertise } = this.#options.configuration;
     if (advertise !== null && !this.#beside.health().configured) this.log.warn(noCheck);
-    const ofCertificates = certificateWarnings(this.#credentials, wallNow());
+    const ofCertificates = certificateWarnings(this.#inForce.credentials, wallNow());
     for (const one of [...this.#options.warnings, ...ofCertificates]) this.log.warn(one);
-  }
-
-  /** Endpoints of another cluster are refused, and with them all that was read. */
-  async #reload(read: Configuration, credentials: Credentials): Promise<void> {
-    const before = { configuration: this.#configuration, credentials: this.#credentials };
-    const next = reloaded(before, { configuration: read, credentials });
-    try {
-      await this.#coordinator.configure(etcdAccess(next.configuration, () => next.credentials));
-    } catch (error) {
-      this.log.error({ err: error }, 'nothing was reloaded: --etcd cannot be used');
-      return;
-    }
-    this.#configuration = next.configuration;
-    this.#frozen = next.frozen;
-    this.log.level = next.configuration.logLevel;
-    this.#takeUp(next.credentials, next.taken);
-    const named = next.restart.map((name) => `--${name}`);
-    if (named.length > 0) {
-      const said = 'changed, and not taken up before the next start: what is in force stays';
-      this.log.warn({ settings: named }, `${named.join(', ')}: ${said}`);
-    }
-    this.#manager?.reloaded();
-  }
-
-  #takeUp(credentials: Credentials, taken: readonly string[] = []): void {
-    this.#credentials = credentials;
-    this.#coordinator.reset();
-    try {
-      const tls = tlsOf(credentials);
-      if (tls !== null) for (const listener of this.#listeners) listener.renew(tls);
-    } catch (error) {
-      this.log.error({ err: error }, 'the new certificate of the listeners cannot be used');
-    }
-    for (const one of certificateWarnings(credentials, wallNow())) this.log.warn(one);
-    const said = 'certificates, passwords and tokens were read anew';
-    const changed = taken.map((name) => `--${name}`);
-    this.log.info({ logLevel: this.log.level, changed }, said);
   }
 
   /** Nothing is claimed any more: ends what is open, and waits for the last lines, of which `said` is the last. */

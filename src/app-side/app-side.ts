@@ -2,6 +2,7 @@
 // the guardian, each only where it is configured.
 import type { Cause, MemberId } from '../core/model.ts';
 import type { Clock, Elections } from '../ports.ts';
+import type { AskTls } from '../process/ask-tls.ts';
 import type { AppLog } from './app-log.ts';
 import { AppChecker, uncheckedApp, type AppHealth } from './check.ts';
 import { stopLeadMsFor } from './deadlines.ts';
@@ -48,6 +49,10 @@ export interface AppSideOptions {
   readonly secretVariables: readonly string[];
   /** Where our local listener is; asked when something is started. */
   readonly localUrl: () => string;
+  /** Settings that tell a command beside us how to ask that by https, as variables. */
+  readonly localTls: () => Readonly<Record<string, string>>;
+  /** How hooks and the app are asked by https. */
+  readonly tls: () => AskTls;
 }
 
 export class AppSide {
@@ -103,13 +108,13 @@ export class AppSide {
   }
 
   #surroundings(): Surroundings {
-    const { settings, secretVariables, localUrl } = this.#options;
+    const { settings, secretVariables, localUrl, localTls } = this.#options;
     const id = settings.id as MemberId;
-    return { id, ownEnvironment: process.env, secretVariables, localUrl };
+    return { id, ownEnvironment: process.env, secretVariables, localUrl, localTls };
   }
 
   #check(check: AppCheck): AppChecker {
-    const { settings, clock, log } = this.#options;
+    const { settings, clock, log, tls } = this.#options;
     const { appCheckFall: fall, appCheckRise: rise } = settings;
     return new AppChecker(
       {
@@ -120,6 +125,7 @@ export class AppSide {
         clock,
         log,
         guardian: this.#guardian,
+        tls,
         environment: cleanEnvironment(this.#surroundings()),
         onHealth: (healthy) => this.#elections?.appHealth(healthy),
       },
@@ -128,7 +134,7 @@ export class AppSide {
   }
 
   #guard(): GuardedApp {
-    const { settings, run, clock, log, observeHook } = this.#options;
+    const { settings, run, clock, log, observeHook, tls } = this.#options;
     const { onElected, onStepDown, hookTimeoutMs } = settings;
     const guardian = this.#guardian;
     const child =
@@ -137,7 +143,7 @@ export class AppSide {
         : { command: run.command, stopRequest: run.stopRequest, guardian };
     return new GuardedApp({
       plan: { onElected, onStepDown, hookTimeoutMs, child },
-      tools: { clock, log, guardian, surroundings: this.#surroundings(), observeHook },
+      tools: { clock, log, guardian, surroundings: this.#surroundings(), tls, observeHook },
       onEnded: (cause) => {
         if (run === null) return;
         this.#checker?.rest();

@@ -10,6 +10,8 @@ export interface Surroundings {
   readonly secretVariables: readonly string[];
   /** Where our local listener is: a URL, or `unix:/path`. */
   readonly localUrl: () => string;
+  /** Settings that tell how to ask that by https, as variables. */
+  readonly localTls?: () => Readonly<Record<string, string>>;
 }
 
 export interface Occasion {
@@ -41,6 +43,7 @@ export const childEnvironment = (
   ELECTORD_ID: surroundings.id,
   ELECTORD_FENCING_TOKEN: token.toString(),
   ELECTORD_LOCAL_URL: surroundings.localUrl(),
+  ...surroundings.localTls?.(),
 });
 
 /** The environment of a hook. */

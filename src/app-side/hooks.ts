@@ -2,6 +2,7 @@
 // or because its term has no time left. Whatever happens to it is logged and counted, and nothing else follows.
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
+import { plainTls, type AskTls } from '../process/ask-tls.ts';
 import { backoffMs, Loop } from '../process/loop.ts';
 import { judgeAt } from '../process/time-out.ts';
 import type { AppLog } from './app-log.ts';
@@ -28,6 +29,8 @@ export interface HookTools {
   /** Only exec hooks need one. */
   readonly guardian: Guardian | null;
   readonly surroundings: Surroundings;
+  /** For a POST by https. */
+  readonly tls?: () => AskTls;
   readonly observeHook: ObserveHook;
 }
 
@@ -93,10 +96,11 @@ export function runHook(tools: HookTools, options: HookRunOptions): HookRun {
 }
 
 function startWork(tools: HookTools, { hook, occasion, tied }: HookRunOptions): Work {
-  const { guardian, clock, surroundings } = tools;
+  const { guardian, clock, surroundings, tls = () => plainTls } = tools;
   if (hook.kind === 'http') {
     const until = clock.now() + patienceMs[occasion.event];
-    return post(clock, until, hook.url, hookBody(surroundings, occasion));
+    const send = (): Call => call(hook.url, hookBody(surroundings, occasion), tls());
+    return post(clock, until, send);
   }
   if (guardian === null) throw new Error('an exec hook needs a guardian');
   const group = new ProcessGroup({
@@ -142,16 +146,16 @@ const answerTo = ({ status }: Call): Promise<{ failure: string | null; away: boo
   );
 
 /**
- * Sends `body` again and again while the receiver is away, until then or until it is told to end. So the receiver may get it twice:
+ * Sends it again and again while the receiver is away, until then or until it is told to end. So the receiver may get it twice:
  * event, election and fencing token say that it is the same.
  */
-function post(clock: Clock, until: Millis, url: string, body: string): Work {
+function post(clock: Clock, until: Millis, send: () => Call): Work {
   const loop = new Loop(clock);
   let failures = 0;
   let last: string | null = 'it did not answer';
   let abort: () => void = () => undefined;
   const tries = loop.run(async () => {
-    const sent = call(url, body);
+    const sent = send();
     abort = sent.abort;
     const { failure, away } = await answerTo(sent);
     // What we cut off ourselves says nothing about the receiver.

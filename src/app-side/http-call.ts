@@ -2,8 +2,9 @@
 // followed, certificates are verified, and no connection is kept.
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { isIP, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { tlsTowards, type AskTls } from '../process/ask-tls.ts';
 import { dial } from './dial.ts';
 
 export interface Call {
@@ -17,7 +18,7 @@ export interface Call {
 const drainMs = 1000;
 
 /** Sends `body` as JSON by POST, or asks by GET where it is null. There is no time limit but `abort`. */
-export function call(url: string, body: string | null): Call {
+export function call(url: string, body: string | null, tls: AskTls): Call {
   const { protocol, hostname, port } = new URL(url);
   const secure = protocol === 'https:';
   const host = hostname.replace(/^\[|\]$/g, '');
@@ -36,7 +37,7 @@ export function call(url: string, body: string | null): Call {
     defaultPort,
     createConnection: (_options, created) => {
       hangUp = dial(host, Number(port) || defaultPort, (failure, socket) => {
-        if (socket !== null) created(null, secure ? secured(socket, host) : socket);
+        if (socket !== null) created(null, secure ? secured(socket, host, tls) : socket);
         // Its type wants a socket beside the failure; Node looks at one or the other.
         else (created as (failure: Error | null) => void)(failure);
       });
@@ -61,12 +62,12 @@ export function call(url: string, body: string | null): Call {
   return { status, abort };
 }
 
-const secured = (socket: Socket, host: string): Socket =>
+const secured = (socket: Socket, host: string, tls: AskTls): Socket =>
   connectTls({
     socket,
     host,
     ALPNProtocols: ['http/1.1'],
-    ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...tlsTowards(host, tls),
   });
 
 /** Why a call failed, without the address, which may hold a secret. */

@@ -2,6 +2,7 @@
 // about a failure holds no address and no output, since both may hold secrets.
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
+import { plainTls, type AskTls } from '../process/ask-tls.ts';
 import { judgeAt } from '../process/time-out.ts';
 import { dial } from './dial.ts';
 import type { Guardian } from './guardian.ts';
@@ -20,6 +21,8 @@ export interface ProbeTools {
   readonly clock: Clock;
   /** Only exec checks need one. */
   readonly guardian: Guardian | null;
+  /** For a check by https. */
+  readonly tls?: () => AskTls;
   /** The environment of an exec check. */
   readonly environment: NodeJS.ProcessEnv;
 }
@@ -69,7 +72,7 @@ function start(tools: ProbeTools): Look {
   const { check } = tools;
   switch (check.kind) {
     case 'http':
-      return askHttp(check.url);
+      return askHttp(check.url, tools.tls?.() ?? plainTls);
     case 'tcp':
       return connectTcp(check.host, check.port);
     case 'exec':
@@ -77,8 +80,8 @@ function start(tools: ProbeTools): Look {
   }
 }
 
-function askHttp(url: string): Look {
-  const { status, abort } = call(url, null);
+function askHttp(url: string, tls: AskTls): Look {
+  const { status, abort } = call(url, null, tls);
   const verdict = status.then(
     (code) => (code >= 200 && code < 400 ? passed : failed)(`answered ${code}`),
     (error: unknown) => failed(`no answer: ${failureOf(error)}`),

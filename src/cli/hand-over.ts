@@ -76,14 +76,14 @@ function lastOf({ members }: MembersAnswer): string | null {
 /** The sidecar with these settings: its local listener, its token, and its own certificate, which is expected and shown. */
 function wayTo({ configuration, credentials }: Settings): ConnectOptions {
   const { ELECTORD_LOCAL_URL: told = '' } = process.env;
-  const { token, tlsCert, tlsKey } = credentials;
+  const { token, tlsCert, tlsKey, cert, key } = credentials;
   const tls =
     tlsCert === null || tlsKey === null
       ? {}
       : {
           ca: tlsCert,
-          cert: tlsCert,
-          key: tlsKey.reveal(),
+          cert: cert ?? tlsCert,
+          key: (key ?? tlsKey).reveal(),
           allowPartialTrustChain: true,
           // It is asked at an address of this machine, for which few certificates are made.
           checkServerIdentity: () => undefined,

@@ -85,5 +85,12 @@ function common(command: Command): Command {
       '--token-file <FILE>',
       'file with the bearer token of the sidecar [ELECTORD_TOKEN_FILE]',
     )
+    .option('--ca <FILE>', "certificates that an https sidecar's must be signed by [ELECTORD_CA]")
+    .option('--cert <FILE>', 'client certificate to show to it [ELECTORD_CERT]')
+    .option('--key <FILE>', 'private key of --cert [ELECTORD_KEY]')
+    .option(
+      '--server-name <NAME>',
+      'the name in its certificate, where it is not that of --url [ELECTORD_SERVER_NAME]',
+    )
     .option('--json', 'answer in JSON');
 }

@@ -11,6 +11,7 @@ import {
   type Operator,
 } from '../sdk/client.ts';
 import { SidecarRefused, SidecarUnreachable } from '../sdk/errors.ts';
+import { tlsFromFiles, type TlsFiles } from '../sdk/tls-files.ts';
 import { exitCodes } from './exit-codes.ts';
 import { inWords } from './plain-words.ts';
 import { printable } from './table.ts';
@@ -22,7 +23,7 @@ export const failedCode = 1;
 const namedAtMost = 10;
 
 /** The flags of every such command. */
-export interface CommonFlags {
+export interface CommonFlags extends TlsFiles {
   readonly url?: string;
   readonly election?: string;
   readonly tokenFile?: string;
@@ -71,12 +72,14 @@ function tokenOf({ tokenFile }: CommonFlags): string | undefined {
 }
 
 function optionsOf(flags: CommonFlags): ConnectOptions {
-  const { url, election } = flags;
+  const { url, election, ca, cert, key, serverName } = flags;
   const token = tokenOf(flags);
   return {
     ...(url === undefined ? {} : { url }),
     ...(election === undefined ? {} : { election }),
     ...(token === undefined ? {} : { token }),
+    // What is left out is taken from the environment, where the sidecar is asked by https at all.
+    ...((ca ?? cert ?? key ?? serverName) === undefined ? {} : { tls: tlsFromFiles(flags) }),
   };
 }
 

@@ -5,6 +5,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { settings } from '../config/settings.ts';
 import { version } from '../process/version.ts';
 import type { BackupFlags } from './backup.ts';
+import type { EtcdRoleFlags } from './etcd-role.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { HandOverFlags } from './hand-over.ts';
 import { addExamples, flagOf, helpHint, helpStyle } from './help.ts';
@@ -140,6 +141,18 @@ function addArchiveCommands(program: Command, choose: (action: Action) => void):
       choose(async () => (await import('./restore.ts')).restore(flags)),
     );
   addSettings(restoring, isAboutEtcd);
+  const granting = program
+    .command('etcd-role')
+    .description('print the etcdctl commands that make a user who may do what a sidecar does')
+    .allowExcessArguments(false)
+    .option('--user <NAME>', 'the name of the user, and of its role', 'electord')
+    .action((flags: Flags & EtcdRoleFlags) =>
+      choose(async () => {
+        const { etcdRole } = await import('./etcd-role.ts');
+        return printed(() => etcdRole(flags));
+      }),
+    );
+  addSettings(granting, (name) => ['config', 'election', 'prefix'].includes(name));
 }
 
 const isAboutEtcd = (name: string): boolean =>

@@ -221,7 +221,8 @@ function comparable(host: string): string {
   return new URL(`http://[${host}]/`).hostname.slice(1, -1); // The URL class shortens IPv6.
 }
 
-function isHostName(host: string): boolean {
+/** A name or an IPv4 address. */
+export function isHostName(host: string): boolean {
   if (/^[\d.]+$/.test(host)) return isIP(host) === 4;
   if (host.length > 253) return false;
   return /^(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$/.test(host);

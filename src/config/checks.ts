@@ -4,7 +4,7 @@
 
 import * as z from 'zod';
 import { formatDuration } from '../contract.ts';
-import { hasControlOrSpace } from './addresses.ts';
+import { hasControlOrSpace, isHostName } from './addresses.ts';
 import { parseDuration } from './duration.ts';
 import { Refusal } from './refusal.ts';
 import { Secret } from './secret.ts';
@@ -59,6 +59,11 @@ export const memberId = parsed((text) => {
   if (hasControlOrSpace(text)) return new Refusal('has a space or a control character in it');
   return text.length > 253 ? new Refusal('is longer than 253 characters') : text;
 });
+
+/** A name that can stand in a certificate. */
+export const hostName = parsed((text) =>
+  isHostName(text) && !/^[\d.]+$/.test(text) ? text : new Refusal('is no host name'),
+);
 
 /** The root of every key in etcd. */
 export const keyPrefix = parsed((text) => {

@@ -47,6 +47,8 @@ export interface Configuration extends CredentialSources {
   readonly priority: number;
   readonly listen: TcpAddress;
   readonly localListen: TcpAddress | UnixAddress;
+  readonly tlsClientAuth: Values['tlsClientAuth'];
+  readonly serverName: string | null;
   readonly appCheck: AppCheck | null;
   readonly appCheckIntervalMs: number;
   readonly appCheckTimeoutMs: number;
@@ -234,6 +236,9 @@ function credentialSources(
     tlsCertFile: values.tlsCert ?? null,
     tlsKeyFile: values.tlsKey ?? null,
     tlsClientCaFile: values.tlsClientCa ?? null,
+    caFile: values.ca ?? null,
+    certFile: values.cert ?? null,
+    keyFile: values.key ?? null,
     effective,
   };
 }
@@ -256,6 +261,8 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     priority: values.priority,
     listen: values.listen,
     localListen: values.localListen,
+    tlsClientAuth: values.tlsClientAuth,
+    serverName: values.serverName,
     appCheck: values.appCheck,
     appCheckIntervalMs: values.appCheckInterval,
     appCheckTimeoutMs: values.appCheckTimeout,

@@ -15,7 +15,10 @@ export interface CredentialsWatchOptions {
   readonly current: () => Credentials;
   /** What may be used of what was read. */
   readonly usable: (read: Credentials) => Credentials;
-  readonly onRenewed: (credentials: Credentials) => void;
+  /**
+   * Told at every look of what was found there twice: while that differs from what is in use, and once after. Never rejects.
+   */
+  readonly onRead: (credentials: Credentials) => unknown;
   /** Once for each content that cannot be used. */
   readonly onUnusable: (faults: readonly Fault[]) => void;
   /** Milliseconds from one look to the next. */
@@ -33,6 +36,7 @@ export class CredentialsWatch {
   readonly #loop: Loop;
   #seen = '';
   #reported = '';
+  #wasOther = false;
 
   constructor(options: CredentialsWatchOptions) {
     this.#options = options;
@@ -52,7 +56,7 @@ export class CredentialsWatch {
   }
 
   async #look(): Promise<void> {
-    const { sources, current, usable, onRenewed, onUnusable } = this.#options;
+    const { sources, current, usable, onRead, onUnusable } = this.#options;
     const configured = sources();
     const contents = await contentsOf(pathsOf(configured));
     // Meanwhile SIGHUP may have named other files.
@@ -69,7 +73,9 @@ export class CredentialsWatch {
     if (result.ok) {
       this.#reported = '';
       const read = usable(result.credentials);
-      if (textOf(read) !== textOf(current())) onRenewed(read);
+      const isOther = textOf(read) !== textOf(current());
+      if (isOther || this.#wasOther) await onRead(read);
+      this.#wasOther = isOther;
     } else if (seen !== this.#reported) {
       this.#reported = seen;
       onUnusable(result.faults);
@@ -87,6 +93,9 @@ const pathsOf = (sources: CredentialSources): readonly string[] =>
     sources.tlsCertFile,
     sources.tlsKeyFile,
     sources.tlsClientCaFile,
+    sources.caFile,
+    sources.certFile,
+    sources.keyFile,
   ].filter((path) => path !== null);
 
 /** What is in the files, or why they cannot be read; null where one is a pipe, which can be read only once. */
@@ -121,4 +130,7 @@ const textOf = (credentials: Credentials): string =>
     credentials.tlsCert,
     credentials.tlsKey?.reveal(),
     credentials.tlsClientCa,
+    credentials.ca,
+    credentials.cert,
+    credentials.key?.reveal(),
   ]);

@@ -21,6 +21,9 @@ export interface CredentialSources {
   readonly tlsCertFile: string | null;
   readonly tlsKeyFile: string | null;
   readonly tlsClientCaFile: string | null;
+  readonly caFile: string | null;
+  readonly certFile: string | null;
+  readonly keyFile: string | null;
   readonly effective: Readonly<Record<SettingKey, Effective>>;
 }
 
@@ -45,6 +48,9 @@ export interface Credentials {
   readonly tlsCert: string | null;
   readonly tlsKey: Secret | null;
   readonly tlsClientCa: string | null;
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: Secret | null;
   readonly certificates: readonly CertificatePeriod[];
 }
 
@@ -65,6 +71,7 @@ export function readFiles(
   const reader = new Reader(sources.effective, readFile);
   const etcd = reader.identity('etcdCert', sources.etcdCertFile, 'etcdKey', sources.etcdKeyFile);
   const own = reader.identity('tlsCert', sources.tlsCertFile, 'tlsKey', sources.tlsKeyFile);
+  const asking = reader.identity('cert', sources.certFile, 'key', sources.keyFile);
   const credentials: Credentials = {
     etcdCa: reader.certificate('etcdCa', sources.etcdCaFile)?.pem ?? null,
     etcdCert: etcd.cert,
@@ -76,6 +83,9 @@ export function readFiles(
     tlsCert: own.cert,
     tlsKey: own.key,
     tlsClientCa: reader.certificate('tlsClientCa', sources.tlsClientCaFile)?.pem ?? null,
+    ca: reader.certificate('ca', sources.caFile)?.pem ?? null,
+    cert: asking.cert,
+    key: asking.key,
     certificates: reader.certificates,
   };
   if (reader.faults.length > 0) return { ok: false, faults: reader.faults };

@@ -4,7 +4,7 @@
 import { formatDuration } from '../contract.ts';
 import { collide, isLocalOnly } from './addresses.ts';
 import { faultOf, type Effective, type Fault } from './faults.ts';
-import type { SettingKey, Values } from './settings.ts';
+import { settingOf, type SettingKey, type Values } from './settings.ts';
 
 /** A quarter of it is what a process needs to be asked, killed and gone. */
 const leastWhereSomethingStopsMs = 200;
@@ -131,7 +131,11 @@ function etcdAccess(values: Readable): Contradiction[] {
 }
 
 function ownTls(values: Readable): Contradiction[] {
-  const found = [...pair(values, 'tlsCert', 'tlsKey')];
+  const found = [...pair(values, 'tlsCert', 'tlsKey'), ...pair(values, 'cert', 'key')];
+  const { tlsClientAuth } = values;
+  if (values.tlsClientCa === null && (tlsClientAuth === 'request' || tlsClientAuth === 'require')) {
+    found.push({ key: 'tlsClientAuth', problem: 'is given without --tls-client-ca' });
+  }
   if (typeof values.tlsClientCa === 'string' && values.tlsCert === null) {
     found.push({ key: 'tlsClientCa', problem: 'is given without --tls-cert' });
   }
@@ -140,15 +144,15 @@ function ownTls(values: Readable): Contradiction[] {
 
 function* pair(
   values: Readable,
-  cert: 'etcdCert' | 'tlsCert',
-  key: 'etcdKey' | 'tlsKey',
+  cert: 'etcdCert' | 'tlsCert' | 'cert',
+  key: 'etcdKey' | 'tlsKey' | 'key',
 ): Generator<Contradiction> {
-  const prefix = cert === 'etcdCert' ? '--etcd' : '--tls';
+  const [certName, keyName] = [settingOf(cert).name, settingOf(key).name];
   const [certPath, keyPath] = [values[cert], values[key]];
   if (typeof certPath === 'string' && keyPath === null) {
-    yield { key: cert, problem: `is given without ${prefix}-key` };
+    yield { key: cert, problem: `is given without --${keyName}` };
   }
   if (typeof keyPath === 'string' && certPath === null) {
-    yield { key, problem: `is given without ${prefix}-cert` };
+    yield { key, problem: `is given without --${certName}` };
   }
 }

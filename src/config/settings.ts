@@ -20,6 +20,7 @@ import {
 import {
   duration,
   filePath,
+  hostName,
   keyPrefix,
   memberId,
   oneOf,
@@ -44,6 +45,7 @@ export interface Known {
   readonly fastFailover?: number | null;
   readonly listen?: TcpAddress;
   readonly tlsCert?: string | null;
+  readonly tlsClientCa?: string | null;
   readonly appCheckInterval?: number;
   readonly grace?: number;
 }
@@ -162,6 +164,7 @@ export const table = {
     doc: 'User to log in to etcd as.',
     allowed: 'a name without spaces and control characters, together with a password',
     schema: userName,
+    reloadable: true,
   }),
   etcdPasswordFile: setting({
     ...file,
@@ -266,8 +269,41 @@ export const table = {
   }),
   tlsClientCa: setting({
     ...file,
-    doc: 'Certificates that a client of the TCP listeners must be signed by.',
+    doc: 'Certificates that those of clients of the TCP listeners must be signed by.',
     allowed: 'the path of a PEM file with certificates; only with --tls-cert',
+  }),
+  tlsClientAuth: setting({
+    placeholder: 'none|request|require',
+    standard: 'require with --tls-client-ca, else none',
+    compute: ({ tlsClientCa }) =>
+      tlsClientCa === undefined ? undefined : tlsClientCa === null ? 'none' : 'require',
+    doc: 'Whether clients of the TCP listeners need a certificate: for everything, or for holds and writing verbs only.',
+    allowed:
+      'none, request (holds and writing verbs need one) or require; the last two only with --tls-client-ca',
+    schema: oneOf(['none', 'request', 'require']),
+  }),
+  ca: setting({
+    ...file,
+    doc: 'Certificates that whoever is asked by https:// must be signed by: the app, hooks, other sidecars; without it the ones Node.js trusts.',
+    allowed: 'the path of a PEM file with certificates',
+  }),
+  cert: setting({
+    ...file,
+    doc: 'Client certificate to show to them; without it --tls-cert is shown.',
+    allowed: 'the path of a PEM certificate; only with --key',
+  }),
+  key: setting({
+    ...file,
+    doc: 'Private key of --cert.',
+    allowed: 'the path of the PEM key, not encrypted, that belongs to --cert',
+  }),
+  serverName: setting({
+    placeholder: 'NAME',
+    standard: null,
+    doc: 'Name that must be in the certificate of whoever is asked at an address, or at localhost.',
+    allowed: 'a host name',
+    schema: hostName,
+    reloadable: true,
   }),
   url: setting({
     placeholder: 'URL',

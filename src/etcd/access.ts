@@ -27,10 +27,10 @@ export interface EtcdCredentials {
   readonly etcdPassword: Hidden | null;
 }
 
-/** The credentials are asked for anew with every connection and login. */
+/** Endpoints and credentials go together: others are another access. */
 export function etcdAccess(
   { etcd: endpoints, etcdUsername: username, prefix, ttlMs, fastFailoverMs }: EtcdSettings,
-  credentials: () => EtcdCredentials,
+  { etcdCa, etcdCert, etcdKey, etcdPassword }: EtcdCredentials,
 ): Omit<EtcdOptions, 'clock' | 'observer'> {
   const pem = (text: string | null): Buffer | null => (text === null ? null : Buffer.from(text));
   return {
@@ -38,15 +38,15 @@ export function etcdAccess(
     prefix,
     ttlMs,
     fastFailoverMs,
-    tls: () => {
-      const { etcdCa, etcdCert, etcdKey } = credentials();
-      return { ca: pem(etcdCa), certificate: pem(etcdCert), key: pem(etcdKey?.reveal() ?? null) };
-    },
-    login: () => {
-      const { etcdPassword } = credentials();
-      if (username === null || etcdPassword === null) return null;
-      return { username, password: etcdPassword.reveal() };
-    },
+    tls: () => ({
+      ca: pem(etcdCa),
+      certificate: pem(etcdCert),
+      key: pem(etcdKey?.reveal() ?? null),
+    }),
+    login: () =>
+      username === null || etcdPassword === null
+        ? null
+        : { username, password: etcdPassword.reveal() },
   };
 }
 
@@ -57,7 +57,17 @@ export const openArchive = (
   clock: Clock,
 ): Archive =>
   new Archive({
-    ...etcdAccess(settings, () => credentials),
+    ...etcdAccess(settings, credentials),
     clock,
     observer: { requested: () => undefined },
   });
+
+/** What a user of etcd must be allowed to do what a member of these elections does: trees whole, and single keys. */
+export const leastRole = (
+  prefix: string,
+  elections: readonly string[],
+): { readonly readWrite: readonly string[]; readonly read: readonly string[] } => ({
+  readWrite: elections.map((name) => `${prefix}/${name}/`),
+  // By this key, which does not exist, it is seen that an answer is none of the past.
+  read: [`${prefix}/`],
+});

@@ -4,13 +4,13 @@ import type { ITxnRequest, ITxnResponse } from 'etcd3';
 import { Discovery, type ResolveSrv } from './discovery.ts';
 import { classify, isRefusal, isStaleToken } from './faults.ts';
 import { Endpoint, type TlsMaterial } from './endpoint.ts';
+import { Login, type PresentLogin } from './login.ts';
 import { versionWarning } from './versions.ts';
 import { World, type Header } from './world.ts';
 import type { Millis } from '../core/model.ts';
-import { Denied, EtcdWentBack, OtherCluster, Unreachable } from '../errors.ts';
+import { EtcdWentBack, OtherCluster, Unreachable } from '../errors.ts';
 import type { Answer, Clock, RequestObserver } from '../ports.ts';
 import {
-  authentication,
   discardClientAfterMs,
   hedgedRequest,
   otherClusterAgainMs,
@@ -28,8 +28,8 @@ export interface EtcdAccess {
   /** `scheme://host:port`, or `srv://domain` and `srv+https://domain`. */
   readonly endpoints: readonly string[];
   readonly tls: () => TlsMaterial;
-  /** User and password, null where etcd asks for none; called for every login. */
-  readonly login: () => { readonly username: string; readonly password: string } | null;
+  /** Called for every login. */
+  readonly login: PresentLogin;
 }
 
 export interface ClusterOptions extends EtcdAccess {
@@ -76,7 +76,8 @@ export class Cluster {
   readonly #options: ClusterOptions;
   readonly #discovery: Discovery;
   readonly #hedges: Readonly<Record<Lane, Hedge>>;
-  readonly #logins = new Map<Endpoint, Promise<void>>();
+  readonly #login: Login;
+  #access: EtcdAccess;
   #endpoints: readonly Endpoint[] = [];
   readonly #world: World;
   readonly #meetings = new Map<Endpoint, Promise<void>>();
@@ -86,12 +87,14 @@ export class Cluster {
   readonly #others = new Map<Endpoint, { readonly why: string; readonly until: Millis }>();
   readonly #warned = new Set<string>();
   #preferred = 0;
-  #token: string | null = null;
+  #closed = false;
 
   constructor(options: ClusterOptions, world = new World()) {
     this.#options = options;
     this.#world = world;
+    this.#access = options;
     this.bounds = requestBounds(options.ttlMs);
+    this.#login = new Login(() => this.#access.login(), this.bounds);
     this.#hedges = {
       lease: hedgedRequest(this.bounds),
       urgent: hedgedRequest(urgentBounds(this.bounds, options.fastFailoverMs ?? null)),
@@ -110,19 +113,24 @@ export class Cluster {
   }
 
   /**
-   * Other endpoints are configured: connections to those that stay are kept. Rejects with OtherCluster, and changes nothing,
-   * where one of them belongs to another cluster.
+   * Another way to the same etcd is configured: endpoints, certificates and login, which belong together. It is tried first,
+   * with `prove` as its one request, beside the present one. Rejects, and changes nothing, with OtherCluster where an endpoint
+   * belongs to another cluster, and else with what became of that request.
    */
-  async configure(access: EtcdAccess): Promise<void> {
-    if (this.#discovery.isConfigured(access.endpoints)) return;
+  async configure(
+    access: EtcdAccess,
+    prove: (cluster: Cluster) => Promise<unknown>,
+  ): Promise<void> {
     const silent = { warn: () => undefined, moved: () => undefined };
-    const tried = new Cluster({ ...this.#options, ...access, ...silent }, this.#world);
+    const observer = { requested: () => undefined };
+    const tried = new Cluster({ ...this.#options, ...access, ...silent, observer }, this.#world);
     try {
       await tried.meet();
+      await prove(tried);
     } finally {
       tried.close();
     }
-    this.#discovery.configure(access.endpoints);
+    if (!this.#closed) this.#adopt(access, tried);
   }
 
   /**
@@ -233,23 +241,14 @@ export class Cluster {
     this.#preferred = (this.#preferred + 1) % this.#endpoints.length;
   }
 
-  /**
-   * Logs in, where a user is configured and no token is at hand: once at each endpoint, so that a hedge does not wait
-   * for a login at the endpoint that is silent.
-   */
-  async ensureToken(endpoint: Endpoint): Promise<void> {
-    if (this.#token !== null || this.#options.login() === null) return;
-    let login = this.#logins.get(endpoint);
-    if (login === undefined) {
-      login = this.#authenticate(endpoint).finally(() => this.#logins.delete(endpoint));
-      this.#logins.set(endpoint, login);
-    }
-    await login;
+  /** Logs in at the endpoint, where that is asked for and not done yet. */
+  ensureToken(endpoint: Endpoint): Promise<void> {
+    return this.#login.ensure(endpoint);
   }
 
   /** Certificates or the password have changed: every connection and the token are made anew. */
   reset(): void {
-    this.#token = null;
+    this.#login.forget();
     this.#proven.clear();
     this.#others.clear();
     for (const endpoint of this.#endpoints) endpoint.discard();
@@ -257,16 +256,26 @@ export class Cluster {
 
   /** Ends all streams and connections; requests are rejected from now on. */
   close(): void {
+    this.#closed = true;
     this.#discovery.stop();
     for (const endpoint of this.#endpoints) endpoint.close();
   }
 
+  /** In one go: nothing of the old access is used with something of the new one. */
+  #adopt(access: EtcdAccess, tried: Cluster): void {
+    this.#access = access;
+    this.#discovery.adopt(tried.#discovery);
+    this.#use(tried.#endpoints.map(({ url }) => url));
+    this.reset();
+  }
+
   /** Goes on with the connections to those that are used already, and ends those to others. */
   #use(urls: readonly string[]): void {
-    const { tls, clock } = this.#options;
+    const { clock } = this.#options;
+    const tls = (): TlsMaterial => this.#access.tls();
     const before = this.#endpoints;
     const [preferred] = this.inOrder();
-    const token = (): string | null => this.#token;
+    const token = (): string | null => this.#login.token();
     const discardAfterMs = discardClientAfterMs(this.bounds);
     this.#endpoints = urls.map(
       (url) =>
@@ -320,14 +329,13 @@ export class Cluster {
 
   /** A token that has run out is replaced once. */
   async #withToken<Value>(endpoint: Endpoint, attempt: () => Promise<Value>): Promise<Value> {
-    await this.ensureToken(endpoint);
-    const used = this.#token;
+    await this.#login.ensure(endpoint);
+    const used = this.#login.token();
     try {
       return await attempt();
     } catch (failure) {
       if (used === null || !isStaleToken(classify(failure))) throw failure;
-      if (this.#token === used) this.#token = null;
-      await this.ensureToken(endpoint);
+      await this.#login.renew(endpoint, used);
       return attempt();
     }
   }
@@ -380,17 +388,5 @@ export class Cluster {
     if (this.#proven.has(endpoint)) return 'all';
     this.avoid(endpoint);
     return 'little';
-  }
-
-  async #authenticate(endpoint: Endpoint): Promise<void> {
-    const login = this.#options.login();
-    if (login === null) return;
-    const { username: name, password } = login;
-    await authentication(this.bounds).execute(async () => {
-      const options = endpoint.within(this.bounds.attemptMs);
-      const { token } = await endpoint.client().auth.authenticate({ name, password }, options);
-      if (token === '') throw new Denied('etcd gave no token');
-      this.#token = token;
-    });
   }
 }

@@ -70,6 +70,7 @@ import {
   snapshotWidth,
   type ReleaseForm,
 } from './transactions.ts';
+import { tryAsMember } from './trial.ts';
 import { carryOut, type Transact, type Verb } from './verbs.ts';
 import { QueueWatch } from './watch.ts';
 
@@ -327,17 +328,16 @@ export class EtcdCoordinator implements Coordinator {
     return this.#cluster.condition();
   }
 
-  /** Certificates or the password were rotated: connections are made anew, the lease and the watch survive. */
+  /** Connections are made anew, the lease and the watch survive. */
   reset(): void {
     this.#cluster.reset();
   }
 
-  /**
-   * Other endpoints are configured: lease and watch survive. Rejects with OtherCluster, and changes nothing, where one of them
-   * belongs to another cluster.
-   */
-  async configure(access: EtcdAccess): Promise<void> {
-    await this.#cluster.configure(access);
+  /** As Cluster does, tried on an election: lease and watch survive. */
+  async configure(access: EtcdAccess, election: ElectionName): Promise<void> {
+    await this.#cluster.configure(access, (tried) =>
+      tryAsMember(this.#keysOf(election), (request) => tried.transact('observe', request)),
+    );
   }
 
   /** The endpoints that requests go to now. */

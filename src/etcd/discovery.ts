@@ -70,16 +70,11 @@ export class Discovery {
     this.#loop.stop();
   }
 
-  isConfigured(urls: readonly string[]): boolean {
-    return String(urls) === String(this.#configured);
-  }
-
-  /** Others are configured from now on. */
-  configure(urls: readonly string[]): void {
-    this.#configured = urls;
+  /** Others are configured from now on: those of another one, with what it has found of them. */
+  adopt(other: Discovery): void {
+    this.#configured = other.#configured;
+    for (const [name, urls] of other.#byName) this.#byName.set(name, urls);
     this.#members = [];
-    this.#tell();
-    void this.lookUp();
   }
 
   /** A connection failed: perhaps what the names say has changed. */
@@ -121,8 +116,11 @@ export class Discovery {
    */
   async #askMembers(): Promise<void> {
     const known = this.#all();
+    const configured = this.#configured;
     try {
       const members = (await this.#options.members()).slice(0, mostMembers);
+      // Those of a way that is not ours any more.
+      if (this.#configured !== configured) return;
       if (!members.some((url) => known.includes(url))) return;
       const [scheme = ''] = /^\w+:/.exec(known[0] ?? '') ?? [];
       const local = known.some(isLoopback);

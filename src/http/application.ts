@@ -17,7 +17,7 @@ import {
   type Reply,
   type Route,
 } from './exchange.ts';
-import { refuseForeignPages, requireToken } from './guards.ts';
+import { refuseForeignPages, requireRight } from './guards.ts';
 import { localRoutes } from './local-routes.ts';
 import { quoted, Refusal, refusalOf } from './problems.ts';
 import { routes } from './routes.ts';
@@ -68,7 +68,7 @@ function clientOf({ socket }: Request): Client {
   const from = socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'unix socket';
   const proven = socket instanceof TLSSocket && socket.authorized;
   const subject = proven ? socket.getPeerCertificate().subject : undefined;
-  return { from, certificate: nameIn(subject) };
+  return { from, certificate: nameIn(subject), certified: proven };
 }
 
 /** The common name, else all that the subject says. */
@@ -112,7 +112,7 @@ function guard(question: Asked): LocalInputs {
     throw new Refusal(404, 'local_only', 'ask the local listener of this instance');
   }
   refuseForeignPages(question, local);
-  if (method === 'POST' || method === 'PUT' || method === 'DELETE') requireToken(question, local);
+  if (method === 'POST' || method === 'PUT' || method === 'DELETE') requireRight(question, local);
   return local;
 }
 

@@ -22,8 +22,10 @@ export interface Reply {
 export interface Client {
   /** An address, or `unix socket`. */
   readonly from: string;
-  /** Whom its certificate is for; null without one. */
+  /** Whom its certificate is for; null without one that its listener trusts, and where it names nobody. */
   readonly certificate: string | null;
+  /** Whether it has shown a certificate that its listener trusts. */
+  readonly certified: boolean;
 }
 
 /** What a handler may know of the request. */

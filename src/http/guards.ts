@@ -1,5 +1,6 @@
 // Who may use what only the local listener serves: not a page of another origin in a browser on this machine, be it by a
-// plain request or by a name that it made resolve to this address; and for what writes or binds, only who knows the token.
+// plain request or by a name that it made resolve to this address; and for what writes or binds, only who has
+// a trusted certificate and knows the token, where these are asked for.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Asked } from './exchange.ts';
@@ -53,8 +54,17 @@ export function refuseForeignPages(
 
 const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest();
 
+/** For what writes or binds: a certificate where clients are asked for one, and the token where there is one. */
+export function requireRight(question: Headers & Pick<Asked, 'client'>, local: LocalInputs): void {
+  if (local.needsCertificate === true && !question.client().certified) {
+    const detail = 'show a certificate that --tls-client-ca has signed';
+    throw new Refusal(403, 'certificate_required', detail);
+  }
+  requireToken(question, local);
+}
+
 /** Compares in constant time; refuses with 401. Nothing is required where no token is configured. */
-export function requireToken({ header }: Headers, { token }: LocalInputs): void {
+function requireToken({ header }: Headers, { token }: LocalInputs): void {
   const wanted = token();
   if (wanted === null) return;
   const [, given] = /^Bearer +(\S+) *$/i.exec(header('authorization') ?? '') ?? [];

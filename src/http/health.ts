@@ -15,10 +15,10 @@ function answer(checks: Readonly<Record<string, Check>>): HealthAnswer {
   return { status: ok ? 'ok' : 'failing', checks };
 }
 
-/** Why etcd or an endpoint of it is not used, beyond not answering; null where there is no such reason. */
+/** Why etcd, an endpoint of it or what was configured anew is not used, beyond not answering; null where it is. */
 export function etcdTrouble({ health }: Inputs): string | null {
-  const { wentBack, leftOut } = health.etcd?.() ?? { wentBack: null, leftOut: [] };
-  const reasons = [...(wentBack === null ? [] : [wentBack]), ...leftOut];
+  const { wentBack = null, leftOut = [], notTakenUp = null } = health.etcd?.() ?? {};
+  const reasons = [wentBack, ...leftOut, notTakenUp].filter((one) => one !== null);
   return reasons.length === 0 ? null : reasons.join('; ');
 }
 

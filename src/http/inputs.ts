@@ -6,8 +6,15 @@ import type { AuditLog, Coordinator, Elections } from '../ports.ts';
 import type { FencedStore } from '../store-port.ts';
 
 export interface HealthInputs {
-  /** What keeps etcd, or an endpoint of it, from being used, beyond not answering. */
-  etcd?(): { readonly wentBack: string | null; readonly leftOut: readonly string[] };
+  /**
+   * What keeps etcd, or an endpoint of it, from being used, beyond not answering; `notTakenUp`: why settings or credentials
+   * that were read anew are not in force.
+   */
+  etcd?(): {
+    readonly wentBack: string | null;
+    readonly leftOut: readonly string[];
+    readonly notTakenUp?: string | null;
+  };
   /** How late the event loop ran lately, in milliseconds: the worst of the recent past, not an average. */
   loopDelayMs(): number;
   /** What the app check says; `detail` is for people and holds no secret. */
@@ -73,6 +80,8 @@ export interface LocalInputs {
   readonly audit: AuditLog;
   /** The bearer token that writing verbs must bring, null where none is configured; asked for each request. */
   readonly token: () => string | null;
+  /** Whether holds and writing verbs need a client's certificate, which the handshake has asked for and left to us. */
+  readonly needsCertificate?: boolean;
   /** True for a loopback TCP listener, which any page in a browser on this machine can reach. */
   readonly checksHost: boolean;
   /** Where browsers reach this listener behind a proxy; null: under its own address only. */

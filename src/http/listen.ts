@@ -4,6 +4,7 @@
 import { lstat, rm } from 'node:fs/promises';
 import { createServer, STATUS_CODES, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
+import { createSecureContext } from 'node:tls';
 import {
   connect,
   createServer as createTcpServer,
@@ -18,11 +19,13 @@ import { Connections } from './connections.ts';
 export type ListenAddress =
   { readonly host: string; readonly port: number } | { readonly path: string };
 
-/** HTTPS: PEM texts. With `clientCa` only clients with a certificate of its are served. */
+/** HTTPS: PEM texts. Certificates of clients are asked for, or demanded in the handshake, and must be signed by `clientCa`. */
 export interface ServerTls {
   readonly certificate: string;
   readonly key: string;
   readonly clientCa: string | null;
+  /** By default required where there is a `clientCa`. */
+  readonly clientAuth?: 'none' | 'request' | 'require';
 }
 
 export interface Limits {
@@ -182,6 +185,11 @@ const secureOptions = ({ certificate, key, clientCa }: ServerTls) => ({
   ...(clientCa === null ? {} : { ca: clientCa }),
 });
 
+/** Throws where a listener could not use these. */
+export function checkTls(tls: ServerTls | null): void {
+  if (tls !== null) createSecureContext(secureOptions(tls));
+}
+
 function bareServer(limits: Limits, tls: ServerTls | null): Server | SecureServer {
   const options = {
     headersTimeout: limits.headersTimeoutMs,
@@ -194,13 +202,13 @@ function bareServer(limits: Limits, tls: ServerTls | null): Server | SecureServe
     noDelay: true,
   };
   if (tls === null) return createServer(options);
-  const required = tls.clientCa !== null;
+  const { clientAuth = tls.clientCa === null ? 'none' : 'require' } = tls;
   return createSecureServer({
     ...options,
     ...secureOptions(tls),
     handshakeTimeout: limits.headersTimeoutMs,
-    requestCert: required,
-    rejectUnauthorized: required,
+    requestCert: clientAuth !== 'none',
+    rejectUnauthorized: clientAuth === 'require',
   });
 }
 

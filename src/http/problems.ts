@@ -15,6 +15,7 @@ const titles = {
   forbidden_origin: 'A page of another origin may not ask for this',
   forbidden_host: 'The request names a host that this listener is not known by',
   unauthorized: 'A bearer token is required',
+  certificate_required: 'A client certificate is required',
   wrong_signature: 'The message is not signed for this process',
   unsupported_media_type: 'The body is of a kind that is not read here',
   body_too_large: 'The body is too large',

@@ -11,7 +11,7 @@ import {
   type Reply,
   type Route,
 } from './exchange.ts';
-import { refuseForeignPages, requireToken } from './guards.ts';
+import { refuseForeignPages, requireRight } from './guards.ts';
 import { historyAnswer } from './history.ts';
 import { membersAnswer } from './members.ts';
 import { openApi } from './openapi.ts';
@@ -40,7 +40,7 @@ function leader(asked: AskedOfElection): Reply {
   const { local } = asked;
   if (local === null) throw new Refusal(403, 'local_only', 'only the local listener grants holds');
   refuseForeignPages(asked, local);
-  requireToken(asked, local);
+  requireRight(asked, local);
   const wanted = readDuration(hold);
   if ('problem' in wanted) {
     throw new Refusal(400, 'invalid_parameter', `hold=${quoted(hold)} ${wanted.problem}`);

@@ -14,6 +14,7 @@ import {
   signatureHeader,
   signatureOf,
 } from '../process/ping-message.ts';
+import type { AskTls } from '../process/ask-tls.ts';
 import { judgeAfter } from '../process/time-out.ts';
 import type { ElectionPing } from '../core/model.ts';
 import type { Pings } from '../ports.ts';
@@ -26,8 +27,8 @@ const underWayAtMost = 4;
 const socketsEach = 16;
 const answerBytes = 8192;
 
-/** Our own certificate, for listeners that ask for one; PEM. */
-type OwnCertificate = () => { readonly certificate: string; readonly key: string } | null;
+/** What is shown to listeners that ask for a certificate. */
+type OwnCertificate = () => Pick<AskTls, 'cert' | 'key'>;
 
 /** What fast failover needs of a process; both null where it is off. */
 export interface Pinging {
@@ -144,8 +145,8 @@ class HttpPings implements Pings {
     if (address.url.protocol === 'http:') {
       return requestHttp(address.url, { ...options, agent: this.#http });
     }
-    const own = this.#certificate();
-    const shown = own === null ? {} : { cert: own.certificate, key: own.key };
+    const { cert, key } = this.#certificate();
+    const shown = cert === null || key === null ? {} : { cert, key };
     const secure = { ...options, ...shown, agent: this.#https, rejectUnauthorized: false };
     return requestHttps(address.url, secure);
   }

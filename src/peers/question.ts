@@ -4,6 +4,7 @@ import { Agent as HttpAgent, request as requestHttp, type IncomingMessage } from
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import type { Millis } from '../core/model.ts';
 import type { Role } from '../core/report.ts';
+import { plainTls, tlsTowards, type AskTls } from '../process/ask-tls.ts';
 import { judgeAfter } from '../process/time-out.ts';
 import type { Names } from './names.ts';
 
@@ -118,6 +119,8 @@ export interface Question {
   readonly timeoutMs: number;
   readonly now: () => Millis;
   readonly connections: Connections;
+  /** For a url with https. */
+  readonly tls?: AskTls;
 }
 
 /** Never rejects. */
@@ -128,6 +131,7 @@ export function ask({
   timeoutMs,
   now,
   connections,
+  tls = plainTls,
 }: Question): Promise<Outcome> {
   return new Promise((resolve) => {
     const sentAt = now();
@@ -136,6 +140,8 @@ export function ask({
       agent: connections.of(url),
       headers: { Accept: 'application/json' },
       maxHeaderSize: answerBytes,
+      // Part of what the agent knows connections by: those of a former certificate are not used on.
+      ...(url.protocol === 'https:' ? tlsTowards(url.hostname.replace(/^\[|\]$/g, ''), tls) : {}),
     });
     const finish = (outcome: Outcome): void => {
       cancel();

@@ -6,6 +6,7 @@ import type { ElectionName, Millis } from '../core/model.ts';
 import type { Report } from '../core/report.ts';
 import type { PeerOnWire, PeersFrame } from '../page/wire.ts';
 import type { Elections } from '../ports.ts';
+import { plainTls, type AskTls } from '../process/ask-tls.ts';
 import { leaderAddress } from './address.ts';
 import { extended, overlap, type ClaimSpan } from './claims.ts';
 import { Names } from './names.ts';
@@ -45,6 +46,8 @@ export interface PeerSources {
   readonly elections: Elections;
   readonly clock: { now(): Millis };
   readonly wallNow: () => number;
+  /** How members are asked by https. */
+  readonly tls?: () => AskTls;
 }
 
 /** A member as etcd has it. */
@@ -222,9 +225,14 @@ export class PeerWatch {
       return;
     }
     this.#connections ??= new Connections(this.#names);
-    const { clock } = this.#sources;
+    const { clock, tls = () => plainTls } = this.#sources;
     const question = { url: address.url, election, id, timeoutMs: this.#limits.timeoutMs };
-    const asked = { ...question, now: () => clock.now(), connections: this.#connections };
+    const asked = {
+      ...question,
+      now: () => clock.now(),
+      connections: this.#connections,
+      tls: tls(),
+    };
     watched.underWay += 1;
     const current = watched;
     void ask(asked).then((outcome) => {

@@ -7,6 +7,7 @@ import { SystemClock } from '../process/clock.ts';
 import { sidecarAddress, standardUrl } from './address.ts';
 import { AppClient, type Client } from './app-client.ts';
 import { Operator } from './operator.ts';
+import { tlsFromFiles } from './tls-files.ts';
 import { HttpTransport, type TlsOptions } from './transport.ts';
 
 export type {
@@ -54,7 +55,10 @@ export interface ConnectOptions {
   readonly election?: string;
   /** The bearer token: without it a sidecar that was given one grants no holds, and refuses every question (401). */
   readonly token?: string;
-  /** Certificates in PEM, for a sidecar that serves HTTPS. */
+  /**
+   * Certificates in PEM, for a sidecar that serves HTTPS. By default what is in the files that `$ELECTORD_CA`, `$ELECTORD_CERT`
+   * and `$ELECTORD_KEY` name, and `$ELECTORD_SERVER_NAME`.
+   */
   readonly tls?: TlsOptions;
 }
 
@@ -63,7 +67,9 @@ function way(options: ConnectOptions) {
   const url = options.url ?? (fromEnvironment === '' ? undefined : fromEnvironment) ?? standardUrl;
   const address = sidecarAddress(url);
   const clock = new SystemClock();
-  const { election = null, token = null, tls = {} } = options;
+  const { election = null, token = null } = options;
+  const secure = address.kind === 'tcp' && address.secure;
+  const tls = options.tls ?? (secure ? tlsFromFiles() : {});
   const transport = new HttpTransport({ address, shownAs: url, token, tls, clock });
   return { transport, election, clock, random: Math.random };
 }

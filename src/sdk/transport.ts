@@ -6,6 +6,7 @@ import type { Problem } from '../contract.ts';
 import type { Millis } from '../core/model.ts';
 import type { Clock } from '../ports.ts';
 import { judgeAfter, judgeAt } from '../process/time-out.ts';
+import { hangUpOf, tlsFailureOf } from '../process/tls-words.ts';
 import type { SidecarAddress } from './address.ts';
 import { SidecarRefused, SidecarUnreachable, UnusableAnswer } from './errors.ts';
 import { EventReader, type ServerSentEvent } from './event-reader.ts';
@@ -46,6 +47,8 @@ export interface TlsOptions {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
+  /** The name in the sidecar's certificate, where it is another than in the address. */
+  readonly serverName?: string;
 }
 
 export interface TransportOptions {
@@ -80,13 +83,17 @@ function parsed(text: string): unknown {
 export class HttpTransport implements Transport {
   readonly #options: TransportOptions;
   readonly #agent: Agent;
+  /** As Node has it. */
+  readonly #tls: object;
 
   constructor(options: TransportOptions) {
     const { address, tls } = options;
     const secure = address.kind === 'tcp' && address.secure;
     const keep = { keepAlive: true, maxSockets: 8 };
     this.#options = options;
-    this.#agent = secure ? new SecureAgent({ ...keep, ...tls }) : new Agent(keep);
+    const { serverName, ...pem } = tls;
+    this.#tls = serverName === undefined ? pem : { ...pem, servername: serverName };
+    this.#agent = secure ? new SecureAgent({ ...keep, ...this.#tls }) : new Agent(keep);
   }
 
   async ask(question: Question): Promise<Heard> {
@@ -217,7 +224,7 @@ export class HttpTransport implements Transport {
     headers: Record<string, string>,
     kept: boolean,
   ): ClientRequest {
-    const { address, token, tls } = this.#options;
+    const { address, token } = this.#options;
     const all = { ...headers, ...(token === null ? {} : { Authorization: `Bearer ${token}` }) };
     // A verb, and a stream, has a connection of its own: neither may meet one that is just being closed.
     const agent = kept ? this.#agent : false;
@@ -226,12 +233,23 @@ export class HttpTransport implements Transport {
     }
     const { host, port, base, secure } = address;
     const options = { host, port, method, path: base + path, headers: all, agent };
-    return secure ? httpsRequest({ ...options, ...tls }) : httpRequest(options);
+    return secure ? httpsRequest({ ...options, ...this.#tls }) : httpRequest(options);
+  }
+
+  #inWords(failure: Error): string | null {
+    const { address, tls } = this.#options;
+    if (address.kind === 'unix') return null;
+    const { host, secure } = address;
+    const certified = tls.cert !== undefined;
+    return (
+      tlsFailureOf(failure, tls.serverName ?? host) ?? hangUpOf(failure, { secure, certified })
+    );
   }
 
   #unreachable(why: string | undefined, cause?: unknown): SidecarUnreachable {
     const { shownAs } = this.#options;
-    return new SidecarUnreachable(`the sidecar at ${shownAs} cannot be asked: ${why ?? 'gone'}`, {
+    const said = (cause instanceof Error ? this.#inWords(cause) : null) ?? why ?? 'gone';
+    return new SidecarUnreachable(`the sidecar at ${shownAs} cannot be asked: ${said}`, {
       cause,
     });
   }

@@ -53,7 +53,8 @@ beforeEach(async () => {
     sources: () => configuration,
     current: () => current,
     usable: (read) => read,
-    onRenewed: (credentials) => {
+    onRead: (credentials) => {
+      if (credentials === current) return;
       current = credentials;
       taken.push(credentials);
     },

@@ -126,7 +126,7 @@ test('members that are not configured are used when those that are have gone', a
 
 test('others may be configured while it runs', async () => {
   const connection = await connected([cluster.endpoints[0]!]);
-  await connection.coordinator.configure(optionsFor([cluster.endpoints[1]!]));
+  await connection.coordinator.configure(optionsFor([cluster.endpoints[1]!]), orders);
   expect(connection.coordinator.endpoints()).toEqual([cluster.endpoints[1]]);
   await cluster.nodes[0]!.kill();
   await answers(connection);

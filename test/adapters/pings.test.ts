@@ -50,7 +50,7 @@ async function witness(
 }
 
 function sender(): Pings {
-  const { pings } = pingingOf({ fastFailoverMs: 5000 }, () => null);
+  const { pings } = pingingOf({ fastFailoverMs: 5000 }, () => ({ cert: null, key: null }));
   cleanups.push(() => pings!.close());
   return pings!;
 }

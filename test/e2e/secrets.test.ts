@@ -174,42 +174,6 @@ describe('SIGHUP', () => {
     expect((await sidecar.stop()).code).toBe(0);
   });
 
-  test('names what needs a restart, and uses no password of another user; the leader keeps its term', async () => {
-    await start({ auth: { username, password } });
-    const configured = (etcdUsername: string, more: object): Promise<string> =>
-      fileWith(
-        'config.json',
-        JSON.stringify({ etcdUsername, etcdPasswordFile: join(folder, 'password'), ...more }),
-      );
-    await fileWith('password', password);
-    const config = await configured(username, { grace: '4s' });
-    const args = [`--config=${config}`];
-    const sidecar = await stage!.sidecar({ election: 'another-user', id: 'a', args });
-    const { token } = await agreement([sidecar]);
-    const probe = new Probe([sidecar]);
-    await configured('another', { grace: '9s', logLevel: 'debug' });
-    await fileWith('password', 'pw-of-another');
-    sidecar.signal('SIGHUP');
-    const said = (line: Record<string, unknown>): boolean =>
-      /not taken up before the next start/.test(String(line['msg']));
-    await sidecar.waitForLog(said, 20_000);
-    const named = sidecar.logs.find(said)?.['settings'];
-    expect(named).toEqual(['--etcd-username', '--grace']);
-    await renewedAgain(sidecar);
-    const { settings } = (await sidecar.get('/status')).body as {
-      settings: Record<string, { value: string }>;
-    };
-    expect(settings['logLevel']?.value).toBe('debug');
-    expect(settings['grace']?.value).toBe('4s');
-    expect(settings['etcdUsername']?.value).toBe(username);
-    // Longer than it takes to take up by itself what is renewed on disk.
-    for (let times = 0; times < 6; times += 1) await renewedAgain(sidecar);
-    const observations = await probe.end();
-    expect(observations.filter(({ claims }) => claims !== BigInt(token))).toEqual([]);
-    expect(sidecar.output()).not.toContain('etcd_denied');
-    expect((await sidecar.stop()).code).toBe(0);
-  });
-
   test('takes up a rotated client certificate; the leader keeps its term', async () => {
     const { cluster } = await start({ tls: 'mutual' });
     const { authority, client, foreignAuthority, foreignClient } = cluster.certificates!;
