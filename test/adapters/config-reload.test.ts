@@ -143,9 +143,9 @@ it.each([
 });
 
 it.each([
-  ['local-listen', { ELECTORD_LOCAL_LISTEN: '0.0.0.0:4041' }],
-  ['public-url', { ELECTORD_PUBLIC_URL: 'https://ops.example' }],
-])('keeps the token with the listener that it guards: --%s', (name, opens) => {
+  ['localListen', { ELECTORD_LOCAL_LISTEN: '0.0.0.0:4041' }],
+  ['publicUrl', { ELECTORD_PUBLIC_URL: 'https://ops.example' }],
+])('keeps the token with the listener that it guards: %s', (name, opens) => {
   const token = new Secret('secret');
   const open = { ...opens, ELECTORD_TOKEN: 'secret' };
   const after = reloaded(read(open, { token }), read({}));
