@@ -35,7 +35,7 @@ const values = new Command('sim')
   .option('--replay <seed>', 'tell this one from its beginning to its end, and run no other', count)
   .option('--only <kinds>', 'a comma list: nothing else befalls anybody', (text) => text.split(','))
   .option('--takeover-delay-ms <n>', 'of every sidecar, whatever the seed says', count)
-  .option('--fast-failover-ms <n>', 'of every sidecar, whatever the seed says', count)
+  .option('--fast-failover-ms <n>', 'of every sidecar that has it, whatever the seed says', count)
   .parse(process.argv)
   .opts<Arguments>();
 

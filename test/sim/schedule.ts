@@ -15,6 +15,8 @@ export interface Setup {
     readonly startsAtMs: number;
     /** What it asks for; never more than the TTL of the setup. */
     readonly ttlMs: number;
+    /** It has fast failover off, whoever else has it on. */
+    readonly hasNoFailover?: boolean;
   }[];
   readonly elections: number;
   readonly whenAllUnhealthy: 'lead' | 'none';
@@ -197,10 +199,17 @@ export function scheduleOf(seed: number, focus: Focus = {}): Schedule {
 }
 
 /** In a third of all schedules; the shorter, the more is asked of the clocks. */
-const withFailover = (setup: Omit<Setup, 'fastFailoverMs'>, random: Random): Setup => ({
-  ...setup,
-  fastFailoverMs: random.chance(0.35) ? setup.ttlMs * random.pick([0.1, 0.15, 0.25, 0.5]) : null,
-});
+function withFailover(setup: Omit<Setup, 'fastFailoverMs'>, random: Random): Setup {
+  const hasIt = random.chance(0.35);
+  const fastFailoverMs = hasIt ? setup.ttlMs * random.pick([0.1, 0.15, 0.25, 0.5]) : null;
+  // Now and then not everybody has it: a version before, or another setting.
+  const isMixed = random.chance(0.3);
+  const sidecars = setup.sidecars.map((sidecar) => ({
+    ...sidecar,
+    hasNoFailover: isMixed && random.chance(0.4),
+  }));
+  return { ...setup, sidecars, fastFailoverMs };
+}
 
 /** Members that do not reach each other, for about as long as a short lease lasts, and now and then much longer. */
 function cutsOf(random: Random, setup: Setup, calmAtMs: number): Happening[] {

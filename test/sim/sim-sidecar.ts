@@ -73,8 +73,9 @@ export class SimSidecar {
   start(): void {
     if (this.life !== null) return;
     const { setup, scheduler, etcd, network, elections, trace } = this.#world;
-    const { marginMs, takeoverDelayMs, graceMs, fastFailoverMs } = setup;
-    const { rate, priority, ttlMs } = setup.sidecars[this.index]!;
+    const { marginMs, takeoverDelayMs, graceMs } = setup;
+    const { rate, priority, ttlMs, hasNoFailover = false } = setup.sidecars[this.index]!;
+    const fastFailoverMs = hasNoFailover ? null : setup.fastFailoverMs;
     const random = this.#random;
     const { timerLateByMs } = setup;
     const process = new Process(scheduler, random, { rate, timerLateByMs }, () =>
@@ -109,7 +110,7 @@ export class SimSidecar {
       elections,
       me: { id: this.id, address: null, priority, version: 'simulated', checked: true, ...fast },
       timing,
-      pings,
+      pings: fastFailoverMs === null ? null : pings,
       clock: process,
       coordinator,
       app,
