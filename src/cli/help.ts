@@ -21,6 +21,7 @@ const examples: Readonly<Record<string, string>> = {
   backup: 'electord backup --all --etcd http://10.0.0.1:2379 --output electord.backup',
   restore:
     'electord restore --election orders --etcd http://10.0.0.1:2379 --input electord.backup --replace',
+  'etcd-role': 'electord etcd-role --election orders --user orders',
   dev: 'electord dev --once',
 };
 
