@@ -789,6 +789,24 @@ describe('a report', () => {
     expect(wakeCandidacyAt(story.election, story.ground, 2899)).toBe(2900);
   });
 
+  it('tells of the last end while nobody leads: our own from the end of its claim, another one as it was seen', () => {
+    const lastEnd = ({ election, ground }: Story, now: number) =>
+      reportOf(election, ground, now).lastEnd;
+    const own = leading();
+    expect(lastEnd(own, 100)).toBeNull();
+    own.at(100, stepDown());
+    const ended = { token: 5n, goneAt: 100, aliveAt: 100, cause: 'resigned' };
+    expect(lastEnd(own, 130)).toEqual(ended);
+    const other = waiting({ timing: { takeoverDelayMs: 2000 } });
+    other.changed(900, change(9, { removedCandidates: ['a'] }));
+    const seen = lastEnd(other, 950);
+    expect(seen).toMatchObject({ token: 3n, goneAt: 900, cause: 'lease_expired' });
+    // Its last sign of life is an earlier moment.
+    expect(seen?.aliveAt).toBeLessThan(900);
+    // Who knows nothing tells of no end.
+    expect(lastEnd(other, 6000)).toBeNull();
+  });
+
   it('shows what is claimed and until when', () => {
     const story = leading();
     expect(reportOf(story.election, story.ground, 1000)).toMatchObject({
