@@ -1,6 +1,7 @@
 // Every time limit, hedge and retry towards etcd, by name, with the reason for each bound; the only home of
 // cockatiel. All bounds follow from the TTL. A policy never decides about leadership: only the clock does.
 import { bulkhead, ConstantBackoff, handleAll, noop, retry, type IPolicy } from 'cockatiel';
+import { attemptMs } from './core/timing.ts';
 import { Unreachable } from './errors.ts';
 import { judgeAfter } from './process/time-out.ts';
 
@@ -12,13 +13,9 @@ export interface RequestBounds {
   readonly hedgeAfterMs: number;
 }
 
-/**
- * A quarter of the TTL for an attempt: a lost request leaves time for the rounds behind it. At least 500 ms, which a
- * busy etcd may need for a write to disk; at most 2 s, so that a silent endpoint is noticed under long TTLs too.
- * The hedge comes well before the next round, and long after any healthy answer.
- */
+/** The hedge comes well before the next round, and long after any healthy answer. */
 export const requestBounds = (ttlMs: number): RequestBounds => ({
-  attemptMs: Math.min(Math.max(ttlMs / 4, 500), 2000),
+  attemptMs: attemptMs(ttlMs),
   hedgeAfterMs: Math.min(250, ttlMs / 10),
 });
 

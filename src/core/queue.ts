@@ -19,6 +19,7 @@ import type {
   TermRecord,
 } from './model.ts';
 import { fencingToken, unrecordedEnds } from './model.ts';
+import { attemptMs } from './timing.ts';
 
 export interface Queue {
   readonly revision: Revision;
@@ -235,8 +236,10 @@ function endOf(
   if (passedOver(candidate, before, after)) return [];
   const { verdict, ttlMs, ...told } = judge(leaseId);
   // Its key stood when we read last: however long etcd stood still since, its lease had been renewed a TTL before that.
-  const unheardSince = before.freshAt - (candidate.ttlMs ?? unrenewedMs) - expiryLagMs;
-  const aliveAt = Math.min(now, told.aliveAt ?? unheardSince);
+  const leaseMs = candidate.ttlMs ?? ttlMs ?? unrenewedMs;
+  const renewedAt = told.aliveAt ?? before.freshAt - leaseMs - expiryLagMs;
+  // etcd may take up a renewal as late as its sender would have waited for the answer.
+  const aliveAt = Math.min(now, renewedAt) - attemptMs(leaseMs);
   // Nobody waits for us, who know that we stopped; what another program says is no promise that could be broken.
   if (!native) {
     const foreign = { token, id, goneAt: now, ttlMs: null, verdict: 'foreign' } as const;

@@ -29,6 +29,12 @@ export interface Timing {
  */
 export const roundEveryMs = (ttlMs: number): number => ttlMs / 5;
 
+/**
+ * Whoever asks etcd gives up after this. A quarter of the TTL: a lost request leaves time for the rounds behind it. At least
+ * 500 ms, which a busy etcd may need for a write to disk; at most 2 s, so that a silent endpoint is noticed under long TTLs too.
+ */
+export const attemptMs = (ttlMs: number): number => Math.min(Math.max(ttlMs / 4, 500), 2000);
+
 /** While etcd is out of reach rounds follow each other at least this fast: its return is noticed soon. */
 const searchingEveryMs = 250;
 

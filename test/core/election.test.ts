@@ -186,7 +186,7 @@ describe('a predecessor whose key went before its time', () => {
     expect(story.claim).toBe(5);
     const elected = story.effects.findLast((effect) => effect.kind === 'elected');
     expect(elected?.term).toMatchObject({
-      ...{ endBefore: 'lease_expired', leaderlessMs: 0, leaderlessAtMostMs: 5100 },
+      ...{ endBefore: 'lease_expired', leaderlessMs: 0, leaderlessAtMostMs: 5100 + 1250 },
     });
   });
 
@@ -200,7 +200,7 @@ describe('a predecessor whose key went before its time', () => {
     expect(story.tick(10_000).claim).toBe(5);
     const elected = story.effects.findLast((effect) => effect.kind === 'elected');
     expect(elected?.term).toMatchObject({
-      ...{ endBefore: 'taken_away', leaderlessMs: 5000, leaderlessAtMostMs: 6100 },
+      ...{ endBefore: 'taken_away', leaderlessMs: 5000, leaderlessAtMostMs: 6100 + 1250 },
     });
   });
 

@@ -159,6 +159,8 @@ test('an app that is advertised and not checked is called just that, and warned 
     (line) => line['level'] === 'warn' && String(line['msg']).includes('without --app-check'),
     20_000,
   );
+  // It says so before it answers.
+  await one.waitFor(() => true, 20_000);
   expect((await health(one)).body.checks.app).toEqual({
     ok: true,
     detail: 'not checked: no --app-check is configured',
