@@ -20,7 +20,7 @@ import {
   wakeShortLeaseAt,
   type Behind,
 } from './short-lease.ts';
-import { shortMarginMs } from './timing.ts';
+import { pingEveryMs, shortMarginMs } from './timing.ts';
 import { depose, deposeAt, deposeLater, hear, refused, type Vigil } from './witness.ts';
 
 type Of<Kind extends CandidacyEvent['kind']> = Extract<CandidacyEvent, { kind: Kind }>;
@@ -140,8 +140,10 @@ function witnessing(
   const deposing = depose(vigil);
   const { id } = me;
   const about = { from: leader.id, token: deposing.term, cause: 'crashed' as const };
-  // Its last ping was on its way before we heard it.
-  const endedAgoMs = now - deposing.lastHeardAt + shortMarginMs(deposing.forMs, ground.timing);
+  // Its last ping was on its way before we heard it, and lay here for a while where we were busy.
+  const { forMs, lastHeardAt } = deposing;
+  const earlierMs = shortMarginMs(forMs, ground.timing) + pingEveryMs(forMs);
+  const endedAgoMs = now - lastHeardAt + earlierMs;
   const handover = { ...about, to: id, reason: null, actor: id, endedAgoMs };
   const { at } = deposing.deposing;
   return {
