@@ -1,7 +1,7 @@
 // What libraries say of a connection (gRPC, OpenSSL, Node), as a sentence; their own text stays behind it, in brackets.
 // Pure.
 
-/** The first that fits is said. */
+/** The first that fits is said; what the client for Node has put into words stays as it is. */
 const reasons: readonly (readonly [RegExp, string])[] = [
   [/ECONNREFUSED/, 'nobody listens there'],
   [/ENOTFOUND|EAI_AGAIN|Name resolution failed/, 'the name has no address'],
@@ -16,7 +16,7 @@ const reasons: readonly (readonly [RegExp, string])[] = [
     /self-signed|self signed|unable to (verify|get)/,
     'its certificate is signed by nobody who is trusted here',
   ],
-  [/certificate has expired/, 'its certificate has run out'],
+  [/(?<!its )certificate has expired/, 'its certificate has run out'],
   [/not yet valid/, 'its certificate is not valid yet'],
   [/altnames|ALTNAME/, 'its certificate is for another name'],
   [

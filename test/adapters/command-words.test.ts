@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { momentOf } from '../../src/cli/operator-times.ts';
 import { inWords } from '../../src/cli/plain-words.ts';
 import { printable } from '../../src/cli/table.ts';
+import { tlsFailureOf } from '../../src/process/tls-words.ts';
 
 describe('what libraries say', () => {
   const ssl =
@@ -41,6 +42,20 @@ describe('what libraries say', () => {
   test('what says enough, or is not theirs, stays as it is', () => {
     const own = ['orders-1 does not lead', 'cannot be read: ECONNREFUSED', '14 UNAVAILABLE: odd'];
     for (const text of own) expect(inWords(text)).toBe(text);
+  });
+
+  test.each([
+    'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+    'CERT_HAS_EXPIRED',
+    'CERT_NOT_YET_VALID',
+    'INVALID_PURPOSE',
+    'ERR_TLS_CERT_ALTNAME_INVALID',
+    'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
+  ])('%s is put into words once, by the client for Node', (code) => {
+    const message = code.toLowerCase().replaceAll('_', ' ');
+    const said = tlsFailureOf(Object.assign(new Error(message), { code }), 'a');
+    expect(said).not.toBeNull();
+    expect(inWords(`${asked}: ${said}`)).toBe(`${asked}: ${said}`);
   });
 });
 
