@@ -107,6 +107,13 @@ async function cli(sidecar: Sidecar, ...command: string[]): Promise<string> {
   return ran.stdout;
 }
 
+/** Asks until the answer says this: a record, or a change of its own, may come a moment after what it is about. */
+const cliSays = (sidecar: Sidecar, command: readonly string[], wanted: RegExp): Promise<unknown> =>
+  eventually(async () => wanted.test(await cli(sidecar, ...command)), {
+    withinMs: soonMs,
+    what: `${command.join(' ')} with ${String(wanted)}`,
+  });
+
 /** The whole of the page, as text, until it says all of this. */
 async function pageSays(sidecar: Sidecar, ...wanted: readonly RegExp[]): Promise<string> {
   const context = await browser.open({ viewport: { width: 1280, height: 1200 } });
@@ -239,7 +246,7 @@ test('the app of the leader dies', async () => {
   const { row, gap } = await endOnRecord(others[0]!, token, 'app_unhealthy');
   expect(row.leader).toBe(leader.id);
   expectTrue(gap, watch.gapAfter(token));
-  expect(await cli(others[0]!, 'status')).toMatch(new RegExp(`${leader.id} +observer.* unhealthy`));
+  await cliSays(others[0]!, ['status'], new RegExp(`${leader.id} +observer.* unhealthy`));
   await pageSays(others[0]!, /gave up: its app was unhealthy/, /unhealthy/);
 });
 
@@ -351,9 +358,7 @@ test('an operator hands over', async () => {
   expect(row.leader).toBe(leader.id);
   expect(row.why).toMatch(/a new disk.*ann/);
   expectTrue(gap, watch.gapAfter(token));
-  expect(await cli(one!, 'audit')).toMatch(
-    /switchover.*ann.*a new disk|switchover.*a new disk.*ann/,
-  );
+  await cliSays(one!, ['audit'], /switchover.*ann.*a new disk|switchover.*a new disk.*ann/);
   await pageSays(one!, /handed over \(.a new disk., ann/);
 });
 
@@ -390,7 +395,7 @@ test('a pause is forgotten, and the leader dies', async () => {
   await agreement(others, soonMs);
   const { gap } = await endOnRecord(one!, token, 'lease_expired?');
   expectTrue(gap, watch.gapAfter(token, goneAt));
-  expect(await cli(one!, 'audit')).toMatch(/pause.*maintenance/);
+  await cliSays(one!, ['audit'], /pause.*maintenance/);
 });
 
 test('an app flaps', async () => {
