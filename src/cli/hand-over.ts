@@ -2,6 +2,7 @@
 // sidecar leads goes to the healthy candidate that stands last in the queue: in a rollout that is one that was replaced
 // already, or is new, and will not be replaced again. It knows the settings of `serve`, and so how its own sidecar is asked.
 import { localUrlOf } from '../config/addresses.ts';
+import { askTlsOf } from '../config/own-tls.ts';
 import type { MembersAnswer } from '../contract.ts';
 import { operate, type ConnectOptions, type Operator } from '../sdk/client.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -74,22 +75,23 @@ function lastOf({ members }: MembersAnswer): string | null {
 }
 
 /** The sidecar with these settings: its local listener, its token, and its own certificate, which is expected and shown. */
-function wayTo({ configuration, credentials }: Settings): ConnectOptions {
+function wayTo(own: Settings): ConnectOptions {
   const { ELECTORD_LOCAL_URL: told = '' } = process.env;
-  const { token, tlsCert, tlsKey, cert, key } = credentials;
+  const { token, tlsCert } = own.credentials;
+  const { cert, key } = askTlsOf(own);
   const tls =
-    tlsCert === null || tlsKey === null
+    tlsCert === null || cert === null || key === null
       ? {}
       : {
           ca: tlsCert,
-          cert: cert ?? tlsCert,
-          key: (key ?? tlsKey).reveal(),
+          cert,
+          key,
           allowPartialTrustChain: true,
           // It is asked at an address of this machine, for which few certificates are made.
           checkServerIdentity: () => undefined,
         };
   return {
-    url: told === '' ? localUrlOf(configuration) : told,
+    url: told === '' ? localUrlOf(own.configuration) : told,
     ...(token === null ? {} : { token: token.reveal() }),
     tls,
   };

@@ -93,7 +93,7 @@ export function successionOf(
 }
 
 /** How long after its time etcd may end a lease: it looks twice a second, and then has to agree. */
-const expiryLagMs = 1000;
+export const expiryLagMs = 1000;
 
 /** How long nobody has led until `now`, at least and at most, and how the term before ended; null where nobody was seen to leave. */
 export function timeBefore({ predecessor }: Queue, now: Millis) {

@@ -2,6 +2,7 @@
 // last sign of life and the beginning of the next term, and is marked as such.
 import type { HistoryAnswer, TermOnWire } from '../contract.ts';
 import type { ElectionName, FencingToken, Millis, TermRecord } from '../core/model.ts';
+import { expiryLagMs } from '../core/queue.ts';
 import type { Report } from '../core/report.ts';
 import { momentOf, type Clocks } from './answers.ts';
 import { tracesOf } from './audit.ts';
@@ -11,9 +12,6 @@ interface Bounds {
   readonly leastMs: number | null;
   readonly mostMs: number | null;
 }
-
-/** How much later than its time etcd may end a lease, for terms of versions that did not say when they last heard. */
-const expiryLagMs = 1000;
 
 /** What lies between an end that is recorded and the beginning after it; null where one of them is not, or a clock is wrong. */
 function between(before: TermRecord | undefined, { from }: TermRecord): number | null {
@@ -35,6 +33,7 @@ function leaderlessBefore(term: TermRecord, before: TermRecord | undefined): Bou
   const isWithin = recordedMs !== null && recordedMs <= (leaderlessAtMostMs ?? Infinity);
   if (isWithin) return exactly(leaderlessAtMostMs === null ? leaderlessMs : recordedMs);
   const ttlMs = before?.ttlMs ?? null;
+  // Of a version that did not say when it last heard.
   const unheardMs = ttlMs === null ? null : leaderlessMs + ttlMs + expiryLagMs;
   // Whoever's key was taken away may have led on until it knew.
   const leastMs = endBefore === 'taken_away' ? 0 : leaderlessMs;

@@ -1,16 +1,20 @@
 // Eight incidents, staged one after the other: who has nothing but the command line, or nothing but the page, reads what
 // happened, for how long nobody led and why. What they read is held against what was done, as it is measured from outside.
 import { createServer, type Server } from 'node:http';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { runCommand } from '../../src/dev/etcd-command.ts';
-import { projectFolder } from '../harness/binaries.ts';
 import { browserWithinMs, startChromium, type Browser } from '../harness/chromium.ts';
 import { reservePort } from '../harness/ports.ts';
 import { startRelay, type Relay } from '../harness/relay.ts';
 import { monotonicMs, type LeaderAnswer, type Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
-import { agreement, failoverWithinMs, openStage, type Agreement, type Stage } from './stage.ts';
+import {
+  agreement,
+  failoverWithinMs,
+  openStage,
+  printedBy,
+  type Agreement,
+  type Stage,
+} from './stage.ts';
 
 const ttl = 3000;
 const args = [`--ttl=${ttl}ms`];
@@ -97,19 +101,9 @@ class Watch {
 
 // What is read.
 
-async function cli(sidecar: Sidecar, ...command: string[]): Promise<string> {
-  const program = join(projectFolder, 'dist', 'electord.js');
-  const url = ['--url', sidecar.localUrl];
-  const ran = await runCommand(process.execPath, [program, ...command, ...url], {
-    timeoutMs: 30_000,
-  });
-  expect(ran.code, ran.stderr).toBe(0);
-  return ran.stdout;
-}
-
 /** Asks until the answer says this: a record, or a change of its own, may come a moment after what it is about. */
 const cliSays = (sidecar: Sidecar, command: readonly string[], wanted: RegExp): Promise<unknown> =>
-  eventually(async () => wanted.test(await cli(sidecar, ...command)), {
+  eventually(async () => wanted.test(await printedBy(sidecar, ...command)), {
     withinMs: soonMs,
     what: `${command.join(' ')} with ${String(wanted)}`,
   });
@@ -169,7 +163,7 @@ interface Row {
 
 /** The terms in `electord history`, newest first. */
 async function historyOf(sidecar: Sidecar): Promise<readonly Row[]> {
-  const lines = (await cli(sidecar, 'history')).trimEnd().split('\n').slice(1);
+  const lines = (await printedBy(sidecar, 'history')).trimEnd().split('\n').slice(1);
   const rows = lines.map((line): Row => {
     const [token = '', leader = '', , , gap = '', ended = '', why = ''] = line.split(/ {2,}/);
     return { token, leader, gap, ended, why };
@@ -297,7 +291,7 @@ test('the host of the leader is cut off, and comes back', async () => {
   expectTrue(meanwhile.gap, watch.gapAfter(token));
   await pageSays(others[0]!, /vanished: its lease ran out/);
   // It knows itself what is wrong.
-  expect(await cli(leader, 'status')).toMatch(/nobody is known to lead/);
+  expect(await printedBy(leader, 'status')).toMatch(/nobody is known to lead/);
   for (const relay of [etcd, door]) await relay.heal();
   const { gap } = await endOnRecord(others[0]!, token, 'etcd_unreachable');
   expect(gap).not.toMatch(/≤/);
@@ -315,7 +309,7 @@ test('etcd is away', async () => {
   const unknown = async (): Promise<boolean> =>
     (await others[0]!.get<LeaderAnswer>('/leader')).body.role === 'unknown';
   await eventually(unknown, { withinMs: soonMs, what: 'a follower that knows nothing' });
-  const status = await cli(others[0]!, 'status');
+  const status = await printedBy(others[0]!, 'status');
   expect(status).toMatch(/nobody is known to lead/);
   expect(allowed(/asked (\S+ \S+) ago/.exec(status)![1]!)[1]).toBeGreaterThan(ttl);
   await pageSays(others[0]!, /Not known/);
@@ -332,7 +326,7 @@ test('etcd is slow', async () => {
   for (const { etcd } of ways.values()) etcd.delayMs = 200;
   for (const sidecar of sidecars) {
     const slow = async (): Promise<string | false> => {
-      const status = await cli(sidecar, 'status');
+      const status = await printedBy(sidecar, 'status');
 
       const [, said] = /answered in (.*): slow/.exec(status) ?? [];
       return said ?? false;
@@ -342,7 +336,7 @@ test('etcd is slow', async () => {
   }
   // It costs nobody the leadership, and that is what is said.
   expect((await agreement(sidecars)).token).toBe(token);
-  expect(await cli(leader, 'status')).toMatch(new RegExp(`leader +${leader.id} since`));
+  expect(await printedBy(leader, 'status')).toMatch(new RegExp(`leader +${leader.id} since`));
   await pageSays(others[0]!, new RegExp(`${leader.id} leads`), /answered in .*: slow/);
 });
 
@@ -352,7 +346,7 @@ test('an operator hands over', async () => {
   await onRecord(one!, token);
   const watch = await Watch.of(sidecars, token);
   const why = ['--reason', 'a new disk', '--by', 'ann'];
-  await cli(one!, 'switchover', '--to', two!.id, ...why);
+  await printedBy(one!, 'switchover', '--to', two!.id, ...why);
   await agreement(sidecars, soonMs);
   const { row, gap } = await endOnRecord(one!, token, 'switchover');
   expect(row.leader).toBe(leader.id);
@@ -366,14 +360,14 @@ test('a pause is forgotten, and the leader dies', async () => {
   const { sidecars, leader, others, token } = await three('halted');
   const [one] = others;
   await onRecord(one!, token);
-  await cli(one!, 'pause', '--for', '10m', '--reason', 'maintenance', '--by', 'ann');
+  await printedBy(one!, 'pause', '--for', '10m', '--reason', 'maintenance', '--by', 'ann');
   const watch = await Watch.of(sidecars, token);
   leader.signal('SIGKILL');
   await leader.exited;
   const goneAt = monotonicMs();
   const leaderless = async (): Promise<string | false> => {
     const asked = monotonicMs();
-    const status = await cli(one!, 'status');
+    const status = await printedBy(one!, 'status');
     const [, said] = /nobody is known to lead, for (≤ .*)/.exec(status) ?? [];
     if (said === undefined) return false;
     expect(allowed(said)[1]).toBeGreaterThanOrEqual(asked - goneAt);
@@ -391,7 +385,7 @@ test('a pause is forgotten, and the leader dies', async () => {
     /vanished: its lease ran out/,
     /Nobody has led for ≤ \d/,
   );
-  await cli(one!, 'resume');
+  await printedBy(one!, 'resume');
   await agreement(others, soonMs);
   const { gap } = await endOnRecord(one!, token, 'lease_expired?');
   expectTrue(gap, watch.gapAfter(token, goneAt));

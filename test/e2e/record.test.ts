@@ -1,12 +1,9 @@
 // The record of outages, compared with what was done: what history, page and metrics say of how long nobody led holds the
 // truth, as it is measured from outside.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { runCommand } from '../../src/dev/etcd-command.ts';
-import { join } from 'node:path';
-import { projectFolder } from '../harness/binaries.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
-import { agreement, failoverWithinMs, openStage, type Stage } from './stage.ts';
+import { agreement, failoverWithinMs, openStage, printedBy, type Stage } from './stage.ts';
 
 let stage: Stage;
 beforeAll(async () => {
@@ -46,12 +43,8 @@ const changeAfter = (sidecars: readonly Sidecar[], token: string): Promise<Chang
     { withinMs: failoverWithinMs(10_000), what: `the term after ${token}` },
   );
 
-async function historyInWords({ localUrl }: Sidecar): Promise<readonly string[]> {
-  const program = join(projectFolder, 'dist', 'electord.js');
-  const args = [program, 'history', '--url', localUrl];
-  const { stdout } = await runCommand(process.execPath, args, { timeoutMs: 20_000 });
-  return stdout.split('\n');
-}
+const historyInWords = async (sidecar: Sidecar): Promise<readonly string[]> =>
+  (await printedBy(sidecar, 'history')).split('\n');
 
 /** Of one histogram's sum or count, or one counter, of all causes. */
 async function metricOf(sidecar: Sidecar, name: string): Promise<Readonly<Record<string, number>>> {

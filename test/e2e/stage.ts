@@ -1,8 +1,10 @@
 // What the end-to-end tests have in common: one etcd for a file, sidecars of the built program that are gone after each
 // test, and the question who leads, asked of all of them. It never reads the program's source.
+import { join } from 'node:path';
 import { spawnGuarded, type GuardedChild } from '../../src/dev/etcd-child.ts';
 import { etcdEnvironment } from '../../src/dev/etcd-cache.ts';
-import { etcdBinaries } from '../harness/binaries.ts';
+import { complaint, runCommand } from '../../src/dev/etcd-command.ts';
+import { etcdBinaries, projectFolder } from '../harness/binaries.ts';
 import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../harness/etcd.ts';
 import {
   startSidecar,
@@ -149,4 +151,13 @@ export class Stage {
 /** Starts an etcd for the tests of one file. */
 export async function openStage(options: EtcdClusterOptions): Promise<Stage> {
   return new Stage(await startEtcdCluster(options));
+}
+
+/** What a command of the built program prints when it asks this sidecar. @throws Error with what it complained of. */
+export async function printedBy({ localUrl }: Sidecar, ...command: string[]): Promise<string> {
+  const program = join(projectFolder, 'dist', 'electord.js');
+  const args = [program, ...command, '--url', localUrl];
+  const ran = await runCommand(process.execPath, args, { timeoutMs: 30_000 });
+  if (ran.code !== 0) throw new Error(`electord ${command.join(' ')}: ${complaint(ran)}`);
+  return ran.stdout;
 }

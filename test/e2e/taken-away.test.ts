@@ -2,9 +2,6 @@
 // next leads at once where the lease is seen to have run out or the end was chosen, and else not before all that was told of
 // the last term is over.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { runCommand } from '../../src/dev/etcd-command.ts';
-import { join } from 'node:path';
-import { projectFolder } from '../harness/binaries.ts';
 import { monotonicMs, type LeaderAnswer, type Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { brokenPromises, Probe, staleClaims, type Observation } from './claims.ts';
@@ -13,6 +10,7 @@ import {
   failoverWithinMs,
   lapsing,
   openStage,
+  printedBy,
   steadyTtlMs,
   ttlMs,
   type Stage,
@@ -80,14 +78,6 @@ const termsSince = (
     { withinMs: 20_000, what: `the term after ${token} in the history` },
   );
 
-async function statusInWords({ localUrl }: Sidecar): Promise<string> {
-  const program = join(projectFolder, 'dist', 'electord.js');
-  const { stdout } = await runCommand(process.execPath, [program, 'status', '--url', localUrl], {
-    timeoutMs: 20_000,
-  });
-  return stdout;
-}
-
 async function takenAwayOf(sidecar: Sidecar): Promise<number> {
   const { text } = await sidecar.get('/metrics');
   const [, value] = /^electord_terms_taken_away_total\{[^}]*\} (\d+)$/m.exec(text) ?? [];
@@ -130,7 +120,7 @@ test.each([
     const { sidecar: next, wait } = await waiting(others);
     expect(wait).toMatchObject({ for: leader.id, because: 'taken_away' });
     expect(wait.forMs).toBeLessThanOrEqual(steadyTtlMs);
-    expect(await statusInWords(next)).toMatch(
+    expect(await printedBy(next, 'status')).toMatch(
       new RegExp(`is next; waits .* more, because the lease of ${leader.id} was taken away`),
     );
     const first = await claimAfter(probe, token);
