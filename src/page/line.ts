@@ -1,9 +1,12 @@
-// The line from a window to the hub that streams for it: in the worker that all windows share where the browser has one,
-// and the worker can be loaded; else in this window, which then takes a connection of its own.
+// The line from a window to the hub that streams for it: in the worker that all windows share where the browser has one
+// that can be loaded and answers; else in this window, which then takes a connection of its own.
 import { beside } from './address.ts';
-import { policies, SharedWorker, type MessageLine } from './browser.ts';
+import { policies, SharedWorker } from './browser.ts';
 import { Hub, saidEveryMs, type Told, type Wish } from './hub.ts';
-import { workerPolicy } from './wire.ts';
+import { heard, workerPolicy } from './wire.ts';
+
+/** A browser does not always say that a worker could not be loaded, or has ended. */
+const muteAfterMs = 8000;
 
 /** Another program may be served there tomorrow, while this one still runs: another address is another worker. */
 function workerAddress(version: string): unknown {
@@ -37,20 +40,33 @@ export class Line {
 
   #shared(version: string): ((wish: Wish) => void) | null {
     if (SharedWorker === undefined) return null;
-    let line: MessageLine;
+    let worker;
     try {
-      const worker = new SharedWorker(workerAddress(version), 'electord');
-      line = worker.port;
-      worker.onerror = () => {
-        line.onmessage = null;
-        this.#say = this.#own();
-        this.#say(this.#wish);
-      };
+      worker = new SharedWorker(workerAddress(version), 'electord');
     } catch {
       return null;
     }
-    line.onmessage = ({ data }) => this.#told(data as Told);
-    return (wish) => line.postMessage(wish);
+    const line = worker.port;
+    let silence: ReturnType<typeof setTimeout> | undefined;
+    const shared = (wish: Wish): void => {
+      line.postMessage(wish);
+      silence ??= setTimeout(instead, muteAfterMs);
+    };
+    const instead = (): void => {
+      if (this.#say !== shared) return;
+      line.onmessage = null;
+      // It may only be slow, and would stream for nobody.
+      line.postMessage('rest' satisfies Wish);
+      this.#say = this.#own();
+      this.#say(this.#wish);
+    };
+    worker.onerror = instead;
+    line.onmessage = ({ data }) => {
+      clearTimeout(silence);
+      silence = undefined;
+      if (data !== heard) this.#told(data as Told);
+    };
+    return shared;
   }
 
   #own(): (wish: Wish) => void {

@@ -7,6 +7,8 @@ import type { Role } from '../core/report.ts';
 export const electionsAtMost = 32;
 /** The name by which the page's policy knows who makes the address of the worker. */
 export const workerPolicy = 'electord-worker';
+/** What the worker says to each wish, so that a window knows that it lives. */
+export const heard = 'heard';
 
 /**
  * How a member answers the sidecar that serves the page. `asking`: no answer yet, and no reason to expect none.

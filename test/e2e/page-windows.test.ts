@@ -137,7 +137,7 @@ test('shows to each window the election that it looks at, on one stream', async 
   await streamsAre(sidecar, 1);
 });
 
-test('does with a stream for each window where there is no worker, or it cannot be loaded', async () => {
+test('does with a stream for each window where there is no worker, or it cannot be loaded, or is mute', async () => {
   const sidecar = await alone('alone');
   const none = await windowOf(await openContext('delete globalThis.SharedWorker'), sidecar.url);
   await streams(none, 'a');
@@ -152,7 +152,10 @@ test('does with a stream for each window where there is no worker, or it cannot 
   const withheld = await windowOf(await openContext(), proxy.url);
   await streams(withheld, 'a');
   await shows(withheld, '#fresh-text', 'live');
-  await streamsAre(sidecar, 2);
+  const mute = 'globalThis.SharedWorker = class { port = { postMessage() {} }; }';
+  const unheard = await windowOf(await openContext(mute), sidecar.url);
+  await streams(unheard, 'a');
+  await streamsAre(sidecar, 3);
 });
 
 test('rests in a tab that was opened behind others and never looked at', async () => {
