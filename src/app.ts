@@ -20,13 +20,15 @@ import { capacityOf, openFilesAllowed, type Capacity } from './http/capacity.ts'
 import { createEvents } from './http/events.ts';
 import { sharedRead } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
-import { CannotListen, checkTls, type Listening } from './http/listen.ts';
-import { boundPort, openListeners, tlsOf } from './listeners.ts';
+import { checkTls, type Listening } from './http/listen.ts';
+import { boundPort, openListeners, openProxiesOf, publicHoldMsOf, tlsOf } from './listeners.ts';
+import { CannotListen } from './process/bind.ts';
 import { LoopDelay } from './process/loop-delay.ts';
 import type { Coordinator } from './ports.ts';
 import { pingingOf, type Pinging } from './peers/pings.ts';
 import { PeerWatch } from './peers/watch.ts';
 import { patiently } from './process/patience.ts';
+import type { Proxies } from './proxy/proxy.ts';
 import { notifyServiceManager, type ServiceManager } from './process/service-manager.ts';
 import { loggedAudit } from './telemetry/audit.ts';
 import { createLog, flushed, type Log } from './telemetry/log.ts';
@@ -106,6 +108,7 @@ class Assembly implements Sidecar {
   readonly #watch: CredentialsWatch;
   readonly #inForce: InForce;
   #listeners: readonly Listening[] = [];
+  #proxies: Proxies | null = null;
   #manager: ServiceManager | null = null;
 
   constructor(options: SidecarOptions) {
@@ -144,6 +147,7 @@ class Assembly implements Sidecar {
   async start(): Promise<void> {
     try {
       await this.#listen();
+      this.#proxies = await this.#openProxies();
       this.#greet();
       await this.#coordinator.meet();
     } catch (failure) {
@@ -261,8 +265,19 @@ class Assembly implements Sidecar {
         this.#local(),
         tlsOf(configuration, this.#inForce.credentials),
       );
+    this.#listeners = await this.#patiently(open);
+  }
+
+  #openProxies(): Promise<Proxies | null> {
+    const warn = (message: string): void => this.log.warn(message);
+    const [elections, clock, tls] = [this.#elector, this.#clock, () => askTlsOf(this.#inForce)];
+    const parts = { elections, clock, tls, warn };
+    return this.#patiently(() => openProxiesOf(this.#options.configuration, parts));
+  }
+
+  #patiently<Value>(open: () => Promise<Value>): Promise<Value> {
     const said = 'an address is not to be had yet: trying again';
-    this.#listeners = await patiently(open, {
+    return patiently(open, {
       passes: (failure) => failure instanceof CannotListen && failure.passes,
       onWait: (failure, patientForMs) => this.log.warn({ err: failure, patientForMs }, said),
     });
@@ -302,6 +317,7 @@ class Assembly implements Sidecar {
           notTakenUp: this.#inForce.trouble(),
         }),
       },
+      publicHoldMs: publicHoldMsOf(this.#options.configuration),
       events: createEvents({ elections, clock, wallNow }, { clients }),
       peers: this.#peers,
       history: sharedRead((name) => this.#traced.history(name), { elections, clock }),
@@ -344,7 +360,10 @@ class Assembly implements Sidecar {
   async #close(said?: string): Promise<void> {
     this.#peers.close();
     this.#pinging.pings?.close();
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    await Promise.all([
+      ...this.#listeners.map((listener) => listener.close()),
+      this.#proxies?.close(),
+    ]);
     this.#coordinator.close();
     this.#loopDelay.stop();
     await this.#manager?.close();

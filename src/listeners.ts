@@ -1,10 +1,16 @@
-// The two listeners of a sidecar, as its configuration wants them: opened together, and how they are reached.
+// The listeners of a sidecar, as its configuration wants them: the two of its API, opened together, and how they are
+// reached; and those of its proxies, which are loaded where there are any.
 import type { Configuration } from './config/configuration.ts';
 import type { Credentials } from './config/files.ts';
+import { electionName } from './core/model.ts';
 import { createFront } from './http/front.ts';
 import type { Capacity } from './http/capacity.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { listen, type Listening, type ServerTls } from './http/listen.ts';
+import { longestPromiseMs, Promises } from './peers/promises.ts';
+import type { Clock, Elections } from './ports.ts';
+import type { AskTls } from './process/ask-tls.ts';
+import type { Proxies } from './proxy/proxy.ts';
 
 /** The certificate of the TCP listeners, null where they speak plain HTTP. */
 export function tlsOf(
@@ -37,4 +43,42 @@ export async function openListeners(
 export function boundPort(listener: Listening | undefined): number | null {
   const address = listener?.address;
   return address !== undefined && 'port' in address ? address.port : null;
+}
+
+/** What proxies of other sidecars may be promised: where traffic follows the leader here, it does so there. */
+export const publicHoldMsOf = ({ proxies, maxHoldMs }: Configuration): number =>
+  proxies.length === 0 ? 0 : Math.min(longestPromiseMs, maxHoldMs);
+
+/** The proxies, and what they ask other sidecars by; null where none is configured. */
+export async function openProxiesOf(
+  configuration: Configuration,
+  beside: {
+    readonly elections: Elections;
+    readonly clock: Pick<Clock, 'now'>;
+    readonly tls: () => AskTls;
+    readonly warn: (message: string) => void;
+  },
+): Promise<Proxies | null> {
+  const { proxies, elections: names } = configuration;
+  if (proxies.length === 0) return null;
+  const { openProxies } = await import('./proxy/proxy.ts');
+  const { clock, tls } = beside;
+  const promises = new Promises({ now: () => clock.now(), tls });
+  const opened = await openProxies({
+    ...beside,
+    ask: promises.ask,
+    proxies: proxies.map((proxy) => ({
+      ...proxy,
+      election: electionName(proxy.election ?? names[0] ?? ''),
+    })),
+    bufferWindowMs: configuration.proxyBufferWindowMs,
+    bufferSize: configuration.proxyBufferSize,
+    drainMs: configuration.proxyDrainMs,
+    responseTimeoutMs: configuration.proxyResponseTimeoutMs,
+  });
+  const close = async (): Promise<void> => {
+    await opened.close();
+    promises.close();
+  };
+  return { figures: () => opened.figures(), close };
 }

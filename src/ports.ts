@@ -305,6 +305,26 @@ export interface RequestObserver {
   requested(operation: string, result: 'ok' | 'failed', durationMs: number): void;
 }
 
+/** What a sidecar says that is asked to promise that nobody else leads before a moment is over. */
+export type Promised =
+  /** For so long after `sentAt`; 0 where it does not lead that term, or not any more. */
+  | { readonly kind: 'held'; readonly sentAt: Millis; readonly forMs: number }
+  | { readonly kind: 'silent' }
+  /** It makes no such promises, or cannot be asked: `why` is for people. */
+  | { readonly kind: 'none'; readonly why: string };
+
+/** How one proxy stands. */
+export interface ProxyFigures {
+  /** As it was configured: `tcp://127.0.0.1:5432=leader`. */
+  readonly name: string;
+  /** Connections that are open, those that wait among them. */
+  readonly open: number;
+  /** Connections or requests that wait for somebody to reach. */
+  readonly waiting: number;
+  /** Of those who have waited, by how it ended, since the start. */
+  readonly ended: Readonly<Record<'passed' | 'full' | 'timed_out' | 'closing', number>>;
+}
+
 /** What may be asked of the running elector by HTTP, metrics and the operator's verbs. */
 export interface Elections {
   readonly names: readonly ElectionName[];

@@ -6,6 +6,7 @@ import type { AppCheck, Hook, TcpAddress, UnixAddress } from './addresses.ts';
 import { faultOf, shown, type Effective, type Fault, type Source } from './faults.ts';
 import { readFiles, readText, type Credentials, type CredentialSources } from './files.ts';
 import { Refusal } from './refusal.ts';
+import type { ProxySetting } from './proxies.ts';
 import { contradictions, type Readable } from './relations.ts';
 import { definitions, settings, type Known, type SettingKey, type Values } from './settings.ts';
 import {
@@ -60,6 +61,13 @@ export interface Configuration extends CredentialSources {
   readonly hookTimeoutMs: number;
   readonly graceMs: number;
   readonly maxHoldMs: number;
+  /** Empty where traffic is none of ours. */
+  readonly proxies: readonly ProxySetting[];
+  readonly proxyBufferWindowMs: number;
+  readonly proxyBufferSize: number;
+  readonly proxyDrainMs: number;
+  /** 0: no bound. */
+  readonly proxyResponseTimeoutMs: number;
   readonly logLevel: Values['logLevel'];
   readonly logFormat: Values['logFormat'];
 }
@@ -274,6 +282,11 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     hookTimeoutMs: values.hookTimeout,
     graceMs: values.grace,
     maxHoldMs: values.maxHold,
+    proxies: values.proxy ?? [],
+    proxyBufferWindowMs: values.proxyBufferWindow,
+    proxyBufferSize: values.proxyBufferSize,
+    proxyDrainMs: values.proxyDrain,
+    proxyResponseTimeoutMs: values.proxyResponseTimeout,
     logLevel: values.logLevel,
     logFormat: values.logFormat,
   });

@@ -2,7 +2,7 @@
 // that one bad value is one fault and not three.
 
 import { formatDuration } from '../contract.ts';
-import { collide, isLocalOnly } from './addresses.ts';
+import { collide, hostInUrl, isLocalOnly } from './addresses.ts';
 import { faultOf, type Effective, type Fault } from './faults.ts';
 import { settingOf, type SettingKey, type Values } from './settings.ts';
 
@@ -32,6 +32,7 @@ export function contradictions(
     ...timings(values),
     ...fastFailover(values),
     ...listeners(values),
+    ...proxies(values),
     ...etcdAccess(values),
     ...ownTls(values),
   ].map(({ key, problem }) => faultOf(key, effective[key], problem));
@@ -108,6 +109,25 @@ function listeners(values: Readable): Contradiction[] {
     found.push({ key: 'tokenFile', problem: why });
   }
   return found;
+}
+
+function proxies(values: Readable): Contradiction[] {
+  const { proxy, election: elections, advertise } = values;
+  const problems: string[] = [];
+  const taken = [values.listen, values.localListen].flatMap((address) => address ?? []);
+  for (const { listen, election } of proxy ?? []) {
+    const shown = `${hostInUrl(listen.host)}:${listen.port}`;
+    if (taken.some((other) => collide(listen, other))) problems.push(`listens on ${shown} twice`);
+    taken.push(listen);
+    if (advertise === shown) problems.push(`listens on ${shown}, which is --advertise: on itself`);
+    if (elections === undefined) continue;
+    if (election === null && elections.length > 1)
+      problems.push(`lacks @ELECTION after ${shown}=…`);
+    if (election !== null && !elections.includes(election)) {
+      problems.push(`names ${election}, which is not in --election`);
+    }
+  }
+  return problems.map((problem) => ({ key: 'proxy', problem }));
 }
 
 function etcdAccess(values: Readable): Contradiction[] {

@@ -34,6 +34,7 @@ import {
 } from './checks.ts';
 import { parseDuration } from './duration.ts';
 import { parseElections } from './elections.ts';
+import { parseProxies } from './proxies.ts';
 import { originOnly, withoutCredentials } from './redact.ts';
 
 /** What a computed default may look at: the settings above it in the table, where readable, and the host. */
@@ -410,6 +411,43 @@ export const table = {
     allowed:
       'a duration of at most --grace and --fast-failover, and less than --ttl without --margin',
     schema: duration(0, 10 * minuteMs),
+  }),
+  proxy: setting({
+    placeholder: 'PROXY',
+    standard: null,
+    doc: 'Listen here, and pass connections on to the --advertise address of whoever leads, or of a follower: tcp://HOST:PORT=leader, http://HOST:PORT=followers.',
+    allowed:
+      'tcp:// or http:// and host:port, then =leader or =followers, then @ELECTION where there are several, then +proxy-v2 where the app reads the PROXY protocol (tcp only); a comma list',
+    schema: parsed(parseProxies),
+    many: true,
+  }),
+  proxyBufferWindow: setting({
+    placeholder: 'DURATION',
+    standard: '10s',
+    doc: 'How long a connection or a request to --proxy waits for a leader that can be reached, at most.',
+    allowed: 'a duration of 0s to 10m',
+    schema: duration(0, 10 * minuteMs),
+  }),
+  proxyBufferSize: setting({
+    placeholder: 'COUNT',
+    standard: '1000',
+    doc: 'So many may wait at each --proxy; who comes then is refused at once.',
+    allowed: 'a whole number from 0 to 100000',
+    schema: wholeNumber(0, 100_000),
+  }),
+  proxyDrain: setting({
+    placeholder: 'DURATION',
+    standard: '5s',
+    doc: 'How long an answer that is under way may take after its leader has ceased to lead.',
+    allowed: 'a duration of 0s to 10m',
+    schema: duration(0, 10 * minuteMs),
+  }),
+  proxyResponseTimeout: setting({
+    placeholder: 'DURATION',
+    standard: '10s',
+    doc: 'How long the app may take to begin an answer to a request through an http --proxy; 0s: as long as it likes.',
+    allowed: 'a duration of 0s to 1h',
+    schema: duration(0, hourMs),
   }),
   logLevel: setting({
     placeholder: 'LEVEL',

@@ -60,6 +60,11 @@ export interface Inputs {
   readonly describe: () => Record<string, unknown>;
   readonly health: HealthInputs;
   readonly events: Events;
+  /**
+   * The longest hold that the public listener grants, to proxies of other sidecars: so much may anybody delay a planned
+   * hand-over, once. 0 or absent: none.
+   */
+  readonly publicHoldMs?: number;
   /** Where there is none, pages do without. */
   readonly peers?: Peers;
   readonly history: Coordinator['history'];

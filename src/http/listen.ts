@@ -11,13 +11,9 @@ import {
   type Server as TcpServer,
   type Socket,
 } from 'node:net';
-import { ElectordError } from '../errors.ts';
+import { bind, cannot, CannotListen, type ListenAddress } from '../process/bind.ts';
 import { unreadableAnswer, type Application } from './sending.ts';
 import { Connections } from './connections.ts';
-
-/** `port` 0 asks for a free one. */
-export type ListenAddress =
-  { readonly host: string; readonly port: number } | { readonly path: string };
 
 /** HTTPS: PEM texts. Certificates of clients are asked for, or demanded in the handshake, and must be signed by `clientCa`. */
 export interface ServerTls {
@@ -65,37 +61,8 @@ export interface Listening {
   close(): Promise<void>;
 }
 
-/** The address cannot be listened on: taken, not ours, or not a socket. */
-export class CannotListen extends ElectordError {
-  override readonly name = 'CannotListen';
-  readonly code = 'cannot_listen';
-  /** Whether it may be otherwise in a while. */
-  readonly passes: boolean;
-
-  constructor(message: string, passes: boolean, options?: ErrorOptions) {
-    super(message, options);
-    this.passes = passes;
-  }
-}
-
-/** Held by another process, or not there, or no file or memory left: all that may be otherwise in a while. */
-const passingCodes: readonly unknown[] = [
-  ...['EADDRINUSE', 'EADDRNOTAVAIL', 'EAI_AGAIN', 'ENOTFOUND', 'ENOENT'],
-  ...['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'],
-];
-
-function cannot(what: string, cause: unknown): CannotListen {
-  const passes = cause instanceof Error && 'code' in cause && passingCodes.includes(cause.code);
-  return new CannotListen(what, passes, { cause });
-}
-
-/** Only the owner and the group may connect to a unix socket: it takes the operator's verbs. */
-const unixUmask = 0o117;
 /** Nobody answers a connection on this machine slower, unless it is stuck: then it is alive all the same. */
 const answersWithinMs = 1000;
-
-const shown = (address: ListenAddress): string =>
-  'path' in address ? `unix:${address.path}` : `${address.host}:${address.port}`;
 
 /** True if a process accepts connections on the unix socket `path`. */
 function isAnswered(path: string): Promise<boolean> {
@@ -125,29 +92,6 @@ async function removeStale(path: string): Promise<void> {
   if (await isAnswered(path))
     throw new CannotListen(`another process answers on unix:${path}`, true);
   await rm(path, { force: true });
-}
-
-function bind(server: TcpServer, address: ListenAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: Error): void =>
-      reject(cannot(`cannot listen on ${shown(address)}: ${error.message}`, error));
-    server.once('error', failed);
-    server.once('listening', () => {
-      server.off('error', failed);
-      resolve();
-    });
-    if (!('path' in address)) {
-      server.listen({ host: address.host, port: address.port });
-      return;
-    }
-    // The file is made within the call: there is no moment in which it has another mode.
-    const before = process.umask(unixUmask);
-    try {
-      server.listen({ path: address.path });
-    } finally {
-      process.umask(before);
-    }
-  });
 }
 
 /** What a machine without IPv6 answers to a listener on `::1`. */

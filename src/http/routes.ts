@@ -30,25 +30,31 @@ import { quoted, Refusal } from './problems.ts';
 import { witness } from './witness.ts';
 
 /**
- * `/leader`; with `hold`, on the local listener, it promises that nothing planned lets another lead for a while. A promise
- * binds whoever plans, so that it needs the token as what writes does. Where no holds are granted none is spoken of.
+ * `/leader`; with `hold` it promises that nothing planned lets another lead for a while. A promise binds whoever plans, so
+ * that it needs the token as what writes does; a short one, for proxies, does not. Where no holds are granted none is
+ * spoken of.
  */
 function leader(asked: AskedOfElection): Reply {
   const { report, inputs, query, method } = asked;
   const hold = query.get('hold');
   if (hold === null) return leaderReply(report, inputs);
   const { local } = asked;
-  if (local === null) throw new Refusal(403, 'local_only', 'only the local listener grants holds');
-  refuseForeignPages(asked, local);
-  requireRight(asked, local);
+  const { publicHoldMs = 0 } = inputs;
+  if (local !== null) {
+    refuseForeignPages(asked, local);
+    requireRight(asked, local);
+  } else if (publicHoldMs === 0) {
+    throw new Refusal(403, 'local_only', 'only the local listener grants holds');
+  }
   const wanted = readDuration(hold);
   if ('problem' in wanted) {
     throw new Refusal(400, 'invalid_parameter', `hold=${quoted(hold)} ${wanted.problem}`);
   }
-  if (local.maxHoldMs === 0) return leaderReply(report, inputs);
+  const mostMs = local === null ? publicHoldMs : local.maxHoldMs;
+  if (mostMs === 0) return leaderReply(report, inputs);
   const { elections } = inputs;
   const { election } = report;
-  const holdMs = Math.min(wanted.ms, local.maxHoldMs);
+  const holdMs = Math.min(wanted.ms, mostMs);
   // HEAD and OPTIONS only ask: what they would have promised is not promised to anybody.
   const heldMs = method === 'GET' ? elections.hold(election, holdMs) : 0;
   const held = elections.report(election);

@@ -16,6 +16,8 @@ export interface PeerAnswer {
   /** For how long the claim may be believed, counted from `sentAt`. */
   readonly validForMs: number;
   readonly observedAgeMs: number | null;
+  /** For how long it promises that nobody else leads, counted from `sentAt`; 0 where it was not asked to, or does not. */
+  readonly heldForMs: number;
   readonly sentAt: Millis;
   readonly receivedAt: Millis;
 }
@@ -66,7 +68,7 @@ export function read(text: string, election: string, id: string): Said | string 
     body = null;
   }
   const fields = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
-  const { role, fencingToken, validForMs, observedAgeMs } = fields;
+  const { role, fencingToken, validForMs, observedAgeMs, heldForMs } = fields;
   if (fields['election'] !== election || typeof role !== 'string' || !roles.includes(role)) {
     return 'something answers there that is not a sidecar of this election';
   }
@@ -77,6 +79,7 @@ export function read(text: string, election: string, id: string): Said | string 
     fencingToken: claims && /^\d{1,20}$/.test(fencingToken) ? fencingToken : null,
     validForMs: typeof validForMs === 'number' && validForMs >= 0 ? validForMs : 0,
     observedAgeMs: typeof observedAgeMs === 'number' ? observedAgeMs : null,
+    heldForMs: typeof heldForMs === 'number' && heldForMs >= 0 ? heldForMs : 0,
   };
 }
 

@@ -13,12 +13,11 @@ import type { Inputs } from '../../src/http/inputs.ts';
 import { capacityOf } from '../../src/http/capacity.ts';
 import { waitingAtMost } from '../../src/http/connections.ts';
 import {
-  CannotListen,
   listen,
   type Limits,
-  type ListenAddress,
   type Listening,
 } from '../../src/http/listen.ts';
+import { CannotListen, type ListenAddress } from '../../src/process/bind.ts';
 import { eventually, within } from '../harness/wait.ts';
 import { candidate, FakeElections } from './http-fake-elections.ts';
 

@@ -1,0 +1,102 @@
+// A request that becomes another protocol, such as WebSocket: sent to the app as any other, and relayed once it has agreed.
+import { request as requestHttp, type IncomingMessage } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import type { Socket } from 'node:net';
+import { tlsTowards, type AskTls } from '../process/ask-tls.ts';
+import type { Buffering } from './buffering.ts';
+import { answerHeaders, hopsOf, requestHeaders } from './headers.ts';
+import { hopsAtMost } from './exchange.ts';
+import { refuse } from './refuse.ts';
+import { relay } from './relay.ts';
+import { connectWithinMs, type Target } from './target.ts';
+
+export interface UpgradeOptions {
+  readonly buffering: Buffering;
+  readonly drainMs: number;
+  readonly responseTimeoutMs: number;
+  readonly tls: () => AskTls;
+  /** Called when the proxy closes. */
+  readonly closing: Set<() => void>;
+}
+
+const headOf = (answer: IncomingMessage, headers: Record<string, unknown>): string => {
+  const lines = Object.entries(headers).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map((one) => `${name}: ${String(one)}\r\n`),
+  );
+  const { statusCode = 502, statusMessage = '' } = answer;
+  return `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines.join('')}\r\n`;
+};
+
+const problem = (status: string): string =>
+  `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`;
+
+export function upgrade(
+  options: UpgradeOptions,
+  request: IncomingMessage,
+  client: Socket,
+  head: Buffer,
+): void {
+  client.on('error', () => client.destroy());
+  if (hopsOf(request) >= hopsAtMost) {
+    client.end(problem('508 Loop Detected'));
+    return;
+  }
+  const { buffering } = options;
+  const send = (target: Target): void => sendUpgrade(options, target, request, client, head);
+  const ready = buffering.ready();
+  if (ready !== null) return send(ready);
+  let leave = (): void => undefined;
+  client.once('close', () => leave());
+  leave = buffering.wait(buffering.windowMs, (result) => {
+    if (typeof result === 'string') client.end(problem('503 Service Unavailable'));
+    else send(result);
+  });
+}
+
+function sendUpgrade(
+  { responseTimeoutMs, drainMs, tls, buffering, closing }: UpgradeOptions,
+  target: Target,
+  request: IncomingMessage,
+  client: Socket,
+  head: Buffer,
+): void {
+  const { host, port, secure } = target.address;
+  const { method = 'GET', url = '/', headers } = request;
+  const options = {
+    ...{ host, port, method, path: url, agent: false },
+    headers: {
+      ...requestHeaders(request, target),
+      Connection: 'Upgrade',
+      Upgrade: headers.upgrade,
+    },
+    ...(secure ? tlsTowards(host, tls()) : {}),
+  };
+  const sent = (secure ? requestHttps : requestHttp)(options);
+  const failed = (status: string): void => {
+    sent.destroy();
+    if (!client.destroyed) client.end(problem(status));
+  };
+  sent.setTimeout(responseTimeoutMs === 0 ? connectWithinMs : responseTimeoutMs, () =>
+    failed('504 Gateway Timeout'),
+  );
+  sent.on('error', () => failed('502 Bad Gateway'));
+  client.once('close', () => sent.destroy());
+  sent.on('upgrade', (answer, app: Socket, first) => {
+    app.setTimeout(0);
+    const { connection, upgrade: protocol } = answer.headers;
+    client.write(
+      headOf(answer, { ...answerHeaders(answer.headers), connection, upgrade: protocol }),
+    );
+    client.write(first);
+    if (head.length > 0) client.unshift(head);
+    relay({ client, app, target, drainMs, windowMs: buffering.windowMs, closing });
+  });
+  sent.on('response', (answer) => {
+    // It has declined: this is the answer, and the last one of the connection.
+    const passed = { ...answerHeaders(answer.headers), connection: 'close' };
+    client.write(headOf(answer, passed));
+    answer.pipe(client);
+    answer.on('error', () => refuse(client));
+  });
+  sent.end();
+}
