@@ -13,6 +13,8 @@ class Follower implements Target {
   readonly address: Address;
   readonly reachable: Reachable;
   load = 0;
+  /** The place in the order of all choices in which it was chosen last. */
+  chosen = 0;
 
   constructor(id: MemberId, address: Address, changed: () => void) {
     this.id = id;
@@ -39,6 +41,10 @@ class Follower implements Target {
   }
 }
 
+/** The one with fewer connections, or else the one whose turn it is. */
+const isBefore = (one: Follower, other: Follower): boolean =>
+  one.load === other.load ? one.chosen < other.chosen : one.load < other.load;
+
 export interface FollowersOptions {
   readonly election: ElectionName;
   readonly elections: Elections;
@@ -50,6 +56,7 @@ export class FollowersDestination implements Destination {
   readonly #known = new Map<MemberId, Follower>();
   readonly #listeners = new Set<() => void>();
   #leader: MemberId | null = null;
+  #choices = 0;
   #lookedAt: Millis = Number.NEGATIVE_INFINITY;
 
   constructor(options: FollowersOptions) {
@@ -68,9 +75,11 @@ export class FollowersDestination implements Destination {
     for (const one of this.#known.values()) {
       if (one.reachable.isDown()) continue;
       if (one.id === this.#leader) leader = one;
-      else if (best === null || one.load < best.load) best = one;
+      else if (best === null || isBefore(one, best)) best = one;
     }
-    return best ?? leader;
+    const found = best ?? leader;
+    if (found !== null) found.chosen = this.#choices += 1;
+    return found;
   }
 
   seek(): void {
