@@ -3,6 +3,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { Buffering } from './buffering.ts';
+import { Answer } from './answer.ts';
 import { answerHeaders, hopsOf, requestHeaders } from './headers.ts';
 import { answerProblem, type Problem } from './refusals.ts';
 import type { Target } from './target.ts';
@@ -103,7 +104,7 @@ export class Exchange {
   }
 
   #handler(target: Target): Dispatcher.DispatchHandler {
-    const response = this.#response;
+    let answer: Answer | null = null;
     return {
       onRequestStart: (controller) => {
         this.#controller = controller;
@@ -112,16 +113,13 @@ export class Exchange {
       },
       onResponseStart: (controller, status, headers, statusMessage) => {
         if (status < 200) return this.#inform(status, headers);
-        response.on('drain', () => controller.resume());
-        response.writeHead(status, statusMessage ?? '', answerHeaders(headers));
+        answer = new Answer(this.#response, controller);
+        this.#response.writeHead(status, statusMessage ?? '', answerHeaders(headers));
       },
-      onResponseData: (controller, chunk) => {
-        if (!response.write(chunk)) controller.pause();
-      },
+      onResponseData: (_, chunk) => answer?.take(chunk),
       onResponseEnd: (_, trailers) => {
         this.#settle();
-        if (Object.keys(trailers).length > 0) response.addTrailers(trailers);
-        response.end();
+        answer?.end(trailers);
       },
       onResponseError: (_, error) => this.#failed(target, error),
     };
