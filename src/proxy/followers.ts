@@ -98,15 +98,17 @@ export class FollowersDestination implements Destination {
 
   #look(): void {
     const { elections, election, clock } = this.#options;
-    const { role, members, leader } = elections.report(election);
+    const { role, members, candidates, leader } = elections.report(election);
     this.#lookedAt = clock.now();
     // etcd that is away says nothing of those that it named.
     if (role === 'unknown') return;
     this.#leader = leader?.id ?? null;
     const present = new Set<MemberId>();
-    for (const { id, address: advertised, healthy } of members) {
+    const unwell = new Set(members.flatMap(({ id, healthy }) => (healthy ? [] : id)));
+    // A candidate is told of at once, and its record as a member with the next look at etcd.
+    for (const { id, address: advertised } of [...members, ...candidates]) {
       const address = addressOf(advertised);
-      if (!healthy || address === null) continue;
+      if (unwell.has(id) || address === null) continue;
       present.add(id);
       const known = this.#known.get(id)?.address;
       if (known?.host === address.host && known.port === address.port) continue;

@@ -57,7 +57,10 @@ listen bytes
   await eventually(
     () =>
       new Promise<boolean>((resolve) => {
-        const socket = connect(ports.app, '127.0.0.1', () => (socket.destroy(), resolve(true)));
+        const socket = connect(ports.app, '127.0.0.1', () => {
+          socket.destroy();
+          resolve(true);
+        });
         socket.on('error', () => resolve(false));
       }),
     { withinMs: soonMs, what: 'HAProxy' },
