@@ -123,7 +123,10 @@ class Assembly implements Sidecar {
     });
     this.#inForce = this.#keepInForce();
     const loopDelayMs = (): number => this.#loopDelay.worstMs();
-    this.#metrics = createMetrics({ id: memberId(id), version, clock, loopDelayMs });
+    this.#metrics = createMetrics({
+      ...{ id: memberId(id), version, clock, loopDelayMs },
+      proxies: () => this.#proxies?.figures() ?? [],
+    });
     this.#traces = createTraces({ id: memberId(id), version });
     this.#coordinator = new EtcdCoordinator({
       ...etcdAccess(configuration, options.credentials),

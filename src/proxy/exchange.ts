@@ -42,6 +42,8 @@ export class Exchange {
   /** When it has waited for long enough; null where it need not wait yet. */
   #waitsUntil: number | null = null;
   #sent = false;
+  /** Who broke off what had been sent. */
+  #sentTo: Target | null = null;
   #leave: () => void = () => undefined;
 
   constructor(options: ExchangeOptions, request: IncomingMessage, response: ServerResponse) {
@@ -134,16 +136,23 @@ export class Exchange {
     this.#settle();
     if (this.#response.destroyed) return;
     if (!this.#sent && error !== moved && isOfConnection(error)) target.unreachable();
-    if (this.#mayRepeat()) this.#wait();
-    else this.#refuse(error.code === 'UND_ERR_HEADERS_TIMEOUT' ? 'app_silent' : 'app_broke_off');
+    const isSilent = error.code === 'UND_ERR_HEADERS_TIMEOUT';
+    if (!isSilent && this.#mayRepeat(target)) this.#wait();
+    else this.#refuse(isSilent ? 'app_silent' : 'app_broke_off');
   }
 
-  /** Not what has been begun to be read, and gone with it; nor what was answered in part. */
-  #mayRepeat(): boolean {
+  /**
+   * Not what has been begun to be read, and gone with it; nor what was answered in part. What was sent goes to the same app
+   * once more at most, which may have closed a connection just as it was used.
+   */
+  #mayRepeat(target: Target): boolean {
     const { method = '', readableDidRead } = this.#request;
     if (this.#response.headersSent) return false;
     const isWhole = this.#body !== this.#request || !readableDidRead;
-    return isWhole && (!this.#sent || idempotent.has(method));
+    if (!isWhole || !this.#sent) return isWhole;
+    const isFirst = this.#sentTo !== target;
+    this.#sentTo = target;
+    return isFirst && idempotent.has(method);
   }
 
   #settle(): void {

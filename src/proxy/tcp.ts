@@ -94,7 +94,10 @@ class Passage {
     client.once('close', gone);
     app.once('connect', () => {
       settle();
-      this.#options.own.made(app, () => app.destroy());
+      this.#options.own.made(app, () => {
+        app.destroy();
+        refuse(client);
+      });
       if (!app.destroyed && !client.destroyed) this.#join(app, target);
     });
   }

@@ -3,9 +3,10 @@
 import { Registry } from 'prom-client';
 import { causes, type ElectionName, type MemberId, type Millis } from '../core/model.ts';
 import type { Report, Role } from '../core/report.ts';
-import type { Elections, Notice, RequestObserver } from '../ports.ts';
+import type { Elections, Notice, ProxyFigures, RequestObserver } from '../ports.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
 import { collectProcessMetrics } from './process-metrics.ts';
+import { collectProxyMetrics } from './proxy-metrics.ts';
 
 const roles: readonly Role[] = ['leader', 'follower', 'observer', 'unknown'];
 const renewalResults = ['ok', 'failed', 'lost'] as const;
@@ -243,11 +244,13 @@ export function createMetrics(options: {
   readonly version: string;
   readonly clock: { now(): Millis };
   readonly loopDelayMs: () => number;
+  readonly proxies?: () => readonly ProxyFigures[];
 }): Metrics {
   const { id, version, clock } = options;
   const registry = new Registry();
   const instruments = createInstruments(registry);
   collectProcessMetrics(registry, options.loopDelayMs);
+  collectProxyMetrics(registry, id, options.proxies ?? (() => []));
   instruments.buildInfo.set({ version }, 1);
   for (const result of renewalResults) instruments.renewals.inc({ id, result }, 0);
   instruments.renewalDuration.zero({ id });

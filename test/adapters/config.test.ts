@@ -124,6 +124,11 @@ const expected: readonly (readonly [string, string, string | null, string])[] = 
     '1s, or --grace or --fast-failover where that is shorter',
     'flag',
   ],
+  ['proxy', 'ELECTORD_PROXY', null, 'many'],
+  ['proxy-buffer-window', 'ELECTORD_PROXY_BUFFER_WINDOW', '10s', 'flag'],
+  ['proxy-buffer-size', 'ELECTORD_PROXY_BUFFER_SIZE', '1000', 'flag'],
+  ['proxy-drain', 'ELECTORD_PROXY_DRAIN', '5s', 'flag'],
+  ['proxy-response-timeout', 'ELECTORD_PROXY_RESPONSE_TIMEOUT', '10s', 'flag'],
   ['log-level', 'ELECTORD_LOG_LEVEL', 'info', 'reload'],
   ['log-format', 'ELECTORD_LOG_FORMAT', 'json', 'flag'],
 ];
@@ -161,6 +166,11 @@ suite('the table of settings', () => {
       id: 'orders-0',
       advertise: null,
       url: 'http://10.0.0.7:4040',
+      proxies: [],
+      proxyBufferSize: 1000,
+      proxyBufferWindowMs: 10_000,
+      proxyDrainMs: 5000,
+      proxyResponseTimeoutMs: 10_000,
       publicUrl: null,
       etcd: ['http://127.0.0.1:2379'],
       etcdCaFile: null,
@@ -398,6 +408,20 @@ suite('values', () => {
     [{ advertise: '10.0.0.7:8080' }, 'advertise', '10.0.0.7:8080'],
     [{ advertise: 'postgres://10.0.0.7:5432/db' }, 'advertise', 'postgres://10.0.0.7:5432/db'],
     [{ priority: '-1' }, 'priority', -1],
+    [
+      { proxy: 'tcp://[::1]:5432=leader+proxy-v2,http://127.0.0.1:5000=followers@orders' },
+      'proxies',
+      [
+        {
+          ...{ protocol: 'tcp', to: 'leader', election: null, proxyProtocol: true },
+          listen: { kind: 'tcp', host: '::1', port: 5432 },
+        },
+        {
+          ...{ protocol: 'http', to: 'followers', election: 'orders', proxyProtocol: false },
+          listen: { kind: 'tcp', host: '127.0.0.1', port: 5000 },
+        },
+      ],
+    ],
   ] as const)('reads %j', (values, key, value) => {
     expect(flags(values)[key]).toEqual(value);
   });
@@ -405,7 +429,25 @@ suite('values', () => {
 
 suite('faults', () => {
   it.each([
+    ['tcp://127.0.0.1:4040=leader', 'listens on 127.0.0.1:4040 twice'],
+    ['tcp://127.0.0.1:5=leader,http://127.0.0.1:5=leader', 'listens on 127.0.0.1:5 twice'],
+    ['tcp://127.0.0.1:5=leader@other', 'names other, which is not in --election'],
+    ['tcp://127.0.0.1:8080=leader', 'on itself'],
+  ])('refuses --proxy %s', (proxy, problem) => {
+    const given = { proxy, advertise: '127.0.0.1:8080' };
+    expect(flagFaults(given).map((fault) => fault.problem)).toEqual([
+      expect.stringContaining(problem),
+    ]);
+    const several = { election: 'a,b', proxy: 'tcp://127.0.0.1:5=leader' };
+    expect(faults({ flags: several })).toHaveLength(1);
+  });
+
+  it.each([
     ['election', '', 'is empty'],
+    ['proxy', '127.0.0.1:5000=leader', 'is not like'],
+    ['proxy', 'tcp://127.0.0.1:5000', 'is not like'],
+    ['proxy', 'http://127.0.0.1:5000=leader+proxy-v2', 'X-Forwarded-For'],
+    ['proxy', 'tcp://127.0.0.1:99999=leader', 'port outside'],
     ['election', 'a,,b', 'empty name'],
     ['election', 'a/b', 'other characters'],
     ['election', 'ä', 'other characters'],

@@ -12,11 +12,7 @@ import { createEvents } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
 import { capacityOf } from '../../src/http/capacity.ts';
 import { waitingAtMost } from '../../src/http/connections.ts';
-import {
-  listen,
-  type Limits,
-  type Listening,
-} from '../../src/http/listen.ts';
+import { listen, type Limits, type Listening } from '../../src/http/listen.ts';
 import { CannotListen, type ListenAddress } from '../../src/process/bind.ts';
 import { eventually, within } from '../harness/wait.ts';
 import { candidate, FakeElections } from './http-fake-elections.ts';

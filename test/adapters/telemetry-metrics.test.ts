@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { electionName, leaseId, memberId, type Cause } from '../../src/core/model.ts';
+import type { ProxyFigures } from '../../src/ports.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { projectFolder } from '../harness/binaries.ts';
 import { candidate, FakeElections, member, token } from './http-fake-elections.ts';
@@ -36,6 +37,9 @@ const contract: readonly (readonly [string, string, readonly string[]])[] = [
   ['electord_certificate_expiry_timestamp_seconds', 'gauge', ['file', 'id']],
   ['electord_members', 'gauge', ['election', 'id']],
   ['electord_event_clients', 'gauge', ['id']],
+  ['electord_proxy_connections', 'gauge', ['id', 'proxy']],
+  ['electord_proxy_waiting', 'gauge', ['id', 'proxy']],
+  ['electord_proxy_waited_total', 'counter', ['id', 'outcome', 'proxy']],
   ['electord_paused', 'gauge', ['election', 'id']],
   ['electord_build_info', 'gauge', ['version']],
   ['leader_election_master_status', 'gauge', ['name']],
@@ -123,7 +127,15 @@ let end: () => void;
 
 beforeEach(() => {
   fake = new FakeElections(['orders', 'bills'], me);
-  metrics = createMetrics({ id: memberId(me), version: '9.9.9', clock: fake.clock, loopDelayMs });
+  const proxies = (): ProxyFigures[] => [
+    {
+      ...{ name: 'http://127.0.0.1:1=leader', open: 3, waiting: 2 },
+      ended: { passed: 5, full: 1, timed_out: 0, closing: 0 },
+    },
+  ];
+  metrics = createMetrics({
+    ...{ id: memberId(me), version: '9.9.9', clock: fake.clock, loopDelayMs, proxies },
+  });
   app = { configured: false, healthy: false };
   eventClients = 0;
   certificates = [];
@@ -291,6 +303,9 @@ describe('gauges', () => {
 
     eventClients = 7;
     expect(await values('electord_event_clients')).toEqual({ '': 7 });
+    const proxy = 'http://127.0.0.1:1=leader';
+    expect(await values('electord_proxy_connections')).toEqual({ [proxy]: 3 });
+    expect(await values('electord_proxy_waiting')).toEqual({ [proxy]: 2 });
     expect(await values('electord_build_info')).toEqual({ '9.9.9': 1 });
 
     fake.know({
