@@ -21,13 +21,18 @@ import { createEvents } from './http/events.ts';
 import { sharedRead } from './http/history.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import { checkTls, type Listening } from './http/listen.ts';
-import { boundPort, openListeners, openProxiesOf, publicHoldMsOf, tlsOf } from './listeners.ts';
-import { CannotListen } from './process/bind.ts';
+import {
+  boundPort,
+  onceToBeHad,
+  openListeners,
+  openProxiesOf,
+  publicHoldMsOf,
+  tlsOf,
+} from './listeners.ts';
 import { LoopDelay } from './process/loop-delay.ts';
 import type { Coordinator } from './ports.ts';
 import { pingingOf, type Pinging } from './peers/pings.ts';
 import { PeerWatch } from './peers/watch.ts';
-import { patiently } from './process/patience.ts';
 import type { Proxies } from './proxy/proxy.ts';
 import { notifyServiceManager, type ServiceManager } from './process/service-manager.ts';
 import { loggedAudit } from './telemetry/audit.ts';
@@ -268,22 +273,15 @@ class Assembly implements Sidecar {
         this.#local(),
         tlsOf(configuration, this.#inForce.credentials),
       );
-    this.#listeners = await this.#patiently(open);
+    this.#listeners = await onceToBeHad(open, (...said) => this.log.warn(...said));
   }
 
   #openProxies(): Promise<Proxies | null> {
     const warn = (message: string): void => this.log.warn(message);
     const [elections, clock, tls] = [this.#elector, this.#clock, () => askTlsOf(this.#inForce)];
     const parts = { elections, clock, tls, warn };
-    return this.#patiently(() => openProxiesOf(this.#options.configuration, parts));
-  }
-
-  #patiently<Value>(open: () => Promise<Value>): Promise<Value> {
-    const said = 'an address is not to be had yet: trying again';
-    return patiently(open, {
-      passes: (failure) => failure instanceof CannotListen && failure.passes,
-      onWait: (failure, patientForMs) => this.log.warn({ err: failure, patientForMs }, said),
-    });
+    const open = () => openProxiesOf(this.#options.configuration, parts);
+    return onceToBeHad(open, (...said) => this.log.warn(...said));
   }
 
   /** Metrics, traces and the log tell of what happens from here on. */

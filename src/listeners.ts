@@ -10,6 +10,8 @@ import { listen, type Listening, type ServerTls } from './http/listen.ts';
 import { longestPromiseMs, Promises } from './peers/promises.ts';
 import type { Clock, Elections } from './ports.ts';
 import type { AskTls } from './process/ask-tls.ts';
+import { CannotListen } from './process/bind.ts';
+import { patiently } from './process/patience.ts';
 import type { Proxies } from './proxy/proxy.ts';
 
 /** The certificate of the TCP listeners, null where they speak plain HTTP. */
@@ -37,6 +39,18 @@ export async function openListeners(
     await first.close();
     throw failure;
   }
+}
+
+/** Opens what may not be to be had yet: another process may be about to end. */
+export function onceToBeHad<Opened>(
+  open: () => Promise<Opened>,
+  warn: (about: object, message: string) => void,
+): Promise<Opened> {
+  return patiently(open, {
+    passes: (failure) => failure instanceof CannotListen && failure.passes,
+    onWait: (failure, patientForMs) =>
+      warn({ err: failure, patientForMs }, 'an address is not to be had yet: trying again'),
+  });
 }
 
 /** The TCP port that was found; null for a unix socket, and before it is there. */
