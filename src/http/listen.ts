@@ -127,7 +127,8 @@ async function removeStale(path: string): Promise<void> {
   await rm(path, { force: true });
 }
 
-function bind(server: TcpServer, address: ListenAddress): Promise<void> {
+/** @throws CannotListen if the address is taken or not to be had. */
+export function bind(server: TcpServer, address: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void =>
       reject(cannot(`cannot listen on ${shown(address)}: ${error.message}`, error));
