@@ -29,6 +29,9 @@ export interface ProgramsWanted {
 /** A stock HAProxy. */
 export const haproxyWanted: ProgramsWanted = { packages: ['haproxy'], proof: [['haproxy', '-v']] };
 
+/** A stock nginx. */
+export const nginxWanted: ProgramsWanted = { packages: ['nginx'], proof: [['nginx', '-v']] };
+
 const proofTimeoutMs = 20_000;
 
 /** Where Debian's packages put libraries that only their own programs find. */
