@@ -23,20 +23,25 @@ export function tlsOf(
   return { certificate: tlsCert, key: tlsKey.reveal(), clientCa: tlsClientCa, clientAuth };
 }
 
-/** Opens the public and the local listener, or neither. */
+/** Opens the public and the local listener, and that for agent-checks where it is asked for; or none of them. */
 export async function openListeners(
-  { listen: open, localListen }: Configuration,
+  { listen: open, localListen, agentCheck }: Configuration,
   capacity: Capacity,
   inputs: Inputs,
   local: LocalInputs,
   tls: ServerTls | null,
 ): Promise<readonly Listening[]> {
-  const first = await listen(createFront(inputs), open, capacity.public, tls);
+  const opened = [await listen(createFront(inputs), open, capacity.public, tls)];
   try {
     const application = createFront(inputs, local);
-    return [first, await listen(application, localListen, capacity.local, tls)];
+    opened.push(await listen(application, localListen, capacity.local, tls));
+    if (agentCheck !== null) {
+      const { listenToAgents } = await import('./http/agent.ts');
+      opened.push(await listenToAgents(agentCheck, inputs));
+    }
+    return opened;
   } catch (failure) {
-    await first.close();
+    await Promise.all(opened.map((one) => one.close()));
     throw failure;
   }
 }

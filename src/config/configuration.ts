@@ -48,6 +48,8 @@ export interface Configuration extends CredentialSources {
   readonly priority: number;
   readonly listen: TcpAddress;
   readonly localListen: TcpAddress | UnixAddress;
+  /** Where HAProxy's agent-checks are answered; null: nowhere. */
+  readonly agentCheck: TcpAddress | null;
   readonly tlsClientAuth: Values['tlsClientAuth'];
   readonly serverName: string | null;
   readonly appCheck: AppCheck | null;
@@ -269,6 +271,7 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     priority: values.priority,
     listen: values.listen,
     localListen: values.localListen,
+    agentCheck: values.agentCheck,
     tlsClientAuth: values.tlsClientAuth,
     serverName: values.serverName,
     appCheck: values.appCheck,

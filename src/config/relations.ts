@@ -93,12 +93,19 @@ function fastFailover(values: Readable): Contradiction[] {
 }
 
 function listeners(values: Readable): Contradiction[] {
-  const { listen, localListen, publicUrl, tokenFile, token } = values;
+  const { listen, localListen, agentCheck = null, publicUrl, tokenFile, token } = values;
   const found: Contradiction[] = [];
   const open = tokenFile === null && token === null;
   if (typeof publicUrl === 'string' && open) {
     const problem = 'is given without --token-file: whoever reaches the proxy could use the verbs';
     found.push({ key: 'publicUrl', problem });
+  }
+  for (const [name, other] of [
+    ['--listen', listen],
+    ['--local-listen', localListen],
+  ] as const) {
+    if (agentCheck === null || other === undefined || !collide(agentCheck, other)) continue;
+    found.push({ key: 'agentCheck', problem: `is the same socket as ${name}` });
   }
   if (localListen === undefined) return found;
   if (listen !== undefined && collide(listen, localListen)) {

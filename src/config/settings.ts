@@ -244,6 +244,14 @@ export const table = {
     allowed: 'host:port other than --listen, or unix:/path; port 0 takes a free one',
     schema: parsed(parseLocalAddress),
   }),
+  agentCheck: setting({
+    placeholder: 'HOST:PORT',
+    standard: null,
+    doc: "Answers HAProxy's agent-check there.",
+    allowed:
+      'host:port other than --listen and --local-listen, an IPv6 host in brackets; port 0 takes a free one',
+    schema: parsed((text) => parseTcpAddress(text, 0)),
+  }),
   tokenFile: setting({
     ...file,
     doc: "File with the bearer token for the local listener's writing verbs.",

@@ -1,6 +1,13 @@
 // The table behind `/openapi.json`: what each path answers, in words for people. openapi.ts makes the document of it.
 // `/peers`, `/overview`, `/worker.js` and `/witness` are for the status page and for other sidecars, and are not part of it.
 import { durationForm } from '../contract.ts';
+import {
+  followerPaths,
+  leaderPaths,
+  livenessPaths,
+  readablePaths,
+  readinessPaths,
+} from './probes.ts';
 import type { SchemaName } from './schemas.ts';
 
 export type What = SchemaName | 'text' | 'json' | 'events' | 'bytes' | 'nothing';
@@ -51,6 +58,13 @@ const followerOperation: Operation = {
     503: ['leader', 'It leads, does not know who leads, or is not healthy'],
   },
 };
+const readableOperation: Operation = {
+  says: 'Whether this instance may be read from: 200 where /leader or /follower is',
+  answers: {
+    200: ['leader', 'It leads or follows'],
+    503: ['leader', 'It does not lead, and does not know who does or is not healthy'],
+  },
+};
 const checkOperation = (says: string, failing: boolean): Operation => ({
   says,
   answers: {
@@ -72,11 +86,17 @@ const matchHeaders = {
   'If-None-Match': '*: only where there is no value yet',
 };
 
+/** One operation under several names. */
+const named = (
+  paths: readonly `/${string}`[],
+  perElection: boolean,
+  get: Operation,
+): readonly Described[] => paths.map((path) => ({ path, perElection, methods: { get } }));
+
 export const described: readonly Described[] = [
-  { path: '/leader', perElection: true, methods: { get: leaderOperation } },
-  { path: '/primary', perElection: true, methods: { get: leaderOperation } },
-  { path: '/follower', perElection: true, methods: { get: followerOperation } },
-  { path: '/replica', perElection: true, methods: { get: followerOperation } },
+  ...named(leaderPaths, true, leaderOperation),
+  ...named(followerPaths, true, followerOperation),
+  ...named(readablePaths, true, readableOperation),
   {
     path: '/health',
     perElection: true,
@@ -87,18 +107,16 @@ export const described: readonly Described[] = [
       ),
     },
   },
-  {
-    path: '/livez',
-    perElection: false,
-    methods: { get: checkOperation('The process works; etcd and the app play no part', false) },
-  },
-  {
-    path: '/readyz',
-    perElection: false,
-    methods: {
-      get: checkOperation('The state of every election is known, and it is not stopping', true),
-    },
-  },
+  ...named(
+    livenessPaths,
+    false,
+    checkOperation('The process works; etcd and the app play no part', false),
+  ),
+  ...named(
+    readinessPaths,
+    false,
+    checkOperation('The state of every election is known, and it is not stopping', true),
+  ),
   {
     path: '/status',
     perElection: true,
@@ -108,6 +126,20 @@ export const described: readonly Described[] = [
     path: '/members',
     perElection: true,
     methods: { get: { says: 'Who is there, the queue first', answers: { 200: 'members' } } },
+  },
+  {
+    path: '/cluster',
+    perElection: true,
+    methods: {
+      get: { says: "The members, as Patroni's /cluster tells them", answers: { 200: 'cluster' } },
+    },
+  },
+  {
+    path: '/patroni',
+    perElection: true,
+    methods: {
+      get: { says: "This instance, as Patroni's /patroni tells it", answers: { 200: 'patroni' } },
+    },
   },
   {
     path: '/history',

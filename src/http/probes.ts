@@ -24,12 +24,21 @@ export const okIfLeader = (body: LeaderAnswer): Reply => okIf(body.isLeader, bod
 export const leader = (report: Report, inputs: Inputs): Reply =>
   okIfLeader(leaderAnswer(report, inputs));
 
-/** 200 for who is not the leader, knows who is, and is well. An observer counts: it can serve what a follower serves. */
+/** Who is not the leader, knows who is, and is well. An observer counts: it can serve what a follower serves. */
+function follows({ role, leader }: LeaderAnswer, inputs: Inputs): boolean {
+  const knows = (role === 'follower' || role === 'observer') && leader !== null;
+  return knows && healthAnswer(inputs).status === 'ok';
+}
+
 export function follower(report: Report, inputs: Inputs): Reply {
   const answer = leaderAnswer(report, inputs);
-  const { role } = answer;
-  const knows = (role === 'follower' || role === 'observer') && answer.leader !== null;
-  return okIf(knows && healthAnswer(inputs).status === 'ok', answer, role);
+  return okIf(follows(answer, inputs), answer, answer.role);
+}
+
+/** 200 for whom `/leader` or `/follower` is: who may be read from. */
+export function readable(report: Report, inputs: Inputs): Reply {
+  const answer = leaderAnswer(report, inputs);
+  return okIf(answer.isLeader || follows(answer, inputs), answer, answer.role);
 }
 
 export function health(inputs: Inputs, role: Role | null = null): Reply {
@@ -44,19 +53,24 @@ export function readiness(inputs: Inputs): Reply {
 
 export const liveness = (): Reply => okIf(true, livenessAnswer(), null);
 
-export const leaderPaths = ['/leader', '/primary'] as const;
+// Our names, and those of Patroni's REST API, which load balancers are often already set up with.
+export const leaderPaths = ['/leader', '/primary', '/master', '/read-write'] as const;
 export const followerPaths = ['/follower', '/replica'] as const;
+export const readablePaths = ['/read-only'] as const;
+export const livenessPaths = ['/livez', '/liveness'] as const;
+export const readinessPaths = ['/readyz', '/readiness'] as const;
 
 type OfElection = (report: Report, inputs: Inputs) => Reply;
 
 const ofElection = new Map<string, OfElection>([
   ...leaderPaths.map((path) => [path, leader] as const),
   ...followerPaths.map((path) => [path, follower] as const),
+  ...readablePaths.map((path) => [path, readable] as const),
 ]);
 const ofInstance = new Map<string, (inputs: Inputs) => Reply>([
   ['/health', (inputs) => health(inputs)],
-  ['/livez', liveness],
-  ['/readyz', readiness],
+  ...livenessPaths.map((path) => [path, liveness] as const),
+  ...readinessPaths.map((path) => [path, readiness] as const),
 ]);
 
 const under = '/elections/';
@@ -91,7 +105,7 @@ export function createProbes(
 ): (request: IncomingMessage, response: ServerResponse) => boolean {
   const known: ReadonlySet<string> = new Set(inputs.elections.names);
   return ({ method, url = '' }, response) => {
-    if (method !== 'GET' && method !== 'HEAD') return false;
+    if (method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS') return false;
     let reply: Reply | null;
     try {
       reply = replyTo(url, known, inputs);
@@ -99,7 +113,7 @@ export function createProbes(
       return false;
     }
     if (reply === null) return false;
-    sendShort(response, reply, reply.role ?? roleOrUnknown(inputs), method === 'GET');
+    sendShort(response, reply, reply.role ?? roleOrUnknown(inputs), method);
     return true;
   };
 }

@@ -15,6 +15,7 @@ import { refuseForeignPages, requireRight } from './guards.ts';
 import { historyAnswer } from './history.ts';
 import { membersAnswer } from './members.ts';
 import { openApi } from './openapi.ts';
+import { clusterAnswer, patroniAnswer } from './patroni.ts';
 import { overview, page, peers, workerScript } from './page.ts';
 import {
   follower,
@@ -23,8 +24,12 @@ import {
   leader as leaderReply,
   leaderPaths,
   liveness,
+  livenessPaths,
   okIfLeader,
+  readable,
+  readablePaths,
   readiness,
+  readinessPaths,
 } from './probes.ts';
 import { quoted, Refusal } from './problems.ts';
 import { witness } from './witness.ts';
@@ -123,19 +128,24 @@ export const routes: readonly Route[] = [
     handlers: { GET: ({ report, inputs }) => follower(report, inputs) },
   },
   {
+    paths: readablePaths,
+    scope: 'election',
+    handlers: { GET: ({ report, inputs }) => readable(report, inputs) },
+  },
+  {
     paths: ['/health'],
     scope: 'instance',
     perElection: true,
     handlers: { GET: ({ inputs }) => health(inputs) },
   },
   {
-    paths: ['/livez'],
+    paths: livenessPaths,
     scope: 'instance',
     perElection: false,
     handlers: { GET: liveness },
   },
   {
-    paths: ['/readyz'],
+    paths: readinessPaths,
     scope: 'instance',
     perElection: false,
     handlers: { GET: ({ inputs }) => readiness(inputs) },
@@ -149,6 +159,16 @@ export const routes: readonly Route[] = [
     paths: ['/members'],
     scope: 'election',
     handlers: { GET: ({ report, inputs }) => json(200, membersAnswer(report, inputs.elections)) },
+  },
+  {
+    paths: ['/cluster'],
+    scope: 'election',
+    handlers: { GET: ({ report, inputs }) => json(200, clusterAnswer(report, inputs)) },
+  },
+  {
+    paths: ['/patroni'],
+    scope: 'election',
+    handlers: { GET: ({ report, inputs }) => json(200, patroniAnswer(report, inputs)) },
   },
   {
     paths: ['/history'],

@@ -23,6 +23,7 @@ import type {
 import { causes, type Cause } from '../core/model.ts';
 import type { Role } from '../core/report.ts';
 import { pauseBody, resumeBody, stepDownBody, switchoverBody } from './bodies.ts';
+import type { ClusterAnswer, PatroniAnswer } from './patroni.ts';
 import { problemCodes } from './problems.ts';
 
 const text = z.string();
@@ -136,6 +137,36 @@ const members: z.ZodType<MembersAnswer> = z.object({
   observedAgeMs: milliseconds.nullable(),
 });
 
+const patroniState = z.enum(['running', 'stopped']).describe('stopped: its app is not healthy');
+const pausedOnly = z.literal(true).describe('Only while the election is paused').exactOptional();
+const cluster: z.ZodType<ClusterAnswer> = z.object({
+  members: z.array(
+    z.object({
+      name: text,
+      role: z.enum(['leader', 'replica']),
+      state: patroniState,
+      api_url: maybe,
+      host: text.describe('Of --advertise').exactOptional(),
+      port: z.number().int().exactOptional(),
+      lag: z.literal('unknown').describe('Of replicas').exactOptional(),
+    }),
+  ),
+  scope: election,
+  pause: pausedOnly,
+});
+const patroni: z.ZodType<PatroniAnswer> = z.object({
+  state: patroniState,
+  role: z.enum(['primary', 'replica']),
+  cluster_unlocked: z.literal(true).describe('Only where no leader is known').exactOptional(),
+  pause: pausedOnly,
+  dcs_last_seen: z
+    .number()
+    .int()
+    .describe('When etcd answered last, in seconds since 1970')
+    .exactOptional(),
+  patroni: z.object({ version: text, scope: election, name: text }),
+});
+
 const traceFields = {
   at: moment,
   verb: z.enum(['step-down', 'bench', 'switchover', 'pause', 'resume']),
@@ -242,6 +273,8 @@ export const schemas = {
   status,
   health,
   members,
+  cluster,
+  patroni,
   history,
   audit,
   verb,

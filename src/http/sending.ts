@@ -70,11 +70,11 @@ export function sendShort(
   response: ServerResponse,
   { status, contentType, body }: Reply,
   role: Role,
-  withBody: boolean,
+  method: 'GET' | 'HEAD' | 'OPTIONS',
 ): void {
-  const length = Buffer.byteLength(body);
+  const length = method === 'OPTIONS' ? 0 : Buffer.byteLength(body);
   response.writeHead(status, [...headerOf(contentType, role), 'Content-Length', String(length)]);
-  response.end(withBody ? body : undefined);
+  response.end(method === 'GET' ? body : undefined);
 }
 
 const headers = new Map<string, readonly string[]>();

@@ -6,7 +6,14 @@ import { createApplication } from '../../src/http/application.ts';
 import { createFront } from '../../src/http/front.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
 import { listen, type Listening } from '../../src/http/listen.ts';
-import { createProbes } from '../../src/http/probes.ts';
+import {
+  createProbes,
+  followerPaths,
+  leaderPaths,
+  livenessPaths,
+  readablePaths,
+  readinessPaths,
+} from '../../src/http/probes.ts';
 import { inputsOf } from './http-serving.ts';
 import { candidate, FakeElections, states } from './http-fake-elections.ts';
 
@@ -35,8 +42,8 @@ async function bothWays(inputs: Inputs): Promise<readonly [Listening, Listening]
   return both;
 }
 
-const ofElection = ['/leader', '/primary', '/follower', '/replica', '/health'];
-const ofInstance = ['/health', '/livez', '/readyz'];
+const ofElection = [...leaderPaths, ...followerPaths, ...readablePaths, '/health'];
+const ofInstance = ['/health', ...livenessPaths, ...readinessPaths];
 const all: Readonly<Record<string, (fake: FakeElections) => void>> = {
   ...states,
   'leader for less than a millisecond': (fake) =>
@@ -56,7 +63,7 @@ describe.each([[['orders']], [['orders', 'bills', 'wörter']]])('in the election
     const inputs = inputsOf(fake);
     const [fast, slow] = await bothWays(inputs);
     for (const path of paths.map(encodeURI)) {
-      for (const method of ['GET', 'HEAD']) {
+      for (const method of ['GET', 'HEAD', 'OPTIONS']) {
         const expected = await bytesOf(slow, method, path);
         expect(expected).toMatch(/^HTTP\/1.1 (200|503) /);
         expect(await bytesOf(fast, method, path)).toBe(expected);
@@ -64,6 +71,33 @@ describe.each([[['orders']], [['orders', 'bills', 'wörter']]])('in the election
     }
   });
 });
+
+it.each(['GET', 'HEAD', 'OPTIONS'])(
+  'what Patroni’s load balancers ask for is a probe, asked by %s',
+  async (method) => {
+    const inputs = inputsOf(new FakeElections(['orders']));
+    const left: string[] = [];
+    const probes = createProbes(inputs);
+    const front = createFront(inputs);
+    const there = { host: '127.0.0.1', port: 0 };
+    const only = await listen(
+      {
+        ...front,
+        handle: (request, response) => {
+          if (probes(request, response)) return;
+          left.push(request.url ?? '');
+          response.end();
+        },
+      },
+      there,
+    );
+    opened.push(only);
+    for (const path of ['/primary', '/read-write', '/replica', '/read-only', '/liveness']) {
+      await bytesOf(only, method, path);
+    }
+    expect(left).toEqual([]);
+  },
+);
 
 describe('what is no probe', () => {
   it.each([

@@ -101,6 +101,7 @@ test('what the sidecars answer is what the document says', { timeout: 120_000 },
   for (const path of ['/health', '/livez', '/readyz', '/status', '/members', '/history']) {
     await examined.ask('get', path, 200);
   }
+  for (const path of ['/read-only', '/cluster', '/patroni']) await examined.ask('get', path, 200);
   await examined.ask('get', '/elections', 200);
   await examined.ask('get', '/', 200);
   await examined.ask('get', '/fence/{token}', 200, { at: `/fence/${token}` });

@@ -29,6 +29,18 @@ export interface ProgramsWanted {
 /** A stock HAProxy. */
 export const haproxyWanted: ProgramsWanted = { packages: ['haproxy'], proof: [['haproxy', '-v']] };
 
+/** A stock nginx. */
+export const nginxWanted: ProgramsWanted = { packages: ['nginx'], proof: [['nginx', '-v']] };
+
+/** A stock keepalived, and the curl that it asks with. */
+export const keepalivedWanted: ProgramsWanted = {
+  packages: ['keepalived', 'curl'],
+  proof: [
+    ['keepalived', '--version'],
+    ['curl', '--version'],
+  ],
+};
+
 const proofTimeoutMs = 20_000;
 
 /** Where Debian's packages put libraries that only their own programs find. */
