@@ -333,6 +333,8 @@ class Assembly implements Sidecar {
 
   #greet(): void {
     this.log.info({ version, settings: summary(this.#effective()) }, 'electord starts');
+    const grpcHealth = this.#listeners[2]?.address;
+    if (grpcHealth !== undefined) this.log.info(grpcHealth, 'gRPC health is served');
     if (process.pid === 1 && this.#beside.runsCommands()) this.log.warn(noInit);
     const { advertise } = this.#options.configuration;
     if (advertise !== null && !this.#beside.health().configured) this.log.warn(noCheck);

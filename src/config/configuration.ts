@@ -47,6 +47,8 @@ export interface Configuration extends CredentialSources {
   readonly priority: number;
   readonly listen: TcpAddress;
   readonly localListen: TcpAddress | UnixAddress;
+  /** Null where nobody is told by gRPC. */
+  readonly grpcHealth: TcpAddress | null;
   readonly tlsClientAuth: Values['tlsClientAuth'];
   readonly serverName: string | null;
   readonly appCheck: AppCheck | null;
@@ -261,6 +263,7 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     priority: values.priority,
     listen: values.listen,
     localListen: values.localListen,
+    grpcHealth: values.grpcHealth,
     tlsClientAuth: values.tlsClientAuth,
     serverName: values.serverName,
     appCheck: values.appCheck,

@@ -92,12 +92,16 @@ function fastFailover(values: Readable): Contradiction[] {
 }
 
 function listeners(values: Readable): Contradiction[] {
-  const { listen, localListen, publicUrl, tokenFile, token } = values;
+  const { listen, localListen, grpcHealth, publicUrl, tokenFile, token } = values;
   const found: Contradiction[] = [];
   const open = tokenFile === null && token === null;
   if (typeof publicUrl === 'string' && open) {
     const problem = 'is given without --token-file: whoever reaches the proxy could use the verbs';
     found.push({ key: 'publicUrl', problem });
+  }
+  for (const [name, other] of Object.entries({ listen, 'local-listen': localListen })) {
+    if (!grpcHealth || other === undefined || !collide(grpcHealth, other)) continue;
+    found.push({ key: 'grpcHealth', problem: `is the same socket as --${name}` });
   }
   if (localListen === undefined) return found;
   if (listen !== undefined && collide(listen, localListen)) {

@@ -243,6 +243,14 @@ export const table = {
     allowed: 'host:port other than --listen, or unix:/path; port 0 takes a free one',
     schema: parsed(parseLocalAddress),
   }),
+  grpcHealth: setting({
+    placeholder: 'HOST:PORT',
+    standard: null,
+    doc: 'Listener for health checks by gRPC (grpc.health.v1): ready, leader, follower, or the name of an election.',
+    allowed:
+      'host:port other than --listen and --local-listen, an IPv6 host in brackets; port 0 takes a free one',
+    schema: parsed((text) => parseTcpAddress(text, 0)),
+  }),
   tokenFile: setting({
     ...file,
     doc: "File with the bearer token for the local listener's writing verbs.",
@@ -259,7 +267,7 @@ export const table = {
   }),
   tlsCert: setting({
     ...file,
-    doc: 'Certificate for HTTPS on both TCP listeners.',
+    doc: 'Certificate for HTTPS on all TCP listeners.',
     allowed: 'the path of a PEM certificate; only with --tls-key',
   }),
   tlsKey: setting({

@@ -157,7 +157,7 @@ const withoutIpv6 = ['EADDRNOTAVAIL', 'EAFNOSUPPORT'];
  * The other half of a listener on `localhost`, which is 127.0.0.1 for some clients and ::1 for others: hands its
  * connections to `server`. Null on a machine without IPv6.
  */
-async function bindBeside(server: Server | SecureServer, port: number): Promise<TcpServer | null> {
+async function bindBeside(server: TcpServer, port: number): Promise<TcpServer | null> {
   const beside = createTcpServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
     server.emit('connection', socket),
   );
@@ -178,12 +178,22 @@ function statusOf(error: NodeJS.ErrnoException): 400 | 408 | 431 {
 }
 
 /** TLS 1.2 is the oldest that is not known to be broken; Node has decided so too, but a flag can undo that. */
-const secureOptions = ({ certificate, key, clientCa }: ServerTls) => ({
+export const secureOptions = ({ certificate, key, clientCa }: ServerTls) => ({
   cert: certificate,
   key,
   minVersion: 'TLSv1.2' as const,
   ...(clientCa === null ? {} : { ca: clientCa }),
 });
+
+/** The same, and whether clients need a certificate: what a server is made with. */
+export const serverOptions = (tls: ServerTls) => {
+  const { clientAuth = tls.clientCa === null ? 'none' : 'require' } = tls;
+  return {
+    ...secureOptions(tls),
+    requestCert: clientAuth !== 'none',
+    rejectUnauthorized: clientAuth === 'require',
+  };
+};
 
 /** Throws where a listener could not use these. */
 export function checkTls(tls: ServerTls | null): void {
@@ -202,13 +212,10 @@ function bareServer(limits: Limits, tls: ServerTls | null): Server | SecureServe
     noDelay: true,
   };
   if (tls === null) return createServer(options);
-  const { clientAuth = tls.clientCa === null ? 'none' : 'require' } = tls;
   return createSecureServer({
     ...options,
-    ...secureOptions(tls),
+    ...serverOptions(tls),
     handshakeTimeout: limits.headersTimeoutMs,
-    requestCert: clientAuth !== 'none',
-    rejectUnauthorized: clientAuth === 'require',
   });
 }
 
@@ -271,8 +278,9 @@ async function closing(
   clearTimeout(bound);
 }
 
-async function bindAll(
-  server: Server | SecureServer,
+/** Listens, in both families for `localhost`; gives all that was opened for it. @throws CannotListen */
+export async function bindAll(
+  server: TcpServer,
   address: ListenAddress,
 ): Promise<readonly TcpServer[]> {
   if ('path' in address || address.host !== 'localhost') {
