@@ -360,7 +360,7 @@ class Assembly implements Sidecar {
 
 function elect(
   { configuration, onFatal }: SidecarOptions,
-  { stopLeadMs, app, healthyAtFirst }: AppSide,
+  { stopLeadMs, besideTerms: app, healthyAtFirst }: AppSide,
   { pingKey, ...parts }: Pick<ElectorOptions, 'clock' | 'coordinator'> & Pinging,
 ): Elector {
   const { id, advertise, url, priority, appCheck } = configuration;

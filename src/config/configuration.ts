@@ -62,6 +62,9 @@ export interface Configuration extends CredentialSources {
   readonly hookTimeoutMs: number;
   readonly graceMs: number;
   readonly maxHoldMs: number;
+  /** Null where the pod gets none. */
+  readonly kubernetesLeaderLabel: { readonly key: string; readonly value: string } | null;
+  readonly kubernetesAccount: string;
   readonly logLevel: Values['logLevel'];
   readonly logFormat: Values['logFormat'];
 }
@@ -277,6 +280,8 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     hookTimeoutMs: values.hookTimeout,
     graceMs: values.grace,
     maxHoldMs: values.maxHold,
+    kubernetesLeaderLabel: values.kubernetesLeaderLabel,
+    kubernetesAccount: values.kubernetesAccount,
     logLevel: values.logLevel,
     logFormat: values.logFormat,
   });

@@ -34,6 +34,7 @@ export function contradictions(
     ...listeners(values),
     ...etcdAccess(values),
     ...ownTls(values),
+    ...kubernetes(values),
   ].map(({ key, problem }) => faultOf(key, effective[key], problem));
 }
 
@@ -144,6 +145,13 @@ function ownTls(values: Readable): Contradiction[] {
     found.push({ key: 'tlsClientCa', problem: 'is given without --tls-cert' });
   }
   return found;
+}
+
+function* kubernetes({ kubernetesLeaderLabel, election = [] }: Readable): Generator<Contradiction> {
+  if (!kubernetesLeaderLabel || election.length < 2) return;
+  const problem =
+    'makes no sense with several elections: a Service could not tell which one is led';
+  yield { key: 'kubernetesLeaderLabel', problem };
 }
 
 function* pair(

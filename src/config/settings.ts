@@ -25,6 +25,7 @@ import {
   memberId,
   oneOf,
   parsed,
+  parseLabel,
   parsePassword,
   parseToken,
   secretText,
@@ -418,6 +419,21 @@ export const table = {
     allowed:
       'a duration of at most --grace and --fast-failover, and less than --ttl without --margin',
     schema: duration(0, 10 * minuteMs),
+  }),
+  kubernetesLeaderLabel: setting({
+    placeholder: 'KEY=VALUE',
+    standard: null,
+    doc: 'Label that the pod of the leader is given, and no other, so that a Service of Kubernetes finds it.',
+    allowed:
+      'a label such as electord.io/role=leader; only with one election, and with the right to patch the pod',
+    schema: parsed(parseLabel),
+  }),
+  kubernetesAccount: setting({
+    placeholder: 'DIRECTORY',
+    standard: '/var/run/secrets/kubernetes.io/serviceaccount',
+    doc: "Where the token, ca.crt and namespace of the pod's service account are mounted, for --kubernetes-leader-label.",
+    allowed: 'the path of a directory',
+    schema: filePath,
   }),
   logLevel: setting({
     placeholder: 'LEVEL',
