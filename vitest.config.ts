@@ -15,7 +15,7 @@ const quick = [
   'test/faults/{conduct,judge}.test.ts',
   'test/harness/{ports,relay,wait}.test.ts',
   'test/sim/stories.test.ts',
-  'test/adapters/{announcer,app,clock,command,config,dev,http,operations,page,proxy,sdk,service}*.test.ts',
+  'test/adapters/{announcer,app,clock,command,config,dev,grpc,http,operations,page,proxy,sdk,service}*.test.ts',
   'test/adapters/telemetry-{log,metrics}.test.ts',
 ];
 /** They need etcd and nothing else. */

@@ -96,6 +96,12 @@ export const floors = {
       to: { path: '^src/', pathNot: '^src/(dev/|process/version\\.ts$)' },
     },
     {
+      name: 'grpc-health-is-loaded-when-it-is-asked-for',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/grpc-health/' },
+      to: { path: '^src/grpc-health/', dynamic: false },
+    },
+    {
       // They are answered before Express is loaded, and must not bring it along.
       name: 'probes-need-no-express',
       severity: 'error',
@@ -104,7 +110,6 @@ export const floors = {
     },
     home('etcd3-lives-in-etcd', ['etcd3'], '^src/etcd/'),
     home('grpc-lives-in-etcd-and-grpc-health', ['@grpc/grpc-js'], '^src/(etcd|grpc-health)/'),
-    home('grpc-health-lives-in-its-room', ['grpc-health-check'], '^src/grpc-health/'),
     home('express-lives-in-http', ['express'], '^src/http/'),
     home(
       'logs-metrics-and-traces-live-in-telemetry',

@@ -3,7 +3,13 @@
 import { AppSide, type RunOptions } from './app-side/app-side.ts';
 import { SystemClock } from './process/clock.ts';
 import { isLocalOnly, localUrlOf } from './config/addresses.ts';
-import { describe, summary, withBoundPort, type Configuration } from './config/configuration.ts';
+import {
+  adviceOn,
+  describe,
+  summary,
+  withBoundPort,
+  type Configuration,
+} from './config/configuration.ts';
 import { CredentialsWatch } from './config/credentials-watch.ts';
 import { formatFaults } from './config/faults.ts';
 import { certificateWarnings, type Credentials } from './config/files.ts';
@@ -80,10 +86,6 @@ const standardError = 2;
 /** Node waits for its own children only: what they leave behind becomes ours as process 1, and stays as a zombie. */
 const noInit =
   'electord is process 1 and runs commands: nobody collects the orphans that they leave; start the container with an init (docker run --init, init: true, shareProcessNamespace: true)';
-
-/** Whoever looks at the address of the leader takes it for an app that works. */
-const noCheck =
-  '--advertise without --app-check: this instance leads even where its app is dead; name a check, such as --app-check http://127.0.0.1:8080/healthz';
 
 /**
  * Starts a sidecar. It answers before etcd is asked anything: an endpoint that is silent is none of its clients' business.
@@ -350,11 +352,13 @@ class Assembly implements Sidecar {
 
   #greet(): void {
     this.log.info({ version, settings: summary(this.#effective()) }, 'electord starts');
+    for (const { address, says } of this.#listeners) {
+      if (says !== undefined) this.log.info(address, says);
+    }
     if (process.pid === 1 && this.#beside.runsCommands()) this.log.warn(noInit);
-    const { advertise } = this.#options.configuration;
-    if (advertise !== null && !this.#beside.health().configured) this.log.warn(noCheck);
     const ofCertificates = certificateWarnings(this.#inForce.credentials, wallNow());
-    for (const one of [...this.#options.warnings, ...ofCertificates]) this.log.warn(one);
+    const ofSettings = [...adviceOn(this.#options.configuration), ...this.#options.warnings];
+    for (const one of [...ofSettings, ...ofCertificates]) this.log.warn(one);
   }
 
   /** Nothing is claimed any more: ends what is open, and waits for the last lines, of which `said` is the last. */
@@ -378,7 +382,7 @@ class Assembly implements Sidecar {
 
 function elect(
   { configuration, onFatal }: SidecarOptions,
-  { stopLeadMs, app, healthyAtFirst }: AppSide,
+  { stopLeadMs, besideTerms: app, healthyAtFirst }: AppSide,
   { pingKey, ...parts }: Pick<ElectorOptions, 'clock' | 'coordinator'> & Pinging,
 ): Elector {
   const { id, advertise, url, priority, appCheck } = configuration;

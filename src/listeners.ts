@@ -6,7 +6,15 @@ import { electionName } from './core/model.ts';
 import { createFront } from './http/front.ts';
 import type { Capacity } from './http/capacity.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
-import { listen, type Listening, type ServerTls } from './http/listen.ts';
+import {
+  bindAll,
+  listen,
+  secureOptions,
+  serverOptions,
+  type Listening,
+  type ServerTls,
+} from './http/listen.ts';
+import { servingOf } from './http/serving.ts';
 import { longestPromiseMs, Promises } from './peers/promises.ts';
 import type { Clock, Elections } from './ports.ts';
 import type { AskTls } from './process/ask-tls.ts';
@@ -23,23 +31,26 @@ export function tlsOf(
   return { certificate: tlsCert, key: tlsKey.reveal(), clientCa: tlsClientCa, clientAuth };
 }
 
-/** Opens the public and the local listener, and that for agent-checks where it is asked for; or none of them. */
+/** Opens the public and the local listener, in this order, and those that are asked for besides; or none of them. */
 export async function openListeners(
-  { listen: open, localListen, agentCheck }: Configuration,
+  configuration: Configuration,
   capacity: Capacity,
   inputs: Inputs,
   local: LocalInputs,
   tls: ServerTls | null,
 ): Promise<readonly Listening[]> {
-  const opened = [await listen(createFront(inputs), open, capacity.public, tls)];
+  const { listen: open, localListen, agentCheck } = configuration;
+  const opened: Listening[] = [];
   try {
-    const application = createFront(inputs, local);
-    opened.push(await listen(application, localListen, capacity.local, tls));
+    opened.push(await listen(createFront(inputs), open, capacity.public, tls));
+    opened.push(await listen(createFront(inputs, local), localListen, capacity.local, tls));
     if (agentCheck !== null) {
       const { listenToAgents } = await import('./http/agent.ts');
-      opened.push(await listenToAgents(agentCheck, inputs));
+      const agents = await listenToAgents(agentCheck, inputs);
+      opened.push({ ...agents, says: 'agent-checks are answered' });
     }
-    return opened;
+    const health = await openGrpcHealth(configuration, capacity, inputs, tls);
+    return health === null ? opened : [...opened, health];
   } catch (failure) {
     await Promise.all(opened.map((one) => one.close()));
     throw failure;
@@ -56,6 +67,33 @@ export function onceToBeHad<Opened>(
     onWait: (failure, patientForMs) =>
       warn({ err: failure, patientForMs }, 'an address is not to be had yet: trying again'),
   });
+}
+
+/** Of the connections that are nobody's share; a checker has one. */
+const grpcHealthConnectionsAtMost = 256;
+
+async function openGrpcHealth(
+  { grpcHealth }: Configuration,
+  capacity: Capacity,
+  inputs: Inputs,
+  tls: ServerTls | null,
+): Promise<Listening | null> {
+  if (grpcHealth === null) return null;
+  const { serveHealth } = await import('./grpc-health/serve.ts');
+  const quarter = Math.ceil(capacity.local.maxConnections / 4);
+  const serving = await serveHealth({
+    isServing: servingOf(inputs),
+    onChange: (changed) =>
+      inputs.elections.subscribe(({ kind }) => {
+        if (kind === 'changed') changed();
+      }),
+    bind: (server) => bindAll(server, grpcHealth),
+    tls: tls === null ? null : serverOptions(tls),
+    maxConnections: Math.min(quarter, grpcHealthConnectionsAtMost),
+    reportError: inputs.reportError,
+  });
+  const says = 'gRPC health is served';
+  return { ...serving, says, renew: (renewed) => serving.renew(secureOptions(renewed)) };
 }
 
 /** The TCP port that was found; null for a unix socket, and before it is there. */

@@ -1,7 +1,8 @@
 // Everything that stands beside us, as one part for the composition root: hooks, the child of `run`, the app check and
 // the guardian, each only where it is configured.
+import { hostname } from 'node:os';
 import type { Cause, MemberId } from '../core/model.ts';
-import type { Clock, Elections } from '../ports.ts';
+import type { App, Clock, Elections } from '../ports.ts';
 import type { AskTls } from '../process/ask-tls.ts';
 import type { AppLog } from './app-log.ts';
 import { AppChecker, uncheckedApp, type AppHealth } from './check.ts';
@@ -10,6 +11,9 @@ import { cleanEnvironment, type Surroundings } from './environment.ts';
 import { GuardedApp } from './guarded-app.ts';
 import { Guardian } from './guardian.ts';
 import type { Hook, ObserveHook } from './hooks.ts';
+import { LabelledApp } from './labelled-app.ts';
+import { LeaderLabel } from './leader-label.ts';
+import { OwnPod, type Label } from './own-pod.ts';
 import type { AppCheck } from './probe.ts';
 import type { StopRequest } from './process-group.ts';
 
@@ -26,6 +30,8 @@ export interface AppSideSettings {
   readonly appCheckTimeoutMs: number;
   readonly appCheckFall: number;
   readonly appCheckRise: number;
+  readonly kubernetesLeaderLabel: Label | null;
+  readonly kubernetesAccount: string;
 }
 
 /** What `electord run` adds. */
@@ -56,8 +62,10 @@ export interface AppSideOptions {
 }
 
 export class AppSide {
-  /** For the elector; null where nothing has to stop when a term ends. */
+  /** Hooks and the child; null where there are none. */
   readonly app: GuardedApp | null;
+  /** For the elector; null where nothing has to stop when a term ends. */
+  readonly besideTerms: App | null;
   /** Whether the app counts as healthy before its first check. */
   readonly healthyAtFirst: boolean;
   /** How long before the lease runs out a term has to end. */
@@ -65,6 +73,7 @@ export class AppSide {
   readonly #options: AppSideOptions;
   readonly #guardian: Guardian | null;
   readonly #checker: AppChecker | null;
+  readonly #label: LeaderLabel | null;
   #elections: Elections | null = null;
 
   constructor(options: AppSideOptions) {
@@ -82,12 +91,16 @@ export class AppSide {
     this.healthyAtFirst = appCheck === null || run !== null;
     this.#checker = appCheck === null ? null : this.#check(appCheck);
     this.app = onElected !== null || onStepDown !== null || run !== null ? this.#guard() : null;
+    this.#label = this.#leaderLabel();
+    this.besideTerms =
+      this.#label === null ? this.app : new LabelledApp(this.#label, clock, this.app);
   }
 
   /** Begins to check the app, and to follow the lease. */
   start(elections: Elections): void {
     this.#elections = elections;
     this.app?.attach(elections);
+    this.#label?.start();
     if (this.#options.run === null) this.#checker?.start();
   }
 
@@ -104,7 +117,17 @@ export class AppSide {
   async stop(): Promise<void> {
     this.#checker?.stop();
     await this.app?.settled();
+    this.#label?.stop();
     this.#guardian?.close();
+  }
+
+  #leaderLabel(): LeaderLabel | null {
+    const { settings, clock, log } = this.#options;
+    const { kubernetesLeaderLabel: label, kubernetesAccount: account } = settings;
+    if (label === null) return null;
+    const environment = process.env;
+    const pod = new OwnPod({ label, account, environment, hostName: hostname(), timeoutMs: 2000 });
+    return new LeaderLabel({ pod, label: `${label.key}=${label.value}`, clock, log });
   }
 
   #surroundings(): Surroundings {

@@ -76,6 +76,26 @@ export const keyPrefix = parsed((text) => {
   return text.length > 512 ? new Refusal('is longer than 512 characters') : text;
 });
 
+const labelPart = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+
+/** A label of Kubernetes, KEY=VALUE; the key may have a domain and a slash before its name. */
+export function parseLabel(
+  text: string,
+): { readonly key: string; readonly value: string } | Refusal {
+  const at = text.indexOf('=');
+  if (at < 0) return new Refusal('is not KEY=VALUE');
+  const [key, value] = [text.slice(0, at), text.slice(at + 1)];
+  const [name = '', domain, ...rest] = key.split('/').reverse();
+  const isKey =
+    rest.length === 0 &&
+    labelPart.test(name) &&
+    (domain === undefined || (/^[a-z0-9.-]+$/.test(domain) && isHostName(domain)));
+  if (!isKey) return new Refusal('has a key that is none of a label');
+  return labelPart.test(value)
+    ? { key, value }
+    : new Refusal('has a value that is none of a label');
+}
+
 /** A user's name in etcd. */
 export const userName = parsed((text) =>
   hasControlOrSpace(text) ? new Refusal('has a space or a control character in it') : text,

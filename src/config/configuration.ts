@@ -50,6 +50,8 @@ export interface Configuration extends CredentialSources {
   readonly localListen: TcpAddress | UnixAddress;
   /** Where HAProxy's agent-checks are answered; null: nowhere. */
   readonly agentCheck: TcpAddress | null;
+  /** Null where nobody is told by gRPC. */
+  readonly grpcHealth: TcpAddress | null;
   readonly tlsClientAuth: Values['tlsClientAuth'];
   readonly serverName: string | null;
   readonly appCheck: AppCheck | null;
@@ -70,6 +72,9 @@ export interface Configuration extends CredentialSources {
   readonly proxyDrainMs: number;
   /** 0: no bound. */
   readonly proxyResponseTimeoutMs: number;
+  /** Null where the pod gets none. */
+  readonly kubernetesLeaderLabel: { readonly key: string; readonly value: string } | null;
+  readonly kubernetesAccount: string;
   readonly logLevel: Values['logLevel'];
   readonly logFormat: Values['logFormat'];
 }
@@ -128,6 +133,14 @@ export function summary({ effective }: Configuration): Record<string, string> {
   }
   return told;
 }
+
+/** Whoever looks at the address of the leader takes it for an app that works. */
+const noCheck =
+  '--advertise without --app-check: this instance leads even where its app is dead; name a check, such as --app-check http://127.0.0.1:8080/healthz';
+
+/** What somebody who wrote these settings may not have thought of. */
+export const adviceOn = ({ advertise, appCheck }: Configuration): readonly string[] =>
+  advertise !== null && appCheck === null ? [noCheck] : [];
 
 /** The effective settings with their sources, without secrets: for `/status`. */
 export function describe(configuration: Configuration): Record<string, unknown> {
@@ -272,6 +285,7 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     listen: values.listen,
     localListen: values.localListen,
     agentCheck: values.agentCheck,
+    grpcHealth: values.grpcHealth,
     tlsClientAuth: values.tlsClientAuth,
     serverName: values.serverName,
     appCheck: values.appCheck,
@@ -290,6 +304,8 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     proxyBufferSize: values.proxyBufferSize,
     proxyDrainMs: values.proxyDrain,
     proxyResponseTimeoutMs: values.proxyResponseTimeout,
+    kubernetesLeaderLabel: values.kubernetesLeaderLabel,
+    kubernetesAccount: values.kubernetesAccount,
     logLevel: values.logLevel,
     logFormat: values.logFormat,
   });

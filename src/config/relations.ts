@@ -35,6 +35,7 @@ export function contradictions(
     ...proxies(values),
     ...etcdAccess(values),
     ...ownTls(values),
+    ...kubernetes(values),
   ].map(({ key, problem }) => faultOf(key, effective[key], problem));
 }
 
@@ -93,19 +94,18 @@ function fastFailover(values: Readable): Contradiction[] {
 }
 
 function listeners(values: Readable): Contradiction[] {
-  const { listen, localListen, agentCheck = null, publicUrl, tokenFile, token } = values;
+  const { listen, localListen, agentCheck, grpcHealth, publicUrl, tokenFile, token } = values;
   const found: Contradiction[] = [];
   const open = tokenFile === null && token === null;
   if (typeof publicUrl === 'string' && open) {
     const problem = 'is given without --token-file: whoever reaches the proxy could use the verbs';
     found.push({ key: 'publicUrl', problem });
   }
-  for (const [name, other] of [
-    ['--listen', listen],
-    ['--local-listen', localListen],
-  ] as const) {
-    if (agentCheck === null || other === undefined || !collide(agentCheck, other)) continue;
-    found.push({ key: 'agentCheck', problem: `is the same socket as ${name}` });
+  for (const [name, other] of Object.entries({ listen, 'local-listen': localListen })) {
+    for (const [key, one] of Object.entries({ agentCheck, grpcHealth })) {
+      if (!one || other === undefined || !collide(one, other)) continue;
+      found.push({ key: key as SettingKey, problem: `is the same socket as --${name}` });
+    }
   }
   if (localListen === undefined) return found;
   if (listen !== undefined && collide(listen, localListen)) {
@@ -167,6 +167,13 @@ function ownTls(values: Readable): Contradiction[] {
     found.push({ key: 'tlsClientCa', problem: 'is given without --tls-cert' });
   }
   return found;
+}
+
+function* kubernetes({ kubernetesLeaderLabel, election = [] }: Readable): Generator<Contradiction> {
+  if (!kubernetesLeaderLabel || election.length < 2) return;
+  const problem =
+    'makes no sense with several elections: a Service could not tell which one is led';
+  yield { key: 'kubernetesLeaderLabel', problem };
 }
 
 function* pair(

@@ -25,6 +25,7 @@ import {
   memberId,
   oneOf,
   parsed,
+  parseLabel,
   parsePassword,
   parseToken,
   secretText,
@@ -252,6 +253,14 @@ export const table = {
       'host:port other than --listen and --local-listen, an IPv6 host in brackets; port 0 takes a free one',
     schema: parsed((text) => parseTcpAddress(text, 0)),
   }),
+  grpcHealth: setting({
+    placeholder: 'HOST:PORT',
+    standard: null,
+    doc: 'Listener for health checks by gRPC (grpc.health.v1): ready, leader, follower, or the name of an election.',
+    allowed:
+      'host:port other than --listen and --local-listen, an IPv6 host in brackets; port 0 takes a free one',
+    schema: parsed((text) => parseTcpAddress(text, 0)),
+  }),
   tokenFile: setting({
     ...file,
     doc: "File with the bearer token for the local listener's writing verbs.",
@@ -268,7 +277,7 @@ export const table = {
   }),
   tlsCert: setting({
     ...file,
-    doc: 'Certificate for HTTPS on both TCP listeners.',
+    doc: 'Certificate for HTTPS on all TCP listeners.',
     allowed: 'the path of a PEM certificate; only with --tls-key',
   }),
   tlsKey: setting({
@@ -456,6 +465,21 @@ export const table = {
     doc: 'How long the app may take to begin an answer to a request through an http --proxy; 0s: as long as it likes.',
     allowed: 'a duration of 0s to 1h',
     schema: duration(0, hourMs),
+  }),
+  kubernetesLeaderLabel: setting({
+    placeholder: 'KEY=VALUE',
+    standard: null,
+    doc: 'Label that the pod of the leader is given, and no other, so that a Service of Kubernetes finds it.',
+    allowed:
+      'a label such as electord.io/role=leader; only with one election, and with the right to patch the pod',
+    schema: parsed(parseLabel),
+  }),
+  kubernetesAccount: setting({
+    placeholder: 'DIRECTORY',
+    standard: '/var/run/secrets/kubernetes.io/serviceaccount',
+    doc: "Where the token, ca.crt and namespace of the pod's service account are mounted, for --kubernetes-leader-label.",
+    allowed: 'the path of a directory',
+    schema: filePath,
   }),
   logLevel: setting({
     placeholder: 'LEVEL',

@@ -55,6 +55,8 @@ export const standardLimits: Limits = {
 export interface Listening {
   /** Where it listens, with the port that was found. */
   readonly address: ListenAddress;
+  /** What the log says of it at the start; absent where nobody has to be told. */
+  readonly says?: string;
   /** Connections made from now on get these certificates; throws if they are unusable. For TLS listeners only. */
   renew(tls: ServerTls): void;
   /** Stops accepting, finishes the answers in flight within `drainMs`, and resolves once all is closed. */
@@ -101,7 +103,7 @@ const withoutIpv6 = ['EADDRNOTAVAIL', 'EAFNOSUPPORT'];
  * The other half of a listener on `localhost`, which is 127.0.0.1 for some clients and ::1 for others: hands its
  * connections to `server`. Null on a machine without IPv6.
  */
-async function bindBeside(server: Server | SecureServer, port: number): Promise<TcpServer | null> {
+async function bindBeside(server: TcpServer, port: number): Promise<TcpServer | null> {
   const beside = createTcpServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
     server.emit('connection', socket),
   );
@@ -122,12 +124,22 @@ function statusOf(error: NodeJS.ErrnoException): 400 | 408 | 431 {
 }
 
 /** TLS 1.2 is the oldest that is not known to be broken; Node has decided so too, but a flag can undo that. */
-const secureOptions = ({ certificate, key, clientCa }: ServerTls) => ({
+export const secureOptions = ({ certificate, key, clientCa }: ServerTls) => ({
   cert: certificate,
   key,
   minVersion: 'TLSv1.2' as const,
   ...(clientCa === null ? {} : { ca: clientCa }),
 });
+
+/** The same, and whether clients need a certificate: what a server is made with. */
+export const serverOptions = (tls: ServerTls) => {
+  const { clientAuth = tls.clientCa === null ? 'none' : 'require' } = tls;
+  return {
+    ...secureOptions(tls),
+    requestCert: clientAuth !== 'none',
+    rejectUnauthorized: clientAuth === 'require',
+  };
+};
 
 /** Throws where a listener could not use these. */
 export function checkTls(tls: ServerTls | null): void {
@@ -146,13 +158,10 @@ function bareServer(limits: Limits, tls: ServerTls | null): Server | SecureServe
     noDelay: true,
   };
   if (tls === null) return createServer(options);
-  const { clientAuth = tls.clientCa === null ? 'none' : 'require' } = tls;
   return createSecureServer({
     ...options,
-    ...secureOptions(tls),
+    ...serverOptions(tls),
     handshakeTimeout: limits.headersTimeoutMs,
-    requestCert: clientAuth !== 'none',
-    rejectUnauthorized: clientAuth === 'require',
   });
 }
 
@@ -215,8 +224,9 @@ async function closing(
   clearTimeout(bound);
 }
 
-async function bindAll(
-  server: Server | SecureServer,
+/** Listens, in both families for `localhost`; gives all that was opened for it. @throws CannotListen */
+export async function bindAll(
+  server: TcpServer,
   address: ListenAddress,
 ): Promise<readonly TcpServer[]> {
   if ('path' in address || address.host !== 'localhost') {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { StatefulSet, Deployment } from 'kubernetes-types/apps/v1.d.ts';
 import type { Container, EnvVar, PodSpec, Service, ConfigMap } from 'kubernetes-types/core/v1.d.ts';
 import type { NetworkPolicy } from 'kubernetes-types/networking/v1.d.ts';
+import type { Role, RoleBinding } from 'kubernetes-types/rbac/v1.d.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { settings } from '../../src/config/settings.ts';
 import { projectFolder } from '../harness/binaries.ts';
@@ -16,7 +17,9 @@ import type { Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 
 const folder = join(projectFolder, 'deploy/kubernetes');
-const names = ['deployment', 'statefulset', 'leader-proxy', 'example'] as const;
+const names = ['deployment', 'statefulset', 'leader-label', 'leader-proxy', 'example'] as const;
+/** The one whose sidecars may do something by the API of Kubernetes. */
+const withRights = 'leader-label';
 /** Its kind is none of Kubernetes' own: there is no schema of it here. */
 const monitoring = 'monitoring';
 const answersWithinMs = 30_000;
@@ -123,7 +126,8 @@ describe.each(names)('%s', (name) => {
 
   test('gives no pod more rights than it needs', () => {
     const kinds = objectsOf(name).map(({ kind }) => kind);
-    expect(kinds.filter((kind) => /Role|Secret/.test(kind))).toEqual([]);
+    const given = name === withRights ? ['Role', 'RoleBinding'] : [];
+    expect(kinds.filter((kind) => /Role|Secret/.test(kind))).toEqual(given);
     expect(workloads(name)).not.toEqual([]);
     for (const pod of workloads(name).map(podOf)) {
       expect(pod.automountServiceAccountToken).toBe(false);
@@ -174,6 +178,43 @@ test('every Service finds its pods and the ports in them', () => {
     const targets = (spec?.ports ?? []).map(({ targetPort }) => targetPort);
     expect(ports.map((port) => port.name)).toEqual(expect.arrayContaining(targets));
   }
+});
+
+test('the label: a Service selects by it, and nothing but the sidecar of a pod may set it', () => {
+  const env = environmentOf(withRights, fields);
+  const [key = '', value] = (env['ELECTORD_KUBERNETES_LEADER_LABEL'] ?? '').split('=');
+  const [statefulSet] = ofKind<StatefulSet>(withRights, 'StatefulSet');
+  const labels = statefulSet?.spec?.template.metadata?.labels ?? {};
+  const services = ofKind<Service>(withRights, 'Service');
+  const leader = services.find(({ metadata }) => metadata?.name === 'orders-leader');
+  expect(leader?.spec?.selector).toEqual({ ...labels, [key]: value });
+  // Every pod has the label in its life: no other selector may hang on it.
+  expect(labels).not.toHaveProperty([key]);
+  const { replicas = 0 } = statefulSet?.spec ?? {};
+  const [role] = ofKind<Role>(withRights, 'Role');
+  expect(role?.rules).toEqual([
+    {
+      ...{ apiGroups: [''], resources: ['pods'], verbs: ['patch'] },
+      resourceNames: Array.from({ length: replicas }, (_, index) => `orders-${index}`),
+    },
+  ]);
+  const [binding] = ofKind<RoleBinding>(withRights, 'RoleBinding');
+  const { pod, electord } = sidecarOf(withRights);
+  expect(binding?.roleRef.name).toBe(role?.metadata?.name);
+  expect(binding?.subjects).toEqual([{ kind: 'ServiceAccount', name: pod.serviceAccountName }]);
+  expect(env['POD_NAME']).toBe('orders-0');
+  const standard = settings.find((one) => one.key === 'kubernetesAccount')?.defaultText;
+  const mount = electord.volumeMounts?.find(({ mountPath }) => mountPath === standard);
+  const volume = pod.volumes?.find((one) => one.name === mount?.name)?.projected;
+  const paths = volume?.sources?.flatMap(({ serviceAccountToken, configMap, downwardAPI }) =>
+    [
+      serviceAccountToken?.path,
+      ...(configMap?.items ?? []).map((item) => item.path),
+      ...(downwardAPI?.items ?? []).map((item) => item.path),
+    ].filter((path) => path !== undefined),
+  );
+  expect(paths).toEqual(['token', 'ca.crt', 'namespace']);
+  for (const container of pod.containers) expect(container.volumeMounts ?? []).toEqual([]);
 });
 
 interface PodMonitor {
@@ -241,7 +282,7 @@ const fields = {
 
 test('sets what the program has, and nothing else', () => {
   const variables = settings.map(({ variable }) => variable);
-  for (const name of ['deployment', 'statefulset', 'example']) {
+  for (const name of ['deployment', 'statefulset', withRights, 'example']) {
     const set = Object.keys(environmentOf(name, fields)).filter((key) => /^ELECTORD/.test(key));
     expect(variables).toEqual(expect.arrayContaining(set));
     expect(set).toContain('ELECTORD_ID');
