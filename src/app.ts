@@ -83,10 +83,6 @@ const wallNow = (): number => Date.now();
 /** The standard output belongs to the child of `run`. */
 const standardError = 2;
 
-/** Node waits for its own children only: what they leave behind becomes ours as process 1, and stays as a zombie. */
-const noInit =
-  'electord is process 1 and runs commands: nobody collects the orphans that they leave; start the container with an init (docker run --init, init: true, shareProcessNamespace: true)';
-
 /**
  * Starts a sidecar. It answers before etcd is asked anything: an endpoint that is silent is none of its clients' business.
  * Rejects with CannotListen where a listener's address is not to be had, with NotYet where it may be later, and with
@@ -355,10 +351,11 @@ class Assembly implements Sidecar {
     for (const { address, says } of this.#listeners) {
       if (says !== undefined) this.log.info(address, says);
     }
-    if (process.pid === 1 && this.#beside.runsCommands()) this.log.warn(noInit);
     const ofCertificates = certificateWarnings(this.#inForce.credentials, wallNow());
     const ofSettings = [...adviceOn(this.#options.configuration), ...this.#options.warnings];
-    for (const one of [...ofSettings, ...ofCertificates]) this.log.warn(one);
+    for (const one of [...this.#beside.advice(), ...ofSettings, ...ofCertificates]) {
+      this.log.warn(one);
+    }
   }
 
   /** Nothing is claimed any more: ends what is open, and waits for the last lines, of which `said` is the last. */

@@ -17,6 +17,10 @@ import { OwnPod, type Label } from './own-pod.ts';
 import type { AppCheck } from './probe.ts';
 import type { StopRequest } from './process-group.ts';
 
+/** Node waits for its own children only: what they leave behind becomes ours as process 1, and stays as a zombie. */
+const noInit =
+  'electord is process 1 and runs commands: nobody collects the orphans that they leave; start the container with an init (docker run --init, init: true, shareProcessNamespace: true)';
+
 /** The settings that matter here. */
 export interface AppSideSettings {
   readonly id: string;
@@ -104,9 +108,9 @@ export class AppSide {
     if (this.#options.run === null) this.#checker?.start();
   }
 
-  /** Whether commands are ever run, whose orphans somebody has to collect. */
-  runsCommands(): boolean {
-    return this.#guardian !== null;
+  /** What whoever starts this may not have thought of. */
+  advice(): readonly string[] {
+    return process.pid === 1 && this.#guardian !== null ? [noInit] : [];
   }
 
   health(): AppHealth {
