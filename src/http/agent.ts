@@ -186,7 +186,6 @@ function serverFor(agents: Agents): Server {
     agents.polls.add(new Poll(socket, agents));
   });
   server.maxConnections = agents.limits.maxConnections;
-  server.on('error', (error) => agents.inputs.reportError(error));
   return server;
 }
 
@@ -208,6 +207,8 @@ export async function listenToAgents(
     agents.close();
     throw failure;
   }
+  // A failing accept (no file descriptors left) costs that connection, not the process.
+  server.on('error', (error) => inputs.reportError(error));
   const bound = server.address();
   const ended = (): Promise<void> =>
     new Promise((resolve) => {

@@ -184,6 +184,15 @@ describe('an answer that is held back', () => {
   });
 });
 
+it('says that an address is taken, and that it may be free later', async () => {
+  const { listening } = await agentOf(fakeIn('leader'));
+  const again = listenToAgents(
+    listening.address as { readonly host: string; readonly port: number },
+    inputsOf(fakeIn('leader')),
+  );
+  await expect(again).rejects.toMatchObject({ code: 'cannot_listen', passes: true });
+});
+
 describe('a client', () => {
   it('that says too much gets no answer', async () => {
     const { ask } = await agentOf(fakeIn('leader'));
