@@ -47,10 +47,12 @@ import { encodeControl, encodeSwitchover } from './records.ts';
 import { put, remove } from './requests.ts';
 import { EtcdFencedStore } from './store.ts';
 import {
+  concedeTransaction,
   deposeTransaction,
   enrollTransaction,
   forgetTransaction,
   historyTransaction,
+  isProclaimedTooLate,
   joinTransaction,
   leaderTransaction,
   proclaimTransaction,
@@ -240,9 +242,14 @@ export class EtcdCoordinator implements Coordinator {
       'proclaim',
       proclaimTransaction(keys, own, me, began),
     );
-    if (!value.succeeded) throw new FencedOut(`term ${own.createRevision.toString()} is over`);
+    if (isProclaimedTooLate(own, value))
+      throw new FencedOut(`term ${own.createRevision.toString()} is over`);
     const surplus = readSurplusTerms(keys, value);
     if (surplus.length > 0) await this.#cluster.transact('proclaim', forgetTransaction(surplus));
+  }
+
+  async concede(...[election, ...what]: Parameters<Coordinator['concede']>): Promise<void> {
+    await this.#cluster.transact('concede', concedeTransaction(this.#keysOf(election), ...what));
   }
 
   async correct(election: ElectionName, ended: TermRecord): Promise<void> {

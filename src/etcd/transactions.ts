@@ -4,6 +4,7 @@ import type { IRangeRequest, IRequestOp, IResponseOp, ITxnRequest, ITxnResponse 
 import {
   fencingToken,
   type Candidate,
+  type Concession,
   type FencingToken,
   type LeaseId,
   type Member,
@@ -281,7 +282,10 @@ export function readEnrolled(
 const newestTermsFirst = (keys: ElectionKeys, more: IRangeRequest): IRequestOp =>
   readAll(keys.terms, { sort_order: 'Descend', sort_target: 'Create', ...more });
 
-/** Says in the leader's key since when it leads, and records the term; only while that term's key exists. */
+/**
+ * Says in the leader's key since when it leads, and records the term; only while that key is as it was when it was made: a
+ * late copy says nothing again, and unsays no concession. Reads the key where it is not.
+ */
 export function proclaimTransaction(
   keys: ElectionKeys,
   own: OwnKeyInEtcd,
@@ -295,14 +299,41 @@ export function proclaimTransaction(
   const { ttlMs } = own;
   const term = { token, leader, address, from, ...before, ttlMs, ...notYet };
   return {
-    compare: [createdAt(key, own.createRevision)],
+    compare: [unchanged(key, own.createRevision)],
     success: [
       put(key, encodeCandidate({ ...me, ttlMs, since: from }), own.leaseId),
       put(termKey(keys, token), encodeTerm(term)),
       newestTermsFirst(keys, { keys_only: true }),
     ],
+    failure: [read(key)],
   };
 }
+
+/** Whether the term that was to be proclaimed is over; else it was proclaimed, now or before, or has conceded since. */
+export function isProclaimedTooLate(
+  { createRevision }: OwnKeyInEtcd,
+  answer: ITxnResponse,
+): boolean {
+  const own = answer.succeeded ? null : found(answer, 0);
+  return !answer.succeeded && own?.create_revision !== createRevision.toString();
+}
+
+/**
+ * Says in the key of a term that its claim has ended; only while that key exists. Nothing that comes later claims that term
+ * again, so a copy, however late, says what is true.
+ */
+export const concedeTransaction = (
+  keys: ElectionKeys,
+  { leaseId, createRevision, ttlMs }: OwnKeyInEtcd,
+  me: Self & { readonly since: string },
+  conceded: Concession,
+): ITxnRequest => {
+  const key = candidateKey(keys, leaseId);
+  return {
+    compare: [createdAt(key, createRevision)],
+    success: [put(key, encodeCandidate({ ...me, ttlMs, conceded }), leaseId)],
+  };
+};
 
 /** The terms remembered, newest first. */
 export const historyTransaction = (keys: ElectionKeys): ITxnRequest => ({
@@ -338,7 +369,7 @@ export const readSurplusTerms = (
   keys: ElectionKeys,
   answer: ITxnResponse,
 ): readonly RememberedTerm[] =>
-  allFound(answer, 2)
+  (answer.succeeded ? allFound(answer, 2) : [])
     .slice(termsKept)
     .filter((kv) => decodeTermKey(keys, kv.key) !== null)
     .map((kv) => ({ key: kv.key.toString('utf8'), at: modOf(kv) }));

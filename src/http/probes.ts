@@ -24,12 +24,16 @@ export const okIfLeader = (body: LeaderAnswer): Reply => okIf(body.isLeader, bod
 export const leader = (report: Report, inputs: Inputs): Reply =>
   okIfLeader(leaderAnswer(report, inputs));
 
-/** 200 for who is not the leader, knows who is, and is well. An observer counts: it can serve what a follower serves. */
+/**
+ * 200 for who is not the leader, knows who is, or who is just leaving, and is well. An observer counts: it can serve what a
+ * follower serves.
+ */
 export function follower(report: Report, inputs: Inputs): Reply {
   const answer = leaderAnswer(report, inputs);
   const { role } = answer;
-  const knows = (role === 'follower' || role === 'observer') && answer.leader !== null;
-  return okIf(knows && healthAnswer(inputs).status === 'ok', answer, role);
+  const knows = answer.leader !== null || report.leaving !== null;
+  const follows = (role === 'follower' || role === 'observer') && knows;
+  return okIf(follows && healthAnswer(inputs).status === 'ok', answer, role);
 }
 
 export function health(inputs: Inputs, role: Role | null = null): Reply {

@@ -23,6 +23,7 @@ const operations = [
   'recordWitnesses',
   'enroll',
   'proclaim',
+  'concede',
   'watch',
   'authenticate',
 ];

@@ -55,7 +55,10 @@ export function lateCopies(of: () => Subject): void {
   }, 120_000);
 }
 
-const written = ['grant', 'revoke', 'renew', 'join', 'enroll', 'proclaim', 'release', 'control'];
+const written = [
+  ...['grant', 'revoke', 'renew', 'join', 'enroll'],
+  ...['proclaim', 'concede', 'release', 'control'],
+];
 
 class Story {
   readonly #subject: Subject;
@@ -101,6 +104,7 @@ class Story {
       resume,
       switchTo('b'),
       switchTo('c'),
+      this.#concede('a'),
       this.#step('a hands over to c, past b', () => this.#release('a', 'c', ['b'])),
       this.#join('b'),
       this.#proclaim('c'),
@@ -108,6 +112,7 @@ class Story {
       pause('c'),
       this.#step('a leaves the queue', () => this.#release('a')),
       resume,
+      this.#concede('c'),
       this.#step('c ends its term', () => this.#release('c')),
       this.#proclaim('b'),
       this.#join('a'),
@@ -186,6 +191,16 @@ class Story {
         endBefore: null,
       };
       return this.#subject.coordinator.proclaim(this.#election, own, self(id), began);
+    });
+  }
+
+  #concede(id: string): Step {
+    return this.#step(`concede ${id}`, () => {
+      const { createRevision } = this.#joined.get(id)!;
+      const own = { leaseId: this.#lease(id), ttlMs: longMs, createRevision };
+      const me = { ...self(id), since: '2026-11-20T21:00:00.000Z' };
+      const concession = { cause: 'switchover', endedAgoMs: 7 } as const;
+      return this.#subject.coordinator.concede(this.#election, own, me, concession);
     });
   }
 

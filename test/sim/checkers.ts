@@ -22,6 +22,8 @@ export type Promised =
   | 'leadership never outlives the key'
   | 'leadership never outlives the lease'
   | 'leadership never outlives the confirmation'
+  | 'who has conceded claims nothing'
+  | 'nobody is named who has conceded'
   | 'only the first in the queue leads'
   | 'tokens rise'
   | 'a term that has ended stays ended'
@@ -85,6 +87,7 @@ export class Checkers {
       handedOver: (election, handover, before) => {
         this.#handedOver(election, handover, before);
       },
+      conceded: (life) => this.#conceded(life),
     });
   }
 
@@ -102,6 +105,14 @@ export class Checkers {
       return this.#violated('a named successor is the successor', what);
     }
     this.#named.set(election, { after: token, next: fencingToken(first.createRevision) });
+  }
+
+  /** Whoever concedes a term has ended it before it sends that. */
+  #conceded({ id, election, token }: KeyLife): void {
+    const life = this.#options.sidecars().find((one) => one.id === id)?.life;
+    if (life?.announced.get(election) !== token) return;
+    const what = `${id} concedes term ${token} of ${election}, which it has not ended`;
+    this.#violated('who has conceded claims nothing', what);
   }
 
   /** By election: the newest term that anybody claimed; nobody has led before. */
@@ -204,6 +215,9 @@ export class Checkers {
     }
     if (life.announced.get(election) !== token) {
       this.#violated('gained and lost alternate', `${who} without having said so`);
+    }
+    if (key.concededRevision !== null) {
+      this.#violated('who has conceded claims nothing', `${who}, which it has conceded`);
     }
     this.#againstEtcd(who, life, key);
     this.#againstNewest(who, life, key);
@@ -315,7 +329,14 @@ export class Checkers {
     if (ageMs >= setup.ttlMs || observedAgeMs === null || observedAgeMs < ageMs) {
       return this.#violated('no name is served that may be dead', `${who}, ${ageMs} ms old`);
     }
-    const { goneAt } = etcd.lives.get(leader!.token) ?? { goneAt: 0 };
+    const { goneAt, concededRevision } = etcd.lives.get(leader!.token) ?? gone;
+    // Places never change, nor is a concession taken back: whoever was told of that revision knows it for ever.
+    if (
+      concededRevision !== null &&
+      concededRevision <= (life.told.revisions.get(election) ?? 0n)
+    ) {
+      this.#violated('nobody is named who has conceded', `${who}, term ${leader!.token}`);
+    }
     // Its clock may have been ahead when it sent what it knows this from, and no longer be.
     const freshAt = now() - observedAgeMs / life.process.rate - mostAheadMs;
     if (goneAt !== null && goneAt < freshAt) {
@@ -369,6 +390,9 @@ export class Checkers {
     this.#options.violated({ promise, atMs: this.#options.now(), what });
   }
 }
+
+/** A key that etcd never had. */
+const gone = { goneAt: 0, concededRevision: null };
 
 /** Ends that the holder of a key brought about, having stopped to claim. */
 const chosenEnds: ReadonlySet<EndOfKey> = new Set<EndOfKey>(['released', 'bypassed', 'revoked']);

@@ -7,6 +7,7 @@ import {
   revision as asRevision,
   type Candidate,
   type Change,
+  type Concession,
   type Control,
   type ElectionName,
   type FencingToken,
@@ -57,6 +58,8 @@ export interface KeyLife {
   /** When its lease was renewed, the newest last; and its TTL. */
   readonly renewedAt: readonly number[];
   readonly ttlMs: number;
+  /** Which revision says first that its claim has ended. */
+  concededRevision: Revision | null;
   goneAt: number | null;
   goneRevision: Revision | null;
   end: EndOfKey | null;
@@ -66,6 +69,7 @@ export interface KeyLife {
 export interface EtcdListener {
   keyBorn?(life: KeyLife): void;
   keyGone?(life: KeyLife): void;
+  conceded?(life: KeyLife): void;
   handedOver?(election: ElectionName, handover: Handover, before: readonly Candidate[]): void;
   leaseGone?(leaseId: LeaseId, how: EndOfKey): void;
 }
@@ -117,6 +121,8 @@ export const leaseExtensionMs = 1000;
 const renewalsKept = 64;
 /** How many terms are remembered. */
 const termsKept = 100;
+/** A key that was only made. */
+const saysNothing = { since: null, conceded: null };
 
 export class ModelEtcd {
   /** False while there is no leader of etcd: nothing is carried out, and no lease ends. */
@@ -231,8 +237,8 @@ export class ModelEtcd {
     if (!candidates.some(({ key }) => key === lease)) {
       if (leftAt !== left) return { joined: null, left: leftAt };
       this.#mustKnow(lease);
-      const about = { id, address, url, priority, ttlMs, since: null, pingKey, native: true };
-      this.#addCandidate(election, { key: lease, leaseId: lease, ...about });
+      const about = { id, address, url, priority, ttlMs, pingKey, native: true };
+      this.#addCandidate(election, { key: lease, leaseId: lease, ...saysNothing, ...about });
     }
     const snapshot = this.snapshot(election);
     const own = snapshot.candidates.find(({ key }) => key === lease)!;
@@ -343,6 +349,8 @@ export class ModelEtcd {
     );
     const candidate = candidates[index];
     if (candidate === undefined) throw new FencedOut(`term ${own.createRevision} is over`);
+    // It is as it was when it was made.
+    if (candidate.since !== null) return;
     const proclaimed = { ...candidate, since };
     state.candidates = candidates.with(index, proclaimed);
     const token = fencingToken(own.createRevision);
@@ -361,6 +369,25 @@ export class ModelEtcd {
     this.lives.get(token)!.proclaimed = true;
     state.terms = state.terms.slice(-termsKept);
     this.#commit(election, { candidates: [proclaimed], removedCandidates: [] });
+  }
+
+  /** Says in the key of a term, if that is there, that its claim has ended. */
+  concede(
+    election: ElectionName,
+    own: GrantedLease & { readonly createRevision: Revision },
+    since: string,
+    conceded: Concession,
+  ): void {
+    const state = this.#state(election);
+    const index = state.candidates.findIndex((one) => one.createRevision === own.createRevision);
+    const candidate = state.candidates[index];
+    if (candidate === undefined) return;
+    const said = { ...candidate, since, conceded };
+    state.candidates = state.candidates.with(index, said);
+    this.#commit(election, { candidates: [said], removedCandidates: [] });
+    const life = this.lives.get(candidate.createRevision)!;
+    life.concededRevision ??= this.#revision;
+    for (const listener of this.listeners) listener.conceded?.(life);
   }
 
   /** Says how a term ended, where its record says nothing yet. */
@@ -457,7 +484,7 @@ export class ModelEtcd {
   /** A candidate of another program: its value is a bare string. */
   putForeign(election: ElectionName, lease: LeaseId, value: MemberId): void {
     this.#mustKnow(lease);
-    const nothing = { address: null, url: null, ttlMs: null, since: null, pingKey: null };
+    const nothing = { address: null, url: null, ttlMs: null, pingKey: null, ...saysNothing };
     const bare = { ...nothing, priority: 0, native: false };
     const about = { id: value, ...bare };
     this.#addCandidate(election, { key: lease, leaseId: lease, ...about });
@@ -517,6 +544,7 @@ export class ModelEtcd {
       id: about.id,
       bornAt: this.#scheduler.now,
       proclaimed: false,
+      concededRevision: null,
       renewedAt: this.#leases.get(about.leaseId)?.renewedAt ?? [],
       ttlMs: this.#leases.get(about.leaseId)?.ttlMs ?? 0,
       goneAt: null,

@@ -3,6 +3,7 @@
 // may still be carried out, and two attempts at one may both be, in either order.
 import { leaseId as asLeaseId } from '../../src/core/model.ts';
 import type {
+  Concession,
   Control,
   ElectionName,
   FencingToken,
@@ -239,6 +240,16 @@ export class SimCoordinator implements Coordinator {
   ): Promise<void> {
     const { etcd } = this.options;
     await this.#command('proclaim', () => etcd.proclaim(election, own, me, began));
+  }
+
+  async concede(
+    election: ElectionName,
+    own: Parameters<Coordinator['concede']>[1],
+    { since }: Parameters<Coordinator['concede']>[2],
+    concession: Concession,
+  ): Promise<void> {
+    const { etcd } = this.options;
+    await this.#command('concede', () => etcd.concede(election, own, since, concession));
   }
 
   async correct(election: ElectionName, ended: TermRecord): Promise<void> {
