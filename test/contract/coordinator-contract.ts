@@ -19,6 +19,7 @@ import type { Listed, WitnessRecord } from '../../src/core/short-lease.ts';
 import { FencedOut, LeaseLost } from '../../src/errors.ts';
 import type { Joined, Release, Released } from '../../src/ports.ts';
 import { lateCopies } from './late-copies.ts';
+import { publishing } from './publishing.ts';
 import { freshElection, watching, type Subject } from './subject.ts';
 
 /** The least that etcd grants. */
@@ -57,6 +58,7 @@ export function coordinatorContract(name: string, make: () => Promise<Subject>):
     terms(() => subject, actor);
     records(() => subject, actor);
     watches(() => subject, actor);
+    publishing(() => subject);
     lateCopies(() => subject);
   });
 }

@@ -24,6 +24,7 @@ export type Promised =
   | 'leadership never outlives the confirmation'
   | 'who has conceded claims nothing'
   | 'nobody is named who has conceded'
+  | 'only the newest term is published'
   | 'only the first in the queue leads'
   | 'tokens rise'
   | 'a term that has ended stays ended'
@@ -88,6 +89,7 @@ export class Checkers {
         this.#handedOver(election, handover, before);
       },
       conceded: (life) => this.#conceded(life),
+      published: (key, life) => this.#publishes(key, life),
     });
   }
 
@@ -105,6 +107,14 @@ export class Checkers {
       return this.#violated('a named successor is the successor', what);
     }
     this.#named.set(election, { after: token, next: fencingToken(first.createRevision) });
+  }
+
+  /** Written by the first in the queue, while its claim has not ended as far as etcd knows; and gone with its key. */
+  #publishes(key: string, { election, token, goneAt, concededRevision }: KeyLife): void {
+    const [first] = this.#options.etcd.snapshot(election).candidates;
+    const isFirst = (first?.createRevision as bigint | undefined) === token;
+    if (isFirst && goneAt === null && concededRevision === null) return;
+    this.#violated('only the newest term is published', `${key} by term ${token} of ${election}`);
   }
 
   /** Whoever concedes a term has ended it before it sends that. */
@@ -358,6 +368,11 @@ export class Checkers {
   #keyGone(key: KeyLife): void {
     const { now, sidecars } = this.#options;
     const { token, end, election } = key;
+    const name = `/published/${election}`;
+    const left = this.#options.etcd.published(name)?.startsWith(`${token} `) === true;
+    if (left && end !== 'deleted by hand') {
+      this.#violated('only the newest term is published', `${name} by ${token}, ${end}`);
+    }
     const believedUntil = this.#believedUntil.get(token) ?? 0;
     if ((end === 'expired' || end === 'deposed') && believedUntil > now()) {
       const what = `term ${token} was said to last until ${Math.round(believedUntil)}, and is ${end}`;

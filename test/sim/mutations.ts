@@ -327,6 +327,28 @@ export const mutations: readonly Mutation[] = [
     focus: repeated,
   },
   {
+    name: 'a late proclamation publishes an older term',
+    patches: [
+      {
+        file: 'test/sim/model-etcd.ts',
+        find: 'const candidate = candidates[index]; if (candidate === undefined) throw',
+        put: 'const candidate = candidates[index]; this.#publish(published, own.leaseId, this.lives.get(own.createRevision)!); if (candidate === undefined) throw',
+      },
+    ],
+    focus: repeated,
+  },
+  {
+    name: 'a release leaves behind what its term has published',
+    patches: [
+      {
+        file: 'test/sim/model-etcd.ts',
+        find: 'this.#unpublish(published, leaseId); for (const candidate of gone)',
+        put: 'for (const candidate of gone)',
+      },
+    ],
+    focus: { kinds: ['step down'] },
+  },
+  {
     name: 'a leader is named that has conceded',
     patches: [
       {
