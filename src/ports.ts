@@ -3,6 +3,7 @@
 import type {
   Cause,
   Change,
+  Concession,
   Control,
   ElectionName,
   FencingToken,
@@ -158,14 +159,24 @@ export interface Coordinator {
   /** Writes our leased member record. */
   enroll(election: ElectionName, member: Member): Promise<void>;
   /**
-   * Says in the leader's key since when it leads, and records the term; guarded by the term. Rejects with FencedOut
-   * if the term is over.
+   * Says in the leader's key since when it leads, and records the term; guarded by the term, and by that key saying nothing
+   * yet. Rejects with FencedOut if the term is over.
    */
   proclaim(
     election: ElectionName,
     own: GrantedLease & { readonly createRevision: Revision },
     me: Self,
     began: TermBeginning,
+  ): Promise<void>;
+  /**
+   * Says in the key of a term that its claim has ended; guarded by the term, so that one that is over, or a later one, is left
+   * as it is. `since` is when it began.
+   */
+  concede(
+    election: ElectionName,
+    own: GrantedLease & { readonly createRevision: Revision },
+    me: Self & { readonly since: string },
+    concession: Concession,
   ): Promise<void>;
   /**
    * Says in the record of a term how it ended: only where there is a record that says nothing yet. For a term whose key is
@@ -299,7 +310,7 @@ export type Notice =
 /** One request to etcd as it ended, for the metrics. */
 export interface RequestObserver {
   /**
-   * `operation` is grant, renew, timeToLive, revoke, join, observe, release, recordWitnesses, depose, enroll, proclaim, correct, watch,
+   * `operation` is grant, renew, timeToLive, revoke, join, observe, release, recordWitnesses, depose, enroll, proclaim, concede, correct, watch,
    * authenticate, control, history, audit, fence, state or journal.
    */
   requested(operation: string, result: 'ok' | 'failed', durationMs: number): void;

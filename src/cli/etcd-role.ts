@@ -18,12 +18,13 @@ const quoted = (text: string): string =>
 export function etcdRole({ user, ...settings }: Flags & EtcdRoleFlags): number {
   const read = settingsOf(settings);
   if (read === null) return exitCodes.configuration;
-  const { elections, prefix } = read.configuration;
-  const role = leastRole(prefix, elections);
+  const { elections, prefix, publish } = read.configuration;
+  const role = leastRole(prefix, elections, publish);
   const name = quoted(user);
   const grant = `etcdctl role grant-permission ${name}`;
   say(`etcdctl role add ${name}`);
-  for (const tree of role.readWrite) say(`${grant} readwrite --prefix=true ${quoted(tree)}`);
+  for (const tree of role.trees) say(`${grant} readwrite --prefix=true ${quoted(tree)}`);
+  for (const key of role.keys) say(`${grant} readwrite ${quoted(key)}`);
   for (const key of role.read) say(`${grant} read ${quoted(key)}`);
   say(`etcdctl user add ${name}`);
   say(`etcdctl user grant-role ${name} ${name}`);

@@ -152,7 +152,8 @@ function addArchiveCommands(program: Command, choose: (action: Action) => void):
         return printed(() => etcdRole(flags));
       }),
     );
-  addSettings(granting, (name) => ['config', 'election', 'prefix'].includes(name));
+  const named = ['config', 'election', 'prefix', 'advertise', 'publish'];
+  addSettings(granting, (name) => named.includes(name));
 }
 
 const isAboutEtcd = (name: string): boolean =>

@@ -5,6 +5,7 @@
 import type { AppCheck, Hook, TcpAddress, UnixAddress } from './addresses.ts';
 import { faultOf, shown, type Effective, type Fault, type Source } from './faults.ts';
 import { readFiles, readText, type Credentials, type CredentialSources } from './files.ts';
+import { withOwn, type Publication } from './publish.ts';
 import { Refusal } from './refusal.ts';
 import type { ProxySetting } from './proxies.ts';
 import { contradictions, type Readable } from './relations.ts';
@@ -34,6 +35,8 @@ export interface Configuration extends CredentialSources {
   readonly etcdUsername: string | null;
   /** Root of every key; begins and does not end with a slash. */
   readonly prefix: string;
+  /** What the leader keeps in etcd for others; `{election}` and `{token}` are still to be filled in. */
+  readonly publish: readonly Publication[];
   /** What to ask of etcd; whole seconds. What it grants counts. */
   readonly ttlMs: number;
   readonly marginMs: number;
@@ -277,6 +280,7 @@ function assemble(values: Values, effective: CredentialSources['effective']): Co
     etcd: values.etcd,
     etcdUsername: values.etcdUsername,
     prefix: values.prefix,
+    publish: withOwn(values.publish ?? [], values.id, values.advertise),
     ttlMs: values.ttl,
     marginMs: values.margin,
     takeoverDelayMs: values.takeoverDelay,

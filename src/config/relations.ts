@@ -4,6 +4,7 @@
 import { formatDuration } from '../contract.ts';
 import { collide, hostInUrl, isLocalOnly } from './addresses.ts';
 import { faultOf, type Effective, type Fault } from './faults.ts';
+import { whatHinders } from './publish.ts';
 import { settingOf, type SettingKey, type Values } from './settings.ts';
 
 /** A quarter of it is what a process needs to be asked, killed and gone. */
@@ -34,6 +35,7 @@ export function contradictions(
     ...listeners(values),
     ...proxies(values),
     ...etcdAccess(values),
+    ...publishing(values),
     ...ownTls(values),
     ...kubernetes(values),
   ].map(({ key, problem }) => faultOf(key, effective[key], problem));
@@ -155,6 +157,13 @@ function etcdAccess(values: Readable): Contradiction[] {
     }
   }
   return found;
+}
+
+function publishing(values: Readable): Contradiction[] {
+  const { publish, election: elections, prefix, advertise } = values;
+  if (!publish || !elections || prefix === undefined || advertise === undefined) return [];
+  const problem = whatHinders(publish, { elections, prefix, advertise });
+  return problem === null ? [] : [{ key: 'publish', problem }];
 }
 
 function ownTls(values: Readable): Contradiction[] {

@@ -36,6 +36,7 @@ import {
 import { parseDuration } from './duration.ts';
 import { parseElections } from './elections.ts';
 import { parseProxies } from './proxies.ts';
+import { parsePublish } from './publish.ts';
 import { originOnly, withoutCredentials } from './redact.ts';
 
 /** What a computed default may look at: the settings above it in the table, where readable, and the host. */
@@ -69,6 +70,8 @@ interface Definition {
   readonly secret?: true;
   /** A comma list, which may also be a repeated flag or a list in the file. */
   readonly many?: true;
+  /** With `many`: one a line, since a comma may be part of each. */
+  readonly lines?: true;
   /** SIGHUP takes up the new value, or the new content of the file it names. */
   readonly reloadable?: true;
   /** Cannot stand in the configuration file. */
@@ -188,6 +191,16 @@ export const table = {
     doc: 'Root of every key in etcd; the same for all members of an election.',
     allowed: 'begins with /, does not end with /, no //, no spaces or control characters',
     schema: keyPrefix,
+  }),
+  publish: setting({
+    placeholder: 'KEY=VALUE',
+    standard: null,
+    doc: 'A key that the leader keeps in etcd while it leads, for those who read etcd themselves; {election} may stand in both, {id}, {address}, {host}, {port} and {token} in the value.',
+    allowed:
+      'a key outside of --prefix and a value of at most 4096 characters; up to 16, the flag repeated, or one a line',
+    schema: parsed(parsePublish),
+    many: true,
+    lines: true,
   }),
   ttl: setting({
     placeholder: 'DURATION',
@@ -531,8 +544,10 @@ export interface Setting {
   readonly required: boolean;
   /** The value itself is a secret. */
   readonly secret: boolean;
-  /** A comma list; the flag may be repeated. */
+  /** A list; the flag may be repeated. */
   readonly many: boolean;
+  /** What stands between its items in a single text. */
+  readonly separator: ',' | '\n';
   /** Whether SIGHUP takes up a change. */
   readonly reloadable: boolean;
 }
@@ -557,6 +572,7 @@ export const settings: readonly Setting[] = (Object.keys(table) as SettingKey[])
     required: definition.required === true,
     secret: definition.secret === true,
     many: definition.many === true,
+    separator: definition.lines === true ? '\n' : ',',
     reloadable: definition.reloadable === true,
   };
 });

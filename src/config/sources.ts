@@ -168,7 +168,7 @@ class Collector implements Collected {
 
   takeMany(setting: Setting, texts: readonly string[]): void {
     const [only] = texts;
-    if (setting.many && texts.length > 0) this.take(setting, texts.join(','));
+    if (setting.many && texts.length > 0) this.take(setting, texts.join(setting.separator));
     else if (texts.length === 1 && only !== undefined) this.take(setting, only);
     else this.refuse(setting, `is given ${texts.length} times`, texts.join(' '));
   }

@@ -4,6 +4,7 @@ import type {
   Candidate,
   Cause,
   Change,
+  Concession,
   ElectionName,
   FencingToken,
   Handover,
@@ -95,6 +96,8 @@ export type Phase =
       /** Before this the key stays: a hold was promised that is not over. */
       readonly keptUntil: Millis;
       readonly until: Millis;
+      /** When to say in etcd that the claim has ended, unless the key is released or etcd shows it by then. */
+      readonly concedeAt: Millis;
     }
   | {
       /** Deleting our key; tried again at `retryAt` (null while an attempt is under way). */
@@ -247,6 +250,14 @@ export type CandidacyEffect =
       readonly kind: 'proclaim';
       readonly own: OwnKey;
       readonly term: Term;
+      readonly me: Candidacy['me'];
+    }
+  /** Say in our key, which is to stay for a while, that its claim has ended. */
+  | {
+      readonly kind: 'concede';
+      readonly own: OwnKey;
+      readonly term: Term;
+      readonly concession: Concession;
       readonly me: Candidacy['me'];
     }
   | {

@@ -26,6 +26,7 @@ import { rounds } from './rounds.ts';
 import { newShortLease, shortBoundOf } from './short-lease.ts';
 import {
   badTermMs,
+  concedeAfterMs,
   mostReleaseFailures,
   mostSuccessionFailures,
   proclaimAfterMs,
@@ -247,8 +248,9 @@ function stepDown(
 ): Decision {
   const { term, cause, reason } = ending;
   const keptUntil = cause === 'stopping' ? heldUntil : now;
+  const kept = { own, ending, short, keptUntil, until, concedeAt: now + concedeAfterMs };
   return to(
-    { kind: 'steppingDown', own, ending, short, quiesced: !candidacy.quiesces, keptUntil, until },
+    { kind: 'steppingDown', ...kept, quiesced: !candidacy.quiesces },
     [{ kind: 'ended', term, cause, reason, mustStopBy: until }],
     afterwards(candidacy, term, cause, now),
   );

@@ -111,7 +111,7 @@ function wakePhaseAt(candidacy: Candidacy, ground: Ground): readonly Millis[] {
           : [failbackAt(candidacy, candidacy.preferred, ground)]),
       ];
     case 'steppingDown':
-      return [phase.until, phase.keptUntil, boundOf(candidacy, ground)];
+      return [phase.until, phase.keptUntil, phase.concedeAt, boundOf(candidacy, ground)];
     case 'releasing':
       return phase.retryAt === null ? [] : [phase.retryAt];
     case 'joining':

@@ -63,6 +63,13 @@ export const plannedEnds: ReadonlySet<Cause> = new Set<Cause>([
   'stopping',
 ]);
 
+/** What a leader that steps down says in its key, which is to stay for a while: its claim has ended. */
+export interface Concession {
+  readonly cause: Cause;
+  /** How long before this was written. */
+  readonly endedAgoMs: number;
+}
+
 /** One key in the queue of an election; the one with the lowest create revision leads. */
 export interface Candidate {
   /** The part of the key behind `candidates/`: the lease id in hexadecimal. */
@@ -78,6 +85,8 @@ export interface Candidate {
   readonly ttlMs: number | null;
   /** When it began to lead (ISO 8601, its own wall clock), once it has proclaimed that. */
   readonly since: string | null;
+  /** That its claim has ended, once it has said so while its key has to stay; null before, and of another program. */
+  readonly conceded: Concession | null;
   /** What pings to it are signed with; null where it is no witness: without fast failover, an older version. */
   readonly pingKey: string | null;
   /** False for a candidate whose value is not ours: `etcdctl elect`, a Go program. */

@@ -36,6 +36,8 @@ export interface Queue {
   readonly failbackSeenAt: Millis | null;
   /** When we saw the present leader become first; for people, where it has not said so itself. */
   readonly leaderSeenAt: Millis;
+  /** When its claim ended, where we saw it concede that; else null. */
+  readonly concededAt: Millis | null;
   /** The last leader that we saw leave. */
   readonly predecessor: Predecessor | null;
   /** The terms that ended without a record, for as long as somebody waits for their holders. */
@@ -146,6 +148,7 @@ export function adopt(
     ...snapshot,
     freshAt: Math.max(queue?.freshAt ?? sentAt, sentAt),
     leaderSeenAt: now,
+    concededAt: null,
     // Whoever was not there counts from when it came.
     failbackSeenAt: queue?.failbackSeenAt ?? (isFailback(snapshot.handover) ? now : null),
     predecessor: null,
@@ -188,7 +191,13 @@ function succeed(
 ): Queue {
   const failbackSeenAt = failedBackSince(before, seen) ? now : before.failbackSeenAt;
   const { predecessor, losses } = before;
-  const next = { ...seen, failbackSeenAt, predecessor, losses };
+  const next = {
+    ...seen,
+    failbackSeenAt,
+    predecessor,
+    losses,
+    concededAt: concededAt(before, seen, now),
+  };
   const leader = leaderOf(before);
   const successor = leaderOf(next);
   if (leader?.createRevision === successor?.createRevision) {
@@ -250,9 +259,12 @@ function endOf(
   const loss = { token, id, goneAt: now, ttlMs: candidate.ttlMs ?? ttlMs, verdict };
   // Who has not said that it leads may have been dead when it became first: nobody led since the one before it.
   const led = candidate.since !== null || before.predecessor === null;
+  // Who has conceded lived on without a claim; nothing is waited for less, since something may act for its term yet.
+  const conceded = candidate.conceded === null ? null : before.concededAt;
+  const claimedAt = Math.min(aliveAt, conceded ?? aliveAt);
   return end(
     cause,
-    led ? aliveAt : Math.min(aliveAt, before.predecessor.aliveAt),
+    led ? claimedAt : Math.min(aliveAt, before.predecessor.aliveAt),
     isOurs ? null : loss,
   );
 }
@@ -277,6 +289,16 @@ function mayHaveLedUnseen(before: Queue, after: Queue, { own }: Knowledge): bool
     before.candidates.some((one) => one.createRevision === createRevision);
   const ours = own === null ? null : ownOf(after, own);
   return !(successor !== null && wasThere(successor)) && !(ours !== null && wasThere(ours));
+}
+
+/** Of whoever is first: a concession that stood there before was seen then. */
+function concededAt(before: Queue, after: Queue, now: Millis): Millis | null {
+  const first = leaderOf(after);
+  if (first === null || first.conceded === null) return null;
+  const known = before.candidates.find((one) => one.createRevision === first.createRevision);
+  return known !== undefined && known.conceded !== null
+    ? before.concededAt
+    : now - first.conceded.endedAgoMs;
 }
 
 const isFailback = (handover: Handover | null): boolean => handover?.cause === 'failback';

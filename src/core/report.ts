@@ -21,7 +21,7 @@ import type {
   Revision,
 } from './model.ts';
 import { fencingToken } from './model.ts';
-import { leaderOf, type Predecessor } from './queue.ts';
+import { leaderOf, type Predecessor, type Queue } from './queue.ts';
 import { witnessesOf } from './short-lease.ts';
 
 export type Role = 'leader' | 'follower' | 'observer' | 'unknown';
@@ -81,6 +81,8 @@ export interface Report {
   readonly waiting: Waiting | null;
   /** Past the end of our own claim, while the app stops and the key is released. */
   readonly steppingDown: boolean;
+  /** Who, other than ourselves, has said that its claim has ended while its key is there yet; null where nobody has. */
+  readonly leaving: MemberId | null;
   /** Null where fast failover is off. */
   readonly failover: FailoverReport | null;
 }
@@ -111,17 +113,29 @@ export function reportOf(candidacy: Candidacy, ground: Ground, now: Millis): Rep
     control: queue?.control ?? null,
     waiting: waitingOf(candidacy, ground, now),
     steppingDown: phase.kind === 'steppingDown' || phase.kind === 'releasing',
+    leaving: shown === null ? null : leavingOf(shown, candidacy),
     failover: failoverReport(candidacy, ground),
   };
 }
 
-/** The end of our own term is not in the queue before its key is gone. */
+/** The end of a term is not in the queue before its key is gone: of our own we know, another's leader may have conceded it. */
 function lastEndOf({ phase, queue }: Candidacy): Predecessor | null {
-  if (phase.kind === 'leading') return null;
+  if (phase.kind === 'leading' || queue === null) return null;
   const isOurs = phase.kind === 'steppingDown' || phase.kind === 'releasing';
-  if (!isOurs || phase.ending === null) return queue?.predecessor ?? null;
-  const { term, endedAt, cause } = phase.ending;
-  return { token: term.token, goneAt: endedAt, aliveAt: endedAt, cause };
+  if (isOurs && phase.ending !== null) {
+    const { term, endedAt, cause } = phase.ending;
+    return { token: term.token, goneAt: endedAt, aliveAt: endedAt, cause };
+  }
+  const first = leaderOf(queue);
+  const { concededAt: at } = queue;
+  if (first === null || first.conceded === null || at === null) return queue.predecessor;
+  const token = fencingToken(first.createRevision);
+  return { token, goneAt: at, aliveAt: at, cause: first.conceded.cause };
+}
+
+function leavingOf(queue: Queue, { me }: Candidacy): MemberId | null {
+  const first = leaderOf(queue);
+  return first === null || first.conceded === null || first.id === me.id ? null : first.id;
 }
 
 function failoverReport({ phase, queue }: Candidacy, { timing }: Ground): FailoverReport | null {
@@ -157,6 +171,8 @@ function leaderReport(
   const { queue, me } = candidacy;
   const first = queue === null ? null : leaderOf(queue);
   if (queue === null || first === null) return null;
+  // It says itself that it claims nothing any more.
+  if (first.conceded !== null && !weLead) return null;
   // Ours without a claim: stepping down, waiting out a delay, unable to confirm, or of the process that we replaced.
   if ((first.leaseId === ground.held?.leaseId || first.id === me.id) && !weLead) return null;
   const { id, address, url, since, native } = first;

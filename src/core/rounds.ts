@@ -38,7 +38,8 @@ export function rounds({ candidacy, effects }: Draft, ground: Ground, now: Milli
     },
     effects: [...effects, ...observing, ...(enrolling ? [enroll(candidacy, held)] : [])],
   };
-  return failover(proclaiming(asking(draft, ground, now), ground, now), ground, now);
+  const asked = asking(draft, ground, now);
+  return failover(conceding(proclaiming(asked, ground, now), ground, now), ground, now);
 }
 
 /** Losses that nobody waits for any more are forgotten. */
@@ -108,6 +109,23 @@ function proclaiming({ candidacy, effects }: Draft, ground: Ground, now: Millis)
   return {
     candidacy: { ...candidacy, phase: { ...phase, proclaimAt } },
     effects: shown ? effects : [...effects, { kind: 'proclaim', own, term, me }],
+  };
+}
+
+/** Says that our claim has ended, while our key has to stay; says it again likewise. */
+function conceding({ candidacy, effects }: Draft, ground: Ground, now: Millis): Draft {
+  const { phase, queue, me } = candidacy;
+  if (phase.kind !== 'steppingDown' || queue === null || now < phase.concedeAt) {
+    return { candidacy, effects };
+  }
+  const { own, ending } = phase;
+  const { term, cause, endedAt } = ending;
+  const concession = { cause, endedAgoMs: now - endedAt };
+  const concedeAt = now + nextRoundMs(ttlOf(ground), false);
+  const shown = leaderOf(queue)?.conceded !== null;
+  return {
+    candidacy: { ...candidacy, phase: { ...phase, concedeAt } },
+    effects: shown ? effects : [...effects, { kind: 'concede', own, term, concession, me }],
   };
 }
 

@@ -73,6 +73,9 @@ export const mostSuccessionFailures = 2;
 /** A new leader says so in etcd this much later: nothing is to compete with its first answers. */
 export const proclaimAfterMs = 10;
 
+/** Who steps down says so this much later: nothing is to compete with a release that follows at once. */
+export const concedeAfterMs = 10;
+
 /** A lease is revoked this long after the last key was released: nothing is to compete with the hand-over. */
 export const revokeAfterMs = 25;
 

@@ -88,6 +88,7 @@ export class Announcer {
     if (previous === null) return report.leader === null ? 'unknown' : 'elected';
     const ownEnd = this.#lastEnd.get(report.election);
     if (ownEnd?.token === previous.token) return ownEnd.cause;
+    if (report.lastEnd?.token === previous.token) return report.lastEnd.cause;
     if (report.role === 'unknown') return 'etcd_unreachable';
     if (report.leader?.token === previous.token) return 'unknown';
     const predecessor = this.#electionOf(report.election).queue?.predecessor ?? null;

@@ -348,10 +348,9 @@ export class Elector implements Elections {
   #perform(name: ElectionName, effect: CandidacyEffect, now: Millis): void {
     const { app } = this.#options;
     switch (effect.kind) {
-      case 'elected': {
+      case 'elected':
         this.#announcer.announce({ kind: 'elected', election: name, ...effect.term });
         return app?.elected(name, effect.term.token);
-      }
       case 'ended': {
         const { cause, reason, mustStopBy } = effect;
         const { token, since } = effect.term;
@@ -373,6 +372,7 @@ export class Elector implements Elections {
       case 'enroll':
       case 'correct':
       case 'proclaim':
+      case 'concede':
       case 'ping':
       case 'record':
       case 'depose':

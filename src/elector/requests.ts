@@ -27,22 +27,10 @@ export type Mail =
   | { readonly to: 'election'; readonly name: ElectionName; readonly event: CandidacyEvent }
   | { readonly to: 'everybody'; readonly event: CandidacyEvent };
 
-/** The effects of an election that ask something of etcd. */
-export type Asking = Extract<
+/** The effects of an election that ask something of etcd, or of another member. */
+export type Asking = Exclude<
   CandidacyEffect,
-  {
-    kind:
-      | 'observe'
-      | 'askTimeToLive'
-      | 'join'
-      | 'release'
-      | 'enroll'
-      | 'correct'
-      | 'proclaim'
-      | 'ping'
-      | 'record'
-      | 'depose';
-  }
+  { readonly kind: 'elected' | 'ended' | 'cutOff' | 'giveUpLease' }
 >;
 
 type ReleaseEffect = Extract<CandidacyEffect, { kind: 'release' }>;
@@ -127,6 +115,12 @@ export class Requests {
         const began = { since: clock.wallTimeOf(since), ...before };
         const call = coordinator.proclaim(name, effect.own, effect.me, began);
         return this.#call('proclaim', name, call);
+      }
+      case 'concede': {
+        const { own, me, term, concession } = effect;
+        const since = clock.wallTimeOf(term.since);
+        const call = coordinator.concede(name, own, { ...me, since }, concession);
+        return this.#call('concede', name, call);
       }
       case 'correct': {
         const record = this.#recordOf(effect.ending, effect.own);

@@ -2,6 +2,7 @@
 import type { Clock } from '../ports.ts';
 import { Archive } from './archive.ts';
 import type { EtcdOptions } from './coordinator.ts';
+import { publishedIn, type Publication } from './publication.ts';
 
 export type { Archive, ArchivedKey } from './archive.ts';
 
@@ -12,6 +13,7 @@ export interface EtcdSettings {
   readonly prefix: string;
   readonly ttlMs: number;
   readonly fastFailoverMs: number | null;
+  readonly publish: readonly Publication[];
 }
 
 /** Something that is not to be printed by accident. */
@@ -29,13 +31,14 @@ export interface EtcdCredentials {
 
 /** Endpoints and credentials go together: others are another access. */
 export function etcdAccess(
-  { etcd: endpoints, etcdUsername: username, prefix, ttlMs, fastFailoverMs }: EtcdSettings,
+  { etcd: endpoints, etcdUsername: username, prefix, publish, ttlMs, fastFailoverMs }: EtcdSettings,
   { etcdCa, etcdCert, etcdKey, etcdPassword }: EtcdCredentials,
 ): Omit<EtcdOptions, 'clock' | 'observer'> {
   const pem = (text: string | null): Buffer | null => (text === null ? null : Buffer.from(text));
   return {
     endpoints,
     prefix,
+    publish,
     ttlMs,
     fastFailoverMs,
     tls: () => ({
@@ -66,8 +69,14 @@ export const openArchive = (
 export const leastRole = (
   prefix: string,
   elections: readonly string[],
-): { readonly readWrite: readonly string[]; readonly read: readonly string[] } => ({
-  readWrite: elections.map((name) => `${prefix}/${name}/`),
+  published: readonly Publication[],
+): {
+  readonly trees: readonly string[];
+  readonly keys: readonly string[];
+  readonly read: readonly string[];
+} => ({
+  trees: elections.map((name) => `${prefix}/${name}/`),
+  keys: elections.flatMap((name) => publishedIn(published, name)),
   // By this key, which does not exist, it is seen that an answer is none of the past.
   read: [`${prefix}/`],
 });

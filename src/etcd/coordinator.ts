@@ -1,17 +1,19 @@
 // The Coordinator port on etcd: what an election needs, in etcd's terms, over the typed stubs of etcd3. It promises
 // that every call ends within a bound, carries a `sentAt` taken before it was sent, and fails with a class of
 // errors.ts. It decides nothing about leadership.
-import type {
-  Control,
-  ElectionName,
-  FencingToken,
-  LeaseId,
-  Member,
-  Revision,
-  Self,
-  Snapshot,
-  SwitchoverRequest,
-  TermRecord,
+import type { ITxnRequest, ITxnResponse } from 'etcd3';
+import {
+  fencingToken,
+  type Control,
+  type ElectionName,
+  type FencingToken,
+  type LeaseId,
+  type Member,
+  type Revision,
+  type Self,
+  type Snapshot,
+  type SwitchoverRequest,
+  type TermRecord,
 } from '../core/model.ts';
 import type { RecordChange, WitnessRecord } from '../core/short-lease.ts';
 import { FencedOut, LeaseLost, Refused } from '../errors.ts';
@@ -39,36 +41,30 @@ import {
   type Lane,
 } from './cluster.ts';
 import { correctTerm } from './correction.ts';
-import { asksTooMuch, classify, isLeaseAlreadyGranted, isRefusal } from './faults.ts';
+import { classify, isLeaseAlreadyGranted, isRefusal } from './faults.ts';
 import { candidateKey, keyring, leaseToDecimal, type ElectionKeys } from './keys.ts';
 import { askTimeOnce, renewOnce } from './renewal.ts';
 import { newLeaseId } from './lease-id.ts';
 import { encodeControl, encodeSwitchover } from './records.ts';
+import { concedeTerm, proclaimTerm } from './own-term.ts';
+import { publishedBy, publishedIn, type Publication } from './publication.ts';
+import { deposeLeader, releaseKey } from './release.ts';
 import { put, remove } from './requests.ts';
 import { EtcdFencedStore } from './store.ts';
 import {
-  deposeTransaction,
   enrollTransaction,
-  forgetTransaction,
   historyTransaction,
   joinTransaction,
   leaderTransaction,
-  proclaimTransaction,
-  readDeposed,
   readEnrolled,
   readHistory,
   readJoined,
   readLeaderToken,
   readRecordedWitnesses,
-  readReleased,
   readSnapshot,
-  readSurplusTerms,
   recordWitnessesTransaction,
-  releaseTransaction,
-  simplerRelease,
   snapshotOperations,
   snapshotWidth,
-  type ReleaseForm,
 } from './transactions.ts';
 import { tryAsMember } from './trial.ts';
 import { carryOut, type Transact, type Verb } from './verbs.ts';
@@ -79,6 +75,8 @@ export type { EtcdCondition } from './cluster.ts';
 export interface EtcdOptions extends ClusterOptions {
   /** The root of every key, such as `/electord`. */
   readonly prefix: string;
+  /** What the leader of each election keeps there for others; nothing by default. */
+  readonly publish?: readonly Publication[];
 }
 
 /** etcd's default limit is 128 operations in a transaction. */
@@ -91,6 +89,8 @@ export class EtcdCoordinator implements Coordinator {
   readonly #options: EtcdOptions;
   readonly #keysOf: (election: ElectionName) => ElectionKeys;
   readonly #watches = new Set<QueueWatch>();
+  /** The elections whose newest term of ours etcd did not let publish anything. */
+  readonly #unpublished = new Set<ElectionName>();
 
   constructor(options: EtcdOptions) {
     this.#options = options;
@@ -173,22 +173,10 @@ export class EtcdCoordinator implements Coordinator {
     return groups.flatMap((group) => this.#observeGroup(group));
   }
 
-  async release(request: Release): Promise<Answer<Released>> {
-    const keys = this.#keysOf(request.election);
-    let form: ReleaseForm = { ...request, marked: true };
-    for (;;) {
-      try {
-        const { value, sentAt } = await this.#cluster.transact(
-          'release',
-          releaseTransaction(keys, form),
-        );
-        return { value: readReleased(keys, value), sentAt };
-      } catch (failure) {
-        const simpler = isRefusal(failure) ? simplerRelease(form, asksTooMuch(failure)) : null;
-        if (simpler === null) throw failure;
-        form = simpler;
-      }
-    }
+  release(request: Release): Promise<Answer<Released>> {
+    const ends = request.term !== null || request.handover !== null;
+    const published = ends ? this.#publishedIn(request.election) : [];
+    return releaseKey(this.#asking('release'), this.#keysOf(request.election), request, published);
   }
 
   async recordWitnesses(
@@ -203,17 +191,10 @@ export class EtcdCoordinator implements Coordinator {
     return { value: record, sentAt };
   }
 
-  async depose(request: Deposition, marked = true): Promise<Answer<Deposed>> {
-    const keys = this.#keysOf(request.election);
-    const transaction = deposeTransaction(keys, { ...request, marked });
-    try {
-      const { value, sentAt } = await this.#cluster.transact('depose', transaction, 'urgent');
-      return { value: readDeposed(keys, request, value), sentAt };
-    } catch (failure) {
-      // A role may not write marks; an end without a record would be none that a successor can trust.
-      if (marked && isRefusal(failure)) return this.depose(request, false);
-      throw failure;
-    }
+  depose(request: Deposition): Promise<Answer<Deposed>> {
+    const published = this.#publishedIn(request.election);
+    const ask = this.#asking('depose', 'urgent');
+    return deposeLeader(ask, this.#keysOf(request.election), request, published);
   }
 
   async enroll(election: ElectionName, member: Member): Promise<void> {
@@ -235,14 +216,21 @@ export class EtcdCoordinator implements Coordinator {
     me: Self,
     began: TermBeginning,
   ): Promise<void> {
-    const keys = this.#keysOf(election);
-    const { value } = await this.#cluster.transact(
-      'proclaim',
-      proclaimTransaction(keys, own, me, began),
-    );
-    if (!value.succeeded) throw new FencedOut(`term ${own.createRevision.toString()} is over`);
-    const surplus = readSurplusTerms(keys, value);
-    if (surplus.length > 0) await this.#cluster.transact('proclaim', forgetTransaction(surplus));
+    const { publish = [] } = this.#options;
+    const published = publishedBy(publish, election, fencingToken(own.createRevision));
+    const proclamation = { own, me, began, published };
+    const ask = this.#asking('proclaim');
+    const refusal = await proclaimTerm(ask, this.#keysOf(election), proclamation);
+    if (refusal === null) return void this.#unpublished.delete(election);
+    this.#unpublished.add(election);
+    throw new Refused(`the term is, but what it publishes is not: ${refusal.message}`, {
+      cause: refusal,
+    });
+  }
+
+  concede(...[election, own, me, concession]: Parameters<Coordinator['concede']>): Promise<void> {
+    const [keys, published] = [this.#keysOf(election), this.#publishedIn(election)];
+    return concedeTerm(this.#asking('concede'), keys, own, me, concession, published);
   }
 
   async correct(election: ElectionName, ended: TermRecord): Promise<void> {
@@ -349,6 +337,16 @@ export class EtcdCoordinator implements Coordinator {
     for (const watch of this.#watches) watch.stop();
     this.#watches.clear();
     this.#cluster.close();
+  }
+
+  #asking(operation: string, lane?: Lane): (request: ITxnRequest) => Promise<Answer<ITxnResponse>> {
+    return (request) => this.#cluster.transact(operation, request, lane);
+  }
+
+  /** The keys that a term of the election may have published; nothing where etcd refused that to ours. */
+  #publishedIn(election: ElectionName): readonly string[] {
+    const { publish = [] } = this.#options;
+    return this.#unpublished.has(election) ? [] : publishedIn(publish, election);
   }
 
   /** What etcd refuses for all of them is asked for each: one that cannot be read takes no other with it. */

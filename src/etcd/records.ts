@@ -7,6 +7,7 @@ import {
   revision,
   type Candidate,
   type Cause,
+  type Concession,
   type Control,
   type FencingToken,
   type Handover,
@@ -28,6 +29,14 @@ function millisecondsOf(fields: Fields | null, name: string): number | null {
   return typeof value === 'number' ? value : null;
 }
 
+/** Whatever is there says that it concedes. */
+function concessionIn(fields: Fields | null): Concession | null {
+  const conceded = fields?.['conceded'];
+  if (typeof conceded !== 'object' || conceded === null) return null;
+  const about = conceded as Fields;
+  return { cause: causeOf(about), endedAgoMs: millisecondsOf(about, 'endedAgoMs') ?? 0 };
+}
+
 export function decodeCandidate(keys: ElectionKeys, kv: IKeyValue): Candidate {
   const fields = fieldsOf(kv.value);
   const id = textOf(fields, 'id');
@@ -41,6 +50,7 @@ export function decodeCandidate(keys: ElectionKeys, kv: IKeyValue): Candidate {
     priority: numberOf(fields, 'priority'),
     ttlMs: numberOf(fields, 'ttlMs') || null,
     since: textOf(fields, 'since'),
+    conceded: id === null ? null : concessionIn(fields),
     pingKey: textOf(fields, 'pingKey'),
     native: id !== null,
   };
@@ -53,9 +63,12 @@ export const encodeCandidate = ({
   priority,
   ttlMs,
   since,
+  conceded = null,
   pingKey,
-}: Self & Pick<Candidate, 'ttlMs' | 'since'>): Buffer =>
-  encode({ id, address, url, priority, ttlMs, since, ...(pingKey === null ? {} : { pingKey }) });
+}: Self & Pick<Candidate, 'ttlMs' | 'since'> & Partial<Pick<Candidate, 'conceded'>>): Buffer => {
+  const more = { ...(conceded && { conceded }), ...(pingKey !== null && { pingKey }) };
+  return encode({ id, address, url, priority, ttlMs, since, ...more });
+};
 
 export function decodeMember(keys: ElectionKeys, kv: IKeyValue): Member {
   const fields = fieldsOf(kv.value);

@@ -34,6 +34,21 @@ export const remove = (key: string): IRequestOp => ({
   request_delete_range: { key: Buffer.from(key) },
 });
 
+/** Deletes a key if it hangs on that lease; a transaction within the one that it is part of. */
+export const removeOn = (key: string, lease: LeaseId): IRequestOp => ({
+  request_txn: {
+    compare: [
+      {
+        key: Buffer.from(key),
+        target: 'Lease',
+        result: 'Equal',
+        lease: leaseToDecimal(lease),
+      },
+    ],
+    success: [remove(key)],
+  },
+});
+
 export const removeAll = (tree: string): IRequestOp => ({ request_delete_range: rangeOf(tree) });
 
 const created = (

@@ -13,14 +13,7 @@ import {
   type TermRecord,
 } from '../core/model.ts';
 import type { RecordChange, WitnessRecord } from '../core/short-lease.ts';
-import type {
-  Deposed,
-  Deposition,
-  GrantedLease,
-  Release,
-  Released,
-  TermBeginning,
-} from '../ports.ts';
+import type { Deposed, Deposition, GrantedLease, Release, Released } from '../ports.ts';
 import { encode } from './fields.ts';
 import {
   candidateKey,
@@ -31,6 +24,7 @@ import {
   termKey,
   type ElectionKeys,
 } from './keys.ts';
+import { unpublish } from './publication.ts';
 import {
   decodeCandidate,
   decodeControl,
@@ -38,7 +32,6 @@ import {
   decodeMember,
   decodeSwitchover,
   decodeTerm,
-  decodeTermKey,
   decodeWitnesses,
   encodeCandidate,
   encodeHandover,
@@ -135,6 +128,8 @@ export function readJoined(
 export interface ReleaseForm extends Release {
   /** Whether each key that goes leaves a mark, for as long as its lease lasts, that stops late copies of joining. */
   readonly marked: boolean;
+  /** The keys that the term that ends may have published. */
+  readonly published: readonly string[];
 }
 
 /**
@@ -143,7 +138,7 @@ export interface ReleaseForm extends Release {
  */
 export function releaseTransaction(keys: ElectionKeys, request: ReleaseForm): ITxnRequest {
   const own = candidateKey(keys, request.leaseId);
-  const { leaseId, handover, term, succession, marked } = request;
+  const { leaseId, handover, term, succession, marked, published } = request;
   const bypassed = succession?.bypassed ?? [];
   const named = succession === null ? [] : [succession.successor, ...bypassed];
   const keyOf = (candidate: Candidate): string => keys.candidates + candidate.key;
@@ -165,6 +160,7 @@ export function releaseTransaction(keys: ElectionKeys, request: ReleaseForm): IT
       remove(own),
       ...bypassed.map((candidate) => remove(keyOf(candidate))),
       ...records,
+      ...unpublish(published, leaseId),
       ...snapshotOperations(keys),
     ],
     failure: snapshotOperations(keys),
@@ -241,9 +237,10 @@ export function readReleased(keys: ElectionKeys, answer: ITxnResponse): Released
  * written: a role may not write it, and a full etcd takes nothing but deletions. Null where nothing is left to leave out.
  */
 export function simplerRelease(form: ReleaseForm, tooMuch: boolean): ReleaseForm | null {
-  const { term, handover, succession, marked } = form;
+  const { term, handover, succession, marked, published } = form;
   const unnamed = { ...form, succession: null, handover: handover && { ...handover, to: null } };
   if (marked) return { ...form, marked: false };
+  if (published.length > 0) return { ...form, published: [] };
   if (succession !== null && tooMuch) return unnamed;
   if (term !== null) return { ...form, term: null };
   if (handover !== null) return { ...form, handover: null };
@@ -278,31 +275,9 @@ export function readEnrolled(
   return { enrolled, was: modOf(there) };
 }
 
-const newestTermsFirst = (keys: ElectionKeys, more: IRangeRequest): IRequestOp =>
+/** The records of terms, the newest first. */
+export const newestTermsFirst = (keys: ElectionKeys, more: IRangeRequest): IRequestOp =>
   readAll(keys.terms, { sort_order: 'Descend', sort_target: 'Create', ...more });
-
-/** Says in the leader's key since when it leads, and records the term; only while that term's key exists. */
-export function proclaimTransaction(
-  keys: ElectionKeys,
-  own: OwnKeyInEtcd,
-  me: Self,
-  { since: from, ...before }: TermBeginning,
-): ITxnRequest {
-  const key = candidateKey(keys, own.leaseId);
-  const token = fencingToken(own.createRevision);
-  const { id: leader, address } = me;
-  const notYet = { to: null, cause: null, reason: null, actor: null };
-  const { ttlMs } = own;
-  const term = { token, leader, address, from, ...before, ttlMs, ...notYet };
-  return {
-    compare: [createdAt(key, own.createRevision)],
-    success: [
-      put(key, encodeCandidate({ ...me, ttlMs, since: from }), own.leaseId),
-      put(termKey(keys, token), encodeTerm(term)),
-      newestTermsFirst(keys, { keys_only: true }),
-    ],
-  };
-}
 
 /** The terms remembered, newest first. */
 export const historyTransaction = (keys: ElectionKeys): ITxnRequest => ({
@@ -326,28 +301,3 @@ export const readLeaderToken = (answer: ITxnResponse): FencingToken | null => {
 
 /** How many terms are remembered. */
 export const termsKept = 100;
-
-/** A term that is remembered, and the revision that wrote its record last. */
-interface RememberedTerm {
-  readonly key: string;
-  readonly at: Revision | null;
-}
-
-/** The records beyond the newest hundred, as the answer to a proclamation shows them. */
-export const readSurplusTerms = (
-  keys: ElectionKeys,
-  answer: ITxnResponse,
-): readonly RememberedTerm[] =>
-  allFound(answer, 2)
-    .slice(termsKept)
-    .filter((kv) => decodeTermKey(keys, kv.key) !== null)
-    .map((kv) => ({ key: kv.key.toString('utf8'), at: modOf(kv) }));
-
-/** Forgets old terms, all or none: what was forgotten or restored meanwhile is looked at in the next term. */
-export const forgetTransaction = (terms: readonly RememberedTerm[]): ITxnRequest => {
-  const some = terms.slice(0, termsKept);
-  return {
-    compare: some.map(({ key, at }) => unchanged(key, at)),
-    success: some.map(({ key }) => remove(key)),
-  };
-};

@@ -24,21 +24,25 @@ export const okIfLeader = (body: LeaderAnswer): Reply => okIf(body.isLeader, bod
 export const leader = (report: Report, inputs: Inputs): Reply =>
   okIfLeader(leaderAnswer(report, inputs));
 
-/** Who is not the leader, knows who is, and is well. An observer counts: it can serve what a follower serves. */
-function follows({ role, leader }: LeaderAnswer, inputs: Inputs): boolean {
-  const knows = (role === 'follower' || role === 'observer') && leader !== null;
-  return knows && healthAnswer(inputs).status === 'ok';
+/**
+ * Who is not the leader, knows who is, or who is just leaving, and is well. An observer counts: it can serve what a follower
+ * serves.
+ */
+function follows({ role, leader }: LeaderAnswer, { leaving }: Report, inputs: Inputs): boolean {
+  const knows = leader !== null || leaving !== null;
+  const isOther = role === 'follower' || role === 'observer';
+  return isOther && knows && healthAnswer(inputs).status === 'ok';
 }
 
 export function follower(report: Report, inputs: Inputs): Reply {
   const answer = leaderAnswer(report, inputs);
-  return okIf(follows(answer, inputs), answer, answer.role);
+  return okIf(follows(answer, report, inputs), answer, answer.role);
 }
 
 /** 200 for whom `/leader` or `/follower` is: who may be read from. */
 export function readable(report: Report, inputs: Inputs): Reply {
   const answer = leaderAnswer(report, inputs);
-  return okIf(answer.isLeader || follows(answer, inputs), answer, answer.role);
+  return okIf(answer.isLeader || follows(answer, report, inputs), answer, answer.role);
 }
 
 export function health(inputs: Inputs, role: Role | null = null): Reply {

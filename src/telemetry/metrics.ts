@@ -24,6 +24,7 @@ const operations = [
   'recordWitnesses',
   'enroll',
   'proclaim',
+  'concede',
   'watch',
   'authenticate',
 ];

@@ -122,6 +122,10 @@ export class Traces {
         const attributes = term(its[1].createRevision);
         return this.#call('proclaim', its[0], attributes, () => coordinator.proclaim(...its));
       },
+      concede: (...its) => {
+        const attributes = term(its[1].createRevision);
+        return this.#call('concede', its[0], attributes, () => coordinator.concede(...its));
+      },
       pause: (...its) => this.#call('pause', its[0], {}, () => coordinator.pause(...its)),
       resume: (...its) => this.#call('resume', its[0], {}, () => coordinator.resume(...its)),
       correct: (...its) => this.#call('correct', its[0], {}, () => coordinator.correct(...its)),
@@ -277,7 +281,7 @@ export class Traces {
     const [only] = this.#names.length === 1 ? this.#names : [];
     const its = name ?? only;
     if (its === undefined) return undefined;
-    if (operation === 'release') return this.#leaving.get(its);
+    if (operation === 'release' || operation === 'concede') return this.#leaving.get(its);
     if (operation === 'proclaim') return this.#won.get(its);
     return this.#seeking.get(its);
   }

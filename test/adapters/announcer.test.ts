@@ -47,6 +47,18 @@ describe('a change is announced once, with its cause', () => {
     }
   });
 
+  it('that of a concession while the key of the old leader is there yet, and then elected', () => {
+    const story = new Story({ priority: -1 }).lease(10, lease(4750));
+    story.observed(20, snapshot(5, candidate('a', 3), candidate('b', 4)));
+    const { said } = listening(story);
+    said(20);
+    const conceded = { cause: 'switchover', endedAgoMs: 10 } as const;
+    story.changed(30, change(6, { candidates: [{ ...candidate('a', 3), conceded }] }));
+    expect(said(30)).toEqual(['elected', 'switchover']);
+    story.changed(40, change(7, { removedCandidates: ['a'], handover: handover('a', 3) }));
+    expect(said(40)).toEqual(['elected', 'switchover', 'elected']);
+  });
+
   it('elected where we lead, and etcd_unreachable where we no longer know', () => {
     const story = new Story().tick(0).lease(10, lease(4750));
     story.joined(20, 5, snapshot(5, mine(5)), 15);

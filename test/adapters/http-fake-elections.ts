@@ -29,6 +29,7 @@ export const candidate = (id: string, at: bigint, more: Partial<Candidate> = {})
   priority: 0,
   ttlMs: null,
   since: '2026-11-20T21:00:00.000Z',
+  conceded: null,
   pingKey: null,
   native: true,
   ...more,
@@ -60,6 +61,7 @@ interface Knowledge {
   waiting: Report['waiting'];
   lastEnd: Report['lastEnd'];
   steppingDown: boolean;
+  leaving: Report['leaving'];
   failover: Report['failover'];
   revision: bigint;
 }
@@ -96,6 +98,7 @@ export class FakeElections implements Elections {
       waiting: null,
       lastEnd: null,
       steppingDown: false,
+      leaving: null,
       failover: null,
       revision: 1n,
     };
@@ -140,6 +143,7 @@ export class FakeElections implements Elections {
       control: known.control,
       waiting: known.waiting,
       steppingDown: known.steppingDown,
+      leaving: known.leaving,
       failover: known.failover,
     };
   }

@@ -283,6 +283,15 @@ describe('/leader and /follower', () => {
     expect(await ask('follower')).toMatchObject({ body: { validForMs: 0 } });
   });
 
+  it('sends readers to a follower of a leader that is leaving, and names nobody', async () => {
+    const fake = electing('leaderless');
+    const ask = await serve(inputsFor(fake));
+    expect(await ask('/follower')).toMatchObject({ status: 503, body: { leader: null } });
+    fake.know({ leaving: member('orders-1', 1n).id });
+    expect(await ask('/follower')).toMatchObject({ status: 200, body: { leader: null } });
+    expect((await ask('/leader')).status).toBe(503);
+  });
+
   it('does not send readers to a follower that is not well', async () => {
     const fake = electing('follower');
     let healthy = true;

@@ -56,6 +56,7 @@ const unknown: Report = {
   control: null,
   waiting: null,
   steppingDown: false,
+  leaving: null,
   failover: null,
 };
 const leading: Report = { ...unknown, role: 'leader', token: fencingToken(revision(4711n)) };

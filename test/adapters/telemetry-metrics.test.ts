@@ -511,7 +511,7 @@ describe('counters', () => {
     metrics.requests.requested('renew', 'ok', 2);
     metrics.requests.requested('watch', 'failed', 2);
     const operations =
-      'grant renew timeToLive revoke join observe release depose recordWitnesses enroll proclaim watch authenticate';
+      'grant renew timeToLive revoke join observe release depose recordWitnesses enroll proclaim concede watch authenticate';
     const zero = operations.split(' ').flatMap((op) => [
       [`${op} ok`, 0],
       [`${op} failed`, 0],

@@ -19,6 +19,7 @@ import type { Listed, WitnessRecord } from '../../src/core/short-lease.ts';
 import { FencedOut, LeaseLost } from '../../src/errors.ts';
 import type { Joined, Release, Released } from '../../src/ports.ts';
 import { lateCopies } from './late-copies.ts';
+import { publishing } from './publishing.ts';
 import { freshElection, watching, type Subject } from './subject.ts';
 
 /** The least that etcd grants. */
@@ -29,6 +30,7 @@ const joinedTtlMs = 12_000;
 const expiryLateByMs = 2500;
 /** How many terms are remembered. */
 const termsKept = 100;
+const concession = { cause: 'switchover', endedAgoMs: 12 } as const;
 
 const self = (id: string): Self => ({
   id: memberId(id),
@@ -56,6 +58,7 @@ export function coordinatorContract(name: string, make: () => Promise<Subject>):
     terms(() => subject, actor);
     records(() => subject, actor);
     watches(() => subject, actor);
+    publishing(() => subject);
     lateCopies(() => subject);
   });
 }
@@ -107,6 +110,15 @@ class Actor {
       endBefore: 'taken_away',
     } as const;
     return run(coordinator.proclaim(election, { ...own, ttlMs: joinedTtlMs }, self('a'), began));
+  }
+
+  concede(
+    election: ElectionName,
+    own: { leaseId: LeaseId; createRevision: Joined['createRevision'] },
+  ): Promise<void> {
+    const { run, coordinator } = this.#subject;
+    const me = { ...self('a'), since: '2026-11-20T21:00:00.000Z' };
+    return run(coordinator.concede(election, { ...own, ttlMs: joinedTtlMs }, me, concession));
   }
 }
 
@@ -274,6 +286,7 @@ function joining(of: Of, acting: Acting): void {
       priority: 7,
       ttlMs: joinedTtlMs,
       since: null,
+      conceded: null,
       pingKey: null,
       native: true,
     });
@@ -427,7 +440,9 @@ function releasing(of: Of, acting: Acting): void {
       succession,
     });
     const after = await actor.snapshot(election);
-    expect(released).toEqual({ deleted: false, snapshot: after });
+    // Leases of other tests end when they do, and with each goes a revision of etcd.
+    const { revision } = released.snapshot;
+    expect(released).toEqual({ deleted: false, snapshot: { ...after, revision } });
     expect(ids(after)).toEqual(['a', who === 'b' ? 'c' : 'b']);
     expect(after.handover).toBeNull();
   });
@@ -493,6 +508,50 @@ function terms(of: Of, acting: Acting): void {
     const stale = actor.proclaim(election, { leaseId, createRevision });
     await expect(stale).rejects.toBeInstanceOf(FencedOut);
     expect(await run(coordinator.history(election))).toEqual([]);
+  });
+
+  it.each([true, false])(
+    'concedes a term in its key alone (proclaimed before: %s)',
+    async (said) => {
+      const { coordinator, run, until } = of();
+      const [election, actor] = [freshElection(), acting()];
+      const own = { leaseId: await actor.lease(), createRevision: asRevision(0n) };
+      own.createRevision = (await actor.join(election, own.leaseId)).createRevision;
+      await actor.join(election, await actor.lease(), 'b');
+      if (said) await actor.proclaim(election, own);
+      const before = await actor.snapshot(election);
+      const watch = await watching(of(), election);
+      await actor.concede(election, own);
+      const [first, ...others] = before.candidates;
+      const since = '2026-11-20T21:00:00.000Z';
+      const after = await actor.snapshot(election);
+      const expected = { ...first, since, conceded: concession };
+      expect(after.candidates).toEqual([expected, ...others]);
+      await until(() => watch.changes().length > 0, 'the concession');
+      expect(watch.changes()[0]).toMatchObject({ candidates: [expected], removedCandidates: [] });
+      watch.cancel();
+      // A proclamation that comes late says nothing more, and does not fail: the term is there.
+      const history = await run(coordinator.history(election));
+      await actor.proclaim(election, own);
+      expect((await actor.snapshot(election)).candidates).toEqual([expected, ...others]);
+      expect(await run(coordinator.history(election))).toEqual(history);
+      // It goes with its lease as it would have.
+      await run(coordinator.revoke(own.leaseId));
+      expect(ids(await actor.snapshot(election))).toEqual(['b']);
+    },
+  );
+
+  it('concedes neither a term that is over nor the next one of the same lease', async () => {
+    const [election, actor] = [freshElection(), acting()];
+    const leaseId = await actor.lease();
+    const { createRevision } = await actor.join(election, leaseId);
+    await actor.release({ election, leaseId, createRevision });
+    await actor.concede(election, { leaseId, createRevision });
+    expect((await actor.snapshot(election)).candidates).toEqual([]);
+    const again = await actor.join(election, leaseId);
+    await actor.concede(election, { leaseId, createRevision });
+    expect(again.createRevision).toBeGreaterThan(createRevision);
+    expect((await actor.snapshot(election)).candidates).toMatchObject([{ conceded: null }]);
   });
 
   it('remembers the newest hundred terms, newest first', async () => {

@@ -20,6 +20,7 @@ export async function etcdSubject(version: EtcdSeries): Promise<Subject> {
   const coordinator = new EtcdCoordinator({
     endpoints: cluster.endpoints,
     prefix,
+    publish: [{ key: '/published/{election}', value: '{token} of {election}' }],
     // Bounds every request by two seconds, which a busy machine may need.
     ttlMs: 8000,
     clock,
@@ -47,6 +48,13 @@ export async function etcdSubject(version: EtcdSeries): Promise<Subject> {
     },
     deleteCandidate: async (election, lease) => {
       await cluster.etcdctl(['del', `${prefix}/${election}/candidates/${lease}`]);
+    },
+    published: async (key) => {
+      const text = await cluster.etcdctl(['get', '--print-value-only', key]);
+      return text === '' ? null : text.replace(/\n$/, '');
+    },
+    putByHand: async (key, value) => {
+      await cluster.etcdctl(['put', key, value]);
     },
     compact,
     interrupt: () => coordinator.reset(),

@@ -86,6 +86,11 @@ export function modelSubject(seed: number): Subject {
       etcd.deleteByHand(election, lease);
       return Promise.resolve();
     },
+    published: (key) => Promise.resolve(etcd.published(key)),
+    putByHand: (key, value) => {
+      etcd.putByHand(key, value);
+      return Promise.resolve();
+    },
     compact: () => {
       etcd.compact();
       return Promise.resolve();

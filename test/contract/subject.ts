@@ -24,6 +24,9 @@ export interface Subject {
   /** Puts a candidate of another program: a key with a bare value. */
   readonly putForeign: (election: ElectionName, lease: LeaseId, value: string) => Promise<void>;
   readonly deleteCandidate: (election: ElectionName, lease: LeaseId) => Promise<void>;
+  /** What is under a key that leaders publish; null where nothing is. */
+  readonly published: (key: string) => Promise<string | null>;
+  readonly putByHand: (key: string, value: string) => Promise<void>;
   /** Forgets all history up to now. */
   readonly compact: () => Promise<void>;
   /** Breaks every connection of the coordinator. */

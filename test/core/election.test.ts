@@ -340,7 +340,7 @@ describe('stepping down', () => {
       10 tick -> joining | join
       20 joined [me] sent 15 -> leading, claims 5 | elected 5
       100 step down (resigned) -> steppingDown | ended 5 (resigned), stop by 10100
-      1500 tick -> steppingDown
+      1500 tick -> steppingDown | concede 5 (resigned)
       1500 observed [me] sent 1500 -> steppingDown
       2000 tick -> steppingDown
       2100 quiesced -> releasing | release 5 (resigned to next)"

@@ -54,6 +54,7 @@ export const candidate = (id: string, createRevision: number, lease: string = id
   priority: 0,
   ttlMs: 5000,
   since: null,
+  conceded: null,
   pingKey: null,
   native: true,
 });

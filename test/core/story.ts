@@ -131,6 +131,8 @@ function describe(effect: CandidacyEffect): string {
       return `list ${effect.change.to.map(({ witness }) => String(witness)).join(' ') || 'nobody'}`;
     case 'depose':
       return `depose ${effect.leader.id}`;
+    case 'concede':
+      return `concede ${String(effect.term.token)} (${effect.concession.cause})`;
     case 'elected':
       return `elected ${String(effect.term.token)}`;
     case 'ended':

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { projectFolder } from '../harness/binaries.ts';
+import type { LeaderAnswer } from '../harness/sidecar.ts';
 import { agreement, openStage, type Stage } from './stage.ts';
 
 const program = join(projectFolder, 'dist', 'electord.js');
@@ -26,7 +27,8 @@ afterAll(async () => {
 test('a sidecar with the role that is printed does all its work, and is refused a key outside', async () => {
   const { cluster } = stage;
   const run = promisify(execFile);
-  const args = ['etcd-role', '--election=least', '--user=least-user'];
+  const publish = '--publish=/service/{election}/leader={id}';
+  const args = ['etcd-role', '--election=least', '--user=least-user', publish];
   const { stdout } = await run(process.execPath, [program, ...args]);
   for (const line of stdout.trim().split('\n')) {
     const [etcdctl, ...words] = line.split(' ');
@@ -37,7 +39,12 @@ test('a sidecar with the role that is printed does all its work, and is refused 
   }
   const file = join(folder, 'password');
   await writeFile(file, password);
-  const own = ['--etcd-username=least-user', `--etcd-password-file=${file}`, '--fast-failover=2s'];
+  const own = [
+    '--etcd-username=least-user',
+    `--etcd-password-file=${file}`,
+    '--fast-failover=2s',
+    publish,
+  ];
   const wish = (id: string) => ({ election: 'least', id, args: own });
   const sidecars = await Promise.all([stage.sidecar(wish('a')), stage.sidecar(wish('b'))]);
   const { leader, others } = await agreement(sidecars);
@@ -57,6 +64,9 @@ test('a sidecar with the role that is printed does all its work, and is refused 
   const history = (await after.leader.get('/history')).text;
   expect(history).toContain('"switchover"');
   expect((await after.leader.get('/audit', { local: true })).text).toContain('to see it');
+  const leads = (await leader.get<LeaderAnswer>('/leader')).body.leader?.id;
+  const value = ['get', '--print-value-only', '/service/least/leader'];
+  expect((await cluster.etcdctl(value)).trim()).toBe(leads);
   for (const sidecar of sidecars) expect(sidecar.output()).not.toMatch(/denied/);
 
   const login = `--user=least-user:${password}`;
@@ -69,4 +79,18 @@ test('a sidecar with the role that is printed does all its work, and is refused 
   await refused(['get', '--prefix', '/electord/']);
   await refused(['put', '/electord/', 'x']);
   for (const sidecar of sidecars) expect((await sidecar.stop()).code).toBe(0);
+
+  // Where it may not publish it leads all the same, says so, and leaves its record.
+  const more = [...own, '--publish=/elsewhere={id}'];
+  const third = await stage.sidecar({ election: 'least', id: 'c', args: more });
+  await third.waitFor(({ isLeader }) => isLeader, 20_000);
+  const text = 'the term is, but what it publishes is not';
+  const line = await third.waitForLog(({ msg }) => String(msg).includes(text), 20_000);
+  expect(String(line['msg'])).toContain('permission denied');
+  expect((await third.get('/history')).text).toContain('"leader":"c"');
+  expect((await third.stop()).code).toBe(0);
+  expect((await cluster.etcdctl(['get', '/electord/least/handover'])).trim()).toContain(
+    '"from":"c"',
+  );
+  expect((await cluster.etcdctl(['get', '/elsewhere'])).trim()).toBe('');
 }, 60_000);

@@ -22,6 +22,9 @@ export type Promised =
   | 'leadership never outlives the key'
   | 'leadership never outlives the lease'
   | 'leadership never outlives the confirmation'
+  | 'who has conceded claims nothing'
+  | 'nobody is named who has conceded'
+  | 'only the newest term is published'
   | 'only the first in the queue leads'
   | 'tokens rise'
   | 'a term that has ended stays ended'
@@ -85,6 +88,8 @@ export class Checkers {
       handedOver: (election, handover, before) => {
         this.#handedOver(election, handover, before);
       },
+      conceded: (life) => this.#conceded(life),
+      published: (key, life) => this.#publishes(key, life),
     });
   }
 
@@ -102,6 +107,22 @@ export class Checkers {
       return this.#violated('a named successor is the successor', what);
     }
     this.#named.set(election, { after: token, next: fencingToken(first.createRevision) });
+  }
+
+  /** Written by the first in the queue, while its claim has not ended as far as etcd knows; and gone with its key. */
+  #publishes(key: string, { election, token, goneAt, concededRevision }: KeyLife): void {
+    const [first] = this.#options.etcd.snapshot(election).candidates;
+    const isFirst = (first?.createRevision as bigint | undefined) === token;
+    if (isFirst && goneAt === null && concededRevision === null) return;
+    this.#violated('only the newest term is published', `${key} by term ${token} of ${election}`);
+  }
+
+  /** Whoever concedes a term has ended it before it sends that. */
+  #conceded({ id, election, token }: KeyLife): void {
+    const life = this.#options.sidecars().find((one) => one.id === id)?.life;
+    if (life?.announced.get(election) !== token) return;
+    const what = `${id} concedes term ${token} of ${election}, which it has not ended`;
+    this.#violated('who has conceded claims nothing', what);
   }
 
   /** By election: the newest term that anybody claimed; nobody has led before. */
@@ -204,6 +225,9 @@ export class Checkers {
     }
     if (life.announced.get(election) !== token) {
       this.#violated('gained and lost alternate', `${who} without having said so`);
+    }
+    if (key.concededRevision !== null) {
+      this.#violated('who has conceded claims nothing', `${who}, which it has conceded`);
     }
     this.#againstEtcd(who, life, key);
     this.#againstNewest(who, life, key);
@@ -315,7 +339,14 @@ export class Checkers {
     if (ageMs >= setup.ttlMs || observedAgeMs === null || observedAgeMs < ageMs) {
       return this.#violated('no name is served that may be dead', `${who}, ${ageMs} ms old`);
     }
-    const { goneAt } = etcd.lives.get(leader!.token) ?? { goneAt: 0 };
+    const { goneAt, concededRevision } = etcd.lives.get(leader!.token) ?? gone;
+    // Places never change, nor is a concession taken back: whoever was told of that revision knows it for ever.
+    if (
+      concededRevision !== null &&
+      concededRevision <= (life.told.revisions.get(election) ?? 0n)
+    ) {
+      this.#violated('nobody is named who has conceded', `${who}, term ${leader!.token}`);
+    }
     // Its clock may have been ahead when it sent what it knows this from, and no longer be.
     const freshAt = now() - observedAgeMs / life.process.rate - mostAheadMs;
     if (goneAt !== null && goneAt < freshAt) {
@@ -337,6 +368,11 @@ export class Checkers {
   #keyGone(key: KeyLife): void {
     const { now, sidecars } = this.#options;
     const { token, end, election } = key;
+    const name = `/published/${election}`;
+    const left = this.#options.etcd.published(name)?.startsWith(`${token} `) === true;
+    if (left && end !== 'deleted by hand') {
+      this.#violated('only the newest term is published', `${name} by ${token}, ${end}`);
+    }
     const believedUntil = this.#believedUntil.get(token) ?? 0;
     if ((end === 'expired' || end === 'deposed') && believedUntil > now()) {
       const what = `term ${token} was said to last until ${Math.round(believedUntil)}, and is ${end}`;
@@ -369,6 +405,9 @@ export class Checkers {
     this.#options.violated({ promise, atMs: this.#options.now(), what });
   }
 }
+
+/** A key that etcd never had. */
+const gone = { goneAt: 0, concededRevision: null };
 
 /** Ends that the holder of a key brought about, having stopped to claim. */
 const chosenEnds: ReadonlySet<EndOfKey> = new Set<EndOfKey>(['released', 'bypassed', 'revoked']);

@@ -7,6 +7,7 @@ import {
   revision as asRevision,
   type Candidate,
   type Change,
+  type Concession,
   type Control,
   type ElectionName,
   type FencingToken,
@@ -20,6 +21,7 @@ import {
   type SwitchoverRequest,
   type TermRecord,
 } from '../../src/core/model.ts';
+import type { Publication } from '../../src/etcd/publication.ts';
 import { Compacted, FencedOut, LeaseLost } from '../../src/errors.ts';
 import type { Listed, RecordChange, WitnessRecord } from '../../src/core/short-lease.ts';
 import type {
@@ -57,6 +59,8 @@ export interface KeyLife {
   /** When its lease was renewed, the newest last; and its TTL. */
   readonly renewedAt: readonly number[];
   readonly ttlMs: number;
+  /** Which revision says first that its claim has ended. */
+  concededRevision: Revision | null;
   goneAt: number | null;
   goneRevision: Revision | null;
   end: EndOfKey | null;
@@ -66,6 +70,8 @@ export interface KeyLife {
 export interface EtcdListener {
   keyBorn?(life: KeyLife): void;
   keyGone?(life: KeyLife): void;
+  conceded?(life: KeyLife): void;
+  published?(key: string, by: KeyLife): void;
   handedOver?(election: ElectionName, handover: Handover, before: readonly Candidate[]): void;
   leaseGone?(leaseId: LeaseId, how: EndOfKey): void;
 }
@@ -117,6 +123,8 @@ export const leaseExtensionMs = 1000;
 const renewalsKept = 64;
 /** How many terms are remembered. */
 const termsKept = 100;
+/** A key that was only made. */
+const saysNothing = { since: null, conceded: null };
 
 export class ModelEtcd {
   /** False while there is no leader of etcd: nothing is carried out, and no lease ends. */
@@ -131,6 +139,10 @@ export class ModelEtcd {
   readonly #leases = new Map<LeaseId, Lease>();
   readonly #elections = new Map<ElectionName, ElectionState>();
   readonly #followers = new Set<Follower>();
+  readonly #published = new Map<
+    string,
+    { readonly value: string; readonly lease: LeaseId | null }
+  >();
   #revision: Revision = asRevision(1n);
   #compactedAt: Revision = asRevision(0n);
 
@@ -231,8 +243,8 @@ export class ModelEtcd {
     if (!candidates.some(({ key }) => key === lease)) {
       if (leftAt !== left) return { joined: null, left: leftAt };
       this.#mustKnow(lease);
-      const about = { id, address, url, priority, ttlMs, since: null, pingKey, native: true };
-      this.#addCandidate(election, { key: lease, leaseId: lease, ...about });
+      const about = { id, address, url, priority, ttlMs, pingKey, native: true };
+      this.#addCandidate(election, { key: lease, leaseId: lease, ...saysNothing, ...about });
     }
     const snapshot = this.snapshot(election);
     const own = snapshot.candidates.find(({ key }) => key === lease)!;
@@ -240,7 +252,11 @@ export class ModelEtcd {
     return { joined: { createRevision: own.createRevision, newestTerm, snapshot }, left: leftAt };
   }
 
-  release(request: Release, end: EndOfKey = 'released'): Released {
+  release(
+    request: Release,
+    published: readonly string[] = [],
+    end: EndOfKey = 'released',
+  ): Released {
     const { election, leaseId, createRevision, handover, term, succession } = request;
     const { candidates } = this.#state(election);
     const { bypassed = [], successor = null } = succession ?? {};
@@ -256,8 +272,10 @@ export class ModelEtcd {
     for (const { key } of bypassed) ends.set(key, 'bypassed');
     if (term !== null) this.#recordTerm(election, term);
     const leases = [leaseId, ...bypassed.map((candidate) => candidate.leaseId)];
-    this.#removeCandidates(election, ends, handover);
+    const gone = this.#removeCandidates(election, ends, handover);
     for (const lease of leases) this.#state(election).left.set(lease, this.#revision);
+    this.#unpublish(published, leaseId);
+    for (const candidate of gone) this.#bury(candidate, ends.get(candidate.key)!);
     if (handover !== null) {
       for (const listener of this.listeners) listener.handedOver?.(election, handover, candidates);
     }
@@ -265,13 +283,13 @@ export class ModelEtcd {
   }
 
   /** A release of another's key, guarded by the record of witnesses as well. */
-  depose({ witnessesAt, ...release }: Deposition): Deposed {
+  depose({ witnessesAt, ...release }: Deposition, published: readonly string[] = []): Deposed {
     const { election, createRevision } = release;
     const { witnesses } = this.#state(election);
     const term = fencingToken(createRevision);
     const released =
       witnesses?.at === witnessesAt
-        ? this.release(release, 'deposed')
+        ? this.release(release, published, 'deposed')
         : { deleted: false, snapshot: this.snapshot(election) };
     return { ...released, record: this.#witnessesOf(election, term) };
   }
@@ -335,6 +353,7 @@ export class ModelEtcd {
     own: GrantedLease & { readonly createRevision: Revision },
     me: Self,
     { since, ...before }: TermBeginning,
+    published: readonly Publication[] = [],
   ): void {
     const state = this.#state(election);
     const { candidates } = state;
@@ -343,6 +362,8 @@ export class ModelEtcd {
     );
     const candidate = candidates[index];
     if (candidate === undefined) throw new FencedOut(`term ${own.createRevision} is over`);
+    // It is as it was when it was made.
+    if (candidate.since !== null) return;
     const proclaimed = { ...candidate, since };
     state.candidates = candidates.with(index, proclaimed);
     const token = fencingToken(own.createRevision);
@@ -360,7 +381,29 @@ export class ModelEtcd {
     });
     this.lives.get(token)!.proclaimed = true;
     state.terms = state.terms.slice(-termsKept);
+    this.#publish(published, own.leaseId, this.lives.get(token)!);
     this.#commit(election, { candidates: [proclaimed], removedCandidates: [] });
+  }
+
+  /** Says in the key of a term, if that is there, that its claim has ended. */
+  concede(
+    election: ElectionName,
+    own: GrantedLease & { readonly createRevision: Revision },
+    since: string,
+    conceded: Concession,
+    published: readonly string[] = [],
+  ): void {
+    const state = this.#state(election);
+    const index = state.candidates.findIndex((one) => one.createRevision === own.createRevision);
+    const candidate = state.candidates[index];
+    if (candidate === undefined) return;
+    const said = { ...candidate, since, conceded };
+    state.candidates = state.candidates.with(index, said);
+    this.#commit(election, { candidates: [said], removedCandidates: [] });
+    const life = this.lives.get(candidate.createRevision)!;
+    life.concededRevision ??= this.#revision;
+    this.#unpublish(published, own.leaseId);
+    for (const listener of this.listeners) listener.conceded?.(life);
   }
 
   /** Says how a term ended, where its record says nothing yet. */
@@ -451,19 +494,42 @@ export class ModelEtcd {
 
   deleteByHand(election: ElectionName, key: string): void {
     if (!this.#state(election).candidates.some((candidate) => candidate.key === key)) return;
-    this.#removeCandidates(election, new Map([[key, 'deleted by hand']]), null);
+    const gone = this.#removeCandidates(election, new Map([[key, 'deleted by hand']]), null);
+    for (const candidate of gone) this.#bury(candidate, 'deleted by hand');
   }
 
   /** A candidate of another program: its value is a bare string. */
   putForeign(election: ElectionName, lease: LeaseId, value: MemberId): void {
     this.#mustKnow(lease);
-    const nothing = { address: null, url: null, ttlMs: null, since: null, pingKey: null };
+    const nothing = { address: null, url: null, ttlMs: null, pingKey: null, ...saysNothing };
     const bare = { ...nothing, priority: 0, native: false };
     const about = { id: value, ...bare };
     this.#addCandidate(election, { key: lease, leaseId: lease, ...about });
   }
 
+  putByHand(key: string, value: string): void {
+    this.#published.set(key, { value, lease: null });
+  }
+
+  /** What is under a key that a leader publishes. */
+  published(key: string): string | null {
+    return this.#published.get(key)?.value ?? null;
+  }
+
   // Inside.
+
+  #publish(published: readonly Publication[], lease: LeaseId, life: KeyLife): void {
+    for (const { key, value } of published) {
+      this.#published.set(key, { value, lease });
+      for (const listener of this.listeners) listener.published?.(key, life);
+    }
+  }
+
+  #unpublish(keys: readonly string[], lease: LeaseId): void {
+    for (const key of keys) {
+      if (this.#published.get(key)?.lease === lease) this.#published.delete(key);
+    }
+  }
 
   #state(election: ElectionName): ElectionState {
     let state = this.#elections.get(election);
@@ -517,6 +583,7 @@ export class ModelEtcd {
       id: about.id,
       bornAt: this.#scheduler.now,
       proclaimed: false,
+      concededRevision: null,
       renewedAt: this.#leases.get(about.leaseId)?.renewedAt ?? [],
       ttlMs: this.#leases.get(about.leaseId)?.ttlMs ?? 0,
       goneAt: null,
@@ -533,14 +600,14 @@ export class ModelEtcd {
     election: ElectionName,
     ends: ReadonlyMap<string, EndOfKey>,
     handover: Handover | null,
-  ): void {
+  ): readonly Candidate[] {
     const state = this.#state(election);
     const gone = state.candidates.filter(({ key }) => ends.has(key));
     state.candidates = state.candidates.filter(({ key }) => !ends.has(key));
     if (handover !== null) state.handover = handover;
     const removed = { candidates: [], removedCandidates: gone.map(({ key }) => key) };
     this.#commit(election, handover === null ? removed : { ...removed, handover });
-    for (const candidate of gone) this.#bury(candidate, ends.get(candidate.key)!);
+    return gone;
   }
 
   #bury({ createRevision }: Candidate, end: EndOfKey): void {
@@ -555,6 +622,7 @@ export class ModelEtcd {
   #endLease(id: LeaseId, end: EndOfKey): void {
     if (!this.#leases.delete(id)) return;
     const revision = this.#advance();
+    this.#unpublish([...this.#published.keys()], id);
     const buried: Candidate[] = [];
     for (const [election, state] of this.#elections) {
       state.left.delete(id);

@@ -46,6 +46,23 @@ const robbed: Focus = {
   setup: { takeoverDelayMs: 'evidence', leastTtlMs: 2000 },
 };
 
+/** Terms whose keys outlive their claims, on a network that repeats itself late. */
+const repeated: Focus = {
+  kinds: ['step down', 'hold', 'terminate'],
+  setup: {
+    app: { mostStopMs: 1500, stopLeadMs: 0 },
+    weather: {
+      leastMs: 1,
+      mostMs: 10,
+      lossChance: 0,
+      spikeChance: 0,
+      spikeMs: 0,
+      copyChance: 0.5,
+      copyMs: 3000,
+    },
+  },
+};
+
 const clockOnly: Focus = { kinds: ['cut', 'pause', 'hang', 'etcd without leader'] };
 
 export const mutations: readonly Mutation[] = [
@@ -275,6 +292,72 @@ export const mutations: readonly Mutation[] = [
       },
     ],
     focus: { kinds: ['step down'], setup: { app: { mostStopMs: 500, stopLeadMs: 0 } } },
+  },
+  {
+    name: 'a claim is conceded before it has ended',
+    patches: [
+      {
+        file: core('rounds'),
+        find: "if (phase.kind !== 'steppingDown' || queue === null || now < phase.concedeAt)",
+        put: "if (phase.kind === 'leading' && phase.asked !== null) return { candidacy, effects: [...effects, { kind: 'concede', own: phase.own, term: phase.term, concession: { cause: 'resigned', endedAgoMs: 0 }, me }] }; if (phase.kind !== 'steppingDown' || queue === null || now < phase.concedeAt)",
+      },
+    ],
+    focus: { kinds: ['hold', 'step down'] },
+  },
+  {
+    name: 'a concession names a later term',
+    patches: [
+      {
+        file: 'test/sim/model-etcd.ts',
+        find: '(one) => one.createRevision === own.createRevision); const candidate = state.candidates[index]; if (candidate === undefined) return; const said',
+        put: '(one) => one.leaseId === own.leaseId); const candidate = state.candidates[index]; if (candidate === undefined) return; const said',
+      },
+    ],
+    focus: repeated,
+  },
+  {
+    name: 'a late proclamation takes a concession back',
+    patches: [
+      {
+        file: 'test/sim/model-etcd.ts',
+        find: 'if (candidate.since !== null) return; const proclaimed = { ...candidate, since };',
+        put: 'const proclaimed = { ...candidate, since, conceded: null };',
+      },
+    ],
+    focus: repeated,
+  },
+  {
+    name: 'a late proclamation publishes an older term',
+    patches: [
+      {
+        file: 'test/sim/model-etcd.ts',
+        find: 'const candidate = candidates[index]; if (candidate === undefined) throw',
+        put: 'const candidate = candidates[index]; this.#publish(published, own.leaseId, this.lives.get(own.createRevision)!); if (candidate === undefined) throw',
+      },
+    ],
+    focus: repeated,
+  },
+  {
+    name: 'a release leaves behind what its term has published',
+    patches: [
+      {
+        file: 'test/sim/model-etcd.ts',
+        find: 'this.#unpublish(published, leaseId); for (const candidate of gone)',
+        put: 'for (const candidate of gone)',
+      },
+    ],
+    focus: { kinds: ['step down'] },
+  },
+  {
+    name: 'a leader is named that has conceded',
+    patches: [
+      {
+        file: core('report'),
+        find: 'if (first.conceded !== null && !weLead) return null;',
+        put: '',
+      },
+    ],
+    focus: repeated,
   },
   {
     name: 'nobody waits for what was taken away',

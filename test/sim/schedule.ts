@@ -369,7 +369,7 @@ const pastMostMs = 1500;
 
 /** What requests hang together, in life: reads need a quorum, a full disk or a lost leader stops writes. */
 const hanging: readonly (readonly string[])[] = [
-  ['observe', 'join', 'release', 'enroll', 'proclaim'],
+  ['observe', 'join', 'release', 'enroll', 'proclaim', 'concede'],
   ['observe'],
   ['renew'],
   ['release'],

@@ -1,8 +1,10 @@
 // The Coordinator port of one sidecar, on the model of etcd behind the simulated network. It sends, hedges, gives up and
 // watches as src/etcd does, within the same bounds, and so brings about the same doubts: a request that was given up
 // may still be carried out, and two attempts at one may both be, in either order.
-import { leaseId as asLeaseId } from '../../src/core/model.ts';
+import { fencingToken, leaseId as asLeaseId } from '../../src/core/model.ts';
+import { publishedBy, publishedIn } from '../../src/etcd/publication.ts';
 import type {
+  Concession,
   Control,
   ElectionName,
   FencingToken,
@@ -66,6 +68,9 @@ export interface SimCoordinatorOptions {
   /** What was asked and how it ended, for the transcript. */
   readonly trace: ((what: string) => void) | null;
 }
+
+/** What a leader publishes. */
+export const publications = [{ key: '/published/{election}', value: '{token} of {election}' }];
 
 type Ended<Value> = (outcome: Outcome<Answer<Value>>) => void;
 
@@ -167,7 +172,7 @@ export class SimCoordinator implements Coordinator {
     return this.#promise<Released>((ended) => {
       this.request<Released>(
         'release',
-        () => etcd.release(request),
+        () => etcd.release(request, this.#publishedIn(request.election)),
         (outcome) => {
           if (outcome.ok) {
             const { value, sentAt } = outcome.value;
@@ -200,7 +205,7 @@ export class SimCoordinator implements Coordinator {
     return this.#promise<Deposed>((ended) => {
       this.request<Deposed>(
         'depose',
-        () => etcd.depose(request),
+        () => etcd.depose(request, this.#publishedIn(request.election)),
         (outcome) => {
           if (outcome.ok) {
             const { value, sentAt } = outcome.value;
@@ -238,7 +243,20 @@ export class SimCoordinator implements Coordinator {
     began: TermBeginning,
   ): Promise<void> {
     const { etcd } = this.options;
-    await this.#command('proclaim', () => etcd.proclaim(election, own, me, began));
+    const published = publishedBy(publications, election, fencingToken(own.createRevision));
+    await this.#command('proclaim', () => etcd.proclaim(election, own, me, began, published));
+  }
+
+  async concede(
+    election: ElectionName,
+    own: Parameters<Coordinator['concede']>[1],
+    { since }: Parameters<Coordinator['concede']>[2],
+    concession: Concession,
+  ): Promise<void> {
+    const { etcd } = this.options;
+    const published = this.#publishedIn(election);
+    const attempt = (): void => etcd.concede(election, own, since, concession, published);
+    await this.#command('concede', attempt);
   }
 
   async correct(election: ElectionName, ended: TermRecord): Promise<void> {
@@ -381,6 +399,10 @@ export class SimCoordinator implements Coordinator {
     });
     request.startNext();
     return request;
+  }
+
+  #publishedIn(election: ElectionName): readonly string[] {
+    return publishedIn(publications, election);
   }
 
   /** A request whose answer is only that it was carried out; `leaseId` is what it hangs on. */

@@ -570,7 +570,7 @@ interface Mail {
   readonly event?: CandidacyEvent;
 }
 
-/** Proclamations and member records decide nothing here, and are left out. */
+/** Proclamations, concessions and member records decide nothing here, and are left out. */
 function askOf(effect: ReturnType<typeof stepCandidacy>['effects'][number]): Ask | null {
   switch (effect.kind) {
     case 'observe':
@@ -586,6 +586,7 @@ function askOf(effect: ReturnType<typeof stepCandidacy>['effects'][number]): Ask
     case 'elected':
     case 'correct':
     case 'proclaim':
+    case 'concede':
     case 'ended':
     case 'cutOff':
     case 'giveUpLease':
@@ -696,7 +697,7 @@ function committed(etcd: Etcd, change: Omit<Change, 'revision'>, after: Partial<
 }
 
 function withCandidate(etcd: Etcd, lease: LeaseId, who: string): Etcd {
-  const nothing = { address: null, ttlMs: null, since: null };
+  const nothing = { address: null, ttlMs: null, since: null, conceded: null };
   const about = { ...nothing, url: 'url', pingKey: 'key', priority: 0, native: true };
   const createRevision = asRevision(etcd.revision + 1n);
   const candidate = { key: lease, leaseId: lease, createRevision, id: memberId(who), ...about };
