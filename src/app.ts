@@ -271,15 +271,13 @@ class Assembly implements Sidecar {
         this.#local(),
         tlsOf(configuration, this.#inForce.credentials),
       );
-    this.#listeners = await onceToBeHad(open, (...said) => this.log.warn(...said));
+    this.#listeners = await onceToBeHad(open, this.log);
   }
 
   #openProxies(): Promise<Proxies | null> {
-    const warn = (message: string): void => this.log.warn(message);
-    const [elections, clock, tls] = [this.#elector, this.#clock, () => askTlsOf(this.#inForce)];
-    const parts = { elections, clock, tls, warn };
-    const open = () => openProxiesOf(this.#options.configuration, parts);
-    return onceToBeHad(open, (...said) => this.log.warn(...said));
+    const [elections, clock, log] = [this.#elector, this.#clock, this.log];
+    const tls = () => askTlsOf(this.#inForce);
+    return openProxiesOf(this.#options.configuration, { elections, clock, log, tls });
   }
 
   /** Metrics, traces and the log tell of what happens from here on. */

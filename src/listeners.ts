@@ -21,6 +21,7 @@ import type { AskTls } from './process/ask-tls.ts';
 import { CannotListen } from './process/bind.ts';
 import { patiently } from './process/patience.ts';
 import type { Proxies } from './proxy/proxy.ts';
+import type { Log } from './telemetry/log.ts';
 
 /** The certificate of the TCP listeners, null where they speak plain HTTP. */
 export function tlsOf(
@@ -60,12 +61,12 @@ export async function openListeners(
 /** Opens what may not be to be had yet: another process may be about to end. */
 export function onceToBeHad<Opened>(
   open: () => Promise<Opened>,
-  warn: (about: object, message: string) => void,
+  log: Pick<Log, 'warn'>,
 ): Promise<Opened> {
   return patiently(open, {
     passes: (failure) => failure instanceof CannotListen && failure.passes,
     onWait: (failure, patientForMs) =>
-      warn({ err: failure, patientForMs }, 'an address is not to be had yet: trying again'),
+      log.warn({ err: failure, patientForMs }, 'an address is not to be had yet: trying again'),
   });
 }
 
@@ -113,17 +114,17 @@ export async function openProxiesOf(
     readonly elections: Elections;
     readonly clock: Pick<Clock, 'now'>;
     readonly tls: () => AskTls;
-    readonly warn: (message: string) => void;
+    readonly log: Pick<Log, 'warn'>;
   },
 ): Promise<Proxies | null> {
   const { proxies, elections: names } = configuration;
   if (proxies.length === 0) return null;
   const { openProxies } = await import('./proxy/proxy.ts');
-  const { clock, tls } = beside;
+  const { elections, clock, tls, log } = beside;
   const promises = new Promises({ now: () => clock.now(), tls });
-  const opened = await openProxies({
-    ...beside,
-    ask: promises.ask,
+  const options = {
+    ...{ elections, clock, tls, ask: promises.ask },
+    warn: (message: string) => log.warn(message),
     proxies: proxies.map((proxy) => ({
       ...proxy,
       election: electionName(proxy.election ?? names[0] ?? ''),
@@ -132,7 +133,8 @@ export async function openProxiesOf(
     bufferSize: configuration.proxyBufferSize,
     drainMs: configuration.proxyDrainMs,
     responseTimeoutMs: configuration.proxyResponseTimeoutMs,
-  });
+  };
+  const opened = await onceToBeHad(() => openProxies(options), log);
   const close = async (): Promise<void> => {
     await opened.close();
     promises.close();

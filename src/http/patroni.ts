@@ -2,6 +2,7 @@
 // Nothing is made up: what only a database has (timeline, positions in its log) is left out, which Patroni allows, and the
 // lag of a replica is `unknown`, which is Patroni's own word. Its paths for health checks are in probes.ts.
 import type { Report } from '../core/report.ts';
+import { readAdvertised } from '../process/advertised.ts';
 import { leaderAnswer } from './answers.ts';
 import type { Inputs } from './inputs.ts';
 import { membersAnswer } from './members.ts';
@@ -41,18 +42,10 @@ export interface PatroniAnswer {
   readonly patroni: { readonly version: string; readonly scope: string; readonly name: string };
 }
 
-const standardPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
-
-/** The parts of an advertised address, `host:port` or a URL of any scheme; an IPv6 host without its brackets. */
+/** The parts of an advertised address, as far as they are there. */
 function hostAndPort(address: string | null): Pick<PatroniMember, 'host' | 'port'> {
-  const text = address === null || address.includes('://') ? address : `tcp://${address}`;
-  // What another program wrote into its key may be anything.
-  if (text === null || !URL.canParse(text)) return {};
-  const { hostname, port: written, protocol } = new URL(text);
-  if (hostname === '') return {};
-  const host = hostname.replace(/^\[(.*)\]$/, '$1');
-  const port = written === '' ? standardPorts[protocol] : Number(written);
-  return port === undefined ? { host } : { host, port };
+  const { host, port } = readAdvertised(address) ?? { port: null };
+  return { ...(host !== undefined && { host }), ...(port !== null && { port }) };
 }
 
 const stateOf = (healthy: boolean): PatroniState => (healthy ? 'running' : 'stopped');

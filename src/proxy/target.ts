@@ -1,8 +1,9 @@
 // Whom a connection made here may reach, and what bounds that. A target is one app for as long as its instance has the
 // part that was asked for: of a leader, one term.
-import { judgeAfter } from '../process/time-out.ts';
 import { connect } from 'node:net';
 import type { FencingToken, MemberId } from '../core/model.ts';
+import { readAdvertised } from '../process/advertised.ts';
+import { judgeAfter } from '../process/time-out.ts';
 
 /** Where an app listens, as its instance advertises it. */
 export interface Address {
@@ -39,17 +40,10 @@ export interface Destination {
   onChange(listener: () => void): void;
 }
 
-const defaultPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
-
-/** `host:port` or a URL; null where it names no port that is known. */
+/** Null where nobody can be sent there. */
 export function addressOf(advertised: string | null): Address | null {
-  if (advertised === null) return null;
-  const text = advertised.includes('://') ? advertised : `tcp://${advertised}`;
-  if (!URL.canParse(text)) return null;
-  const { protocol, hostname, port } = new URL(text);
-  const found = port === '' ? defaultPorts[protocol] : Number(port);
-  if (hostname === '' || found === undefined) return null;
-  return { host: hostname.replace(/^\[|\]$/g, ''), port: found, secure: protocol === 'https:' };
+  const { host, port, secure } = readAdvertised(advertised) ?? { port: null };
+  return port === null || host === undefined ? null : { host, port, secure };
 }
 
 /** A connection that is not made in this time is not made: an answer within a network takes a fraction of it. */
