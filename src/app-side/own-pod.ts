@@ -5,6 +5,7 @@ import type { IncomingMessage } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { judgeAfter } from '../process/time-out.ts';
 
 export interface Label {
   readonly key: string;
@@ -59,7 +60,7 @@ export class OwnPod {
     const sent = request({
       ...{ host, port, ca, agent: false, method: 'PATCH' },
       path: `/api/v1/namespaces/${place}?fieldManager=electord`,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+      signal,
       headers: {
         Authorization: `Bearer ${token}`,
         'Content-Type': 'application/merge-patch+json',
@@ -68,11 +69,16 @@ export class OwnPod {
         'User-Agent': 'electord',
       },
     });
-    const at = `${host}:${port}`;
+    const at = `the API server at ${host}:${port}`;
     const answered = new Promise<IncomingMessage>((resolve, reject) => {
-      sent.on('response', resolve).on('error', (error) => reject(unanswered(error, at, timeoutMs)));
+      sent.on('response', resolve).on('error', (cause) => {
+        const what = `${at} cannot be asked: ${cause.message}`;
+        reject(cause instanceof LabelFailure ? cause : new LabelFailure(what, true, { cause }));
+      });
     });
-    sent.end(body);
+    const late = `${at} did not answer within ${timeoutMs / 1000} s`;
+    const cancel = judgeAfter(timeoutMs, () => sent.destroy(new LabelFailure(late, true)));
+    sent.once('close', cancel).end(body);
     const answer = await answered;
     const { statusCode = 0 } = answer;
     if (statusCode === 200) {
@@ -102,14 +108,6 @@ export class OwnPod {
       throw new LabelFailure(what, false, { cause });
     }
   }
-}
-
-function unanswered(cause: Error, at: string, timeoutMs: number): LabelFailure {
-  const isLate = cause.cause instanceof DOMException && cause.cause.name === 'TimeoutError';
-  const what = isLate
-    ? `the API server at ${at} did not answer within ${timeoutMs / 1000} s`
-    : `the API server at ${at} cannot be asked: ${cause.message}`;
-  return new LabelFailure(what, true, { cause });
 }
 
 /** The `message` of the API's Status, or what there is instead. */
