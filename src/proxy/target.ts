@@ -42,8 +42,8 @@ export interface Destination {
 
 /** Null where nobody can be sent there. */
 export function addressOf(advertised: string | null): Address | null {
-  const { host, port, secure } = readAdvertised(advertised) ?? { port: null };
-  return port === null || host === undefined ? null : { host, port, secure };
+  const said = readAdvertised(advertised);
+  return said === null || said.port === null ? null : { ...said, port: said.port };
 }
 
 /** A connection that is not made in this time is not made: an answer within a network takes a fraction of it. */

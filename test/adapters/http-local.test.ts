@@ -166,6 +166,20 @@ describe('who is let in', () => {
     const held = await served.ask('/leader?hold=1s');
     expect(held).toMatchObject({ status: 403, body: { code: 'local_only' } });
   });
+
+  it('promises a moment on the public listener to proxies, and no more', async () => {
+    const elections = leading();
+    const served = await serveOn(inputsOf(elections, { publicHoldMs: 150 }));
+    opened.push(served.listening);
+    for (const [asked, heldForMs] of [
+      ['1h', 150],
+      ['40ms', 40],
+    ] as const) {
+      const answer = await served.ask(`/leader?hold=${asked}`);
+      expect(answer).toMatchObject({ status: 200, body: { heldForMs } });
+    }
+    expect(await served.ask('/leader?hold=soon')).toMatchObject({ status: 400 });
+  });
 });
 
 describe('a body', () => {

@@ -341,6 +341,7 @@ describe('an address or an answer from outside', () => {
     const bad = { ...good, fencingToken: '<img>', validForMs: -1, observedAgeMs: 'x' };
     expect(read(JSON.stringify(bad), 'e', 'a')).toEqual({
       role: 'leader',
+      heldForMs: 0,
       fencingToken: null,
       validForMs: 0,
       observedAgeMs: null,

@@ -1,8 +1,11 @@
 // Proxies of real sidecars before real apps, on a real etcd: what clients see when the leader changes, by plan and by
 // accident, and that nothing reaches who no longer leads.
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { reservePorts } from '../harness/ports.ts';
 import { misled, ProxiedApp, startLoad } from '../harness/proxied-app.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
@@ -78,6 +81,36 @@ test('a planned switchover under load fails no write, and none reaches who has c
   const load = startLoad({ urls: all.map(({ http }) => http), connections: 60, perSecond: 300 });
   await eventually(() => leader.app.arrivals.length > 200, { withinMs: soonMs, what: 'writes' });
   await switchover(leader, others[0]!);
+  const next = others[0]!.app;
+  await eventually(() => next.arrivals.length > 200, { withinMs: soonMs, what: 'writes there' });
+  const written = await load.stop();
+  expect(written.filter(({ ok }) => !ok)).toEqual([]);
+  expect(
+    misled(
+      all.map(({ app }) => app),
+      written,
+    ),
+  ).toEqual([]);
+});
+
+test('a step-down hook that takes seconds fails no write: all wait from the moment when it begins', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'electord-proxy-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const [begun, go] = [join(folder, 'begun'), join(folder, 'go')];
+  const hook = `exec:touch ${begun}; until [ -e ${go} ]; do sleep 0.05; done`;
+  const all = await places('hooked', [`--on-step-down=${hook}`]);
+  const { leader, others } = await led(all);
+  const load = startLoad({ urls: all.map(({ http }) => http), connections: 60, perSecond: 300 });
+  await eventually(() => leader.app.arrivals.length > 200, { withinMs: soonMs, what: 'writes' });
+  const done = switchover(leader, others[0]!);
+  await eventually(() => existsSync(begun), { withinMs: soonMs, what: 'the hook' });
+  // The promise of another instance lasts for a moment; after that everybody waits.
+  await delay(2 * promiseMs);
+  const before = leader.app.arrivals.length;
+  await delay(500);
+  expect(leader.app.arrivals.length).toBe(before);
+  writeFileSync(go, '');
+  await done;
   const next = others[0]!.app;
   await eventually(() => next.arrivals.length > 200, { withinMs: soonMs, what: 'writes there' });
   const written = await load.stop();
