@@ -340,11 +340,10 @@ export class Checkers {
       return this.#violated('no name is served that may be dead', `${who}, ${ageMs} ms old`);
     }
     const { goneAt, concededRevision } = etcd.lives.get(leader!.token) ?? gone;
-    // Places never change, nor is a concession taken back: whoever was told of that revision knows it for ever.
-    if (
-      concededRevision !== null &&
-      concededRevision <= (life.told.revisions.get(election) ?? 0n)
-    ) {
+    // Places never change, nor is a concession taken back: whoever was told of that revision knows it for ever. Only who is about to
+    // end watches nothing more, and leaves unread what its last question brought.
+    const told = life.coordinator.watches.size > 0 ? life.told.revisions.get(election) : undefined;
+    if (concededRevision !== null && concededRevision <= (told ?? 0n)) {
       this.#violated('nobody is named who has conceded', `${who}, term ${leader!.token}`);
     }
     // Its clock may have been ahead when it sent what it knows this from, and no longer be.
