@@ -6,8 +6,10 @@ export function correctionOf(
   { queue }: Candidacy,
   own: OwnKey,
   ending: Ending | null,
+  isHeld = false,
 ): readonly CandidacyEffect[] {
-  if (ending === null || ending.stoodStill) return [];
+  // Whoever reads of the end waits for nobody; and a hold that was promised is to be waited out, whoever deleted the key.
+  if (ending === null || ending.stoodStill || isHeld) return [];
   const record = queue?.handover ?? null;
   const isOurs = record?.token === ending.term.token && record.cause !== 'crashed';
   return isOurs ? [] : [{ kind: 'correct', own, ending }];

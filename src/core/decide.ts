@@ -290,7 +290,7 @@ function decideSteppingDown(
     ? []
     : [{ kind: 'cutOff', term: ending.term }];
   if (!keyExists(candidacy, own, ground)) {
-    return to(idle(now), [...cutOff, ...correctionOf(candidacy, own, ending)]);
+    return to(idle(now), [...cutOff, ...correctionOf(candidacy, own, ending, now < keptUntil)]);
   }
   if (now >= boundOf(candidacy, ground)) return to(release(own, ending), cutOff);
   if (now < keptUntil) return null;

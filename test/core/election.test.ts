@@ -863,6 +863,15 @@ describe('the level-triggered rounds', () => {
     expect(corrections(1000, gone)).toEqual([]);
   });
 
+  it('correct nothing while a hold lasts that was promised: a newcomer is to wait for it', () => {
+    const corrected = (goneAt: number): boolean => {
+      const story = leading().at(50, { kind: 'hold', until: 550 }).at(100, { kind: 'stop' });
+      story.changed(goneAt, change(9, { removedCandidates: [mine(5).key] }));
+      return story.effects.some(({ kind }) => kind === 'correct');
+    };
+    expect(corrected(549)).toBe(false);
+  });
+
   it('proclaim again where a proclamation was lost', () => {
     const story = leading();
     const proclaimed = (): number => story.effects.filter(({ kind }) => kind === 'proclaim').length;

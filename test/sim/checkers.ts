@@ -299,8 +299,8 @@ export class Checkers {
     for (const [older, untilMs] of this.#believedUntil) {
       const key = etcd.lives.get(older);
       if (key?.election !== election || older >= token || untilMs <= now()) continue;
-      if (key.id === id || key.end === null || chosenEnds.has(key.end) || isInTheHole(key))
-        continue;
+      if (key.id === id || key.corrected || isInTheHole(key)) continue;
+      if (key.end === null || chosenEnds.has(key.end)) continue;
       const what = `${who}, while ${older} was said to last until ${Math.round(untilMs)} (${key.end})`;
       this.#violated('nobody claims while an older promise lasts', what);
     }

@@ -56,6 +56,8 @@ export interface KeyLife {
   readonly bornAt: number;
   /** Whether its term was recorded. */
   proclaimed: boolean;
+  /** Whether its holder recorded its end after its key had gone: then whatever acted for it has stopped. */
+  corrected: boolean;
   /** When its lease was renewed, the newest last; and its TTL. */
   readonly renewedAt: readonly number[];
   readonly ttlMs: number;
@@ -410,6 +412,7 @@ export class ModelEtcd {
   correct(election: ElectionName, { token, to, cause, reason, actor }: TermRecord): void {
     const record = this.#state(election).terms.find((one) => one.token === token);
     if (record?.to !== null) return;
+    this.lives.get(token)!.corrected = true;
     this.#recordTerm(election, { ...record, to, cause, reason, actor });
   }
 
@@ -583,6 +586,7 @@ export class ModelEtcd {
       id: about.id,
       bornAt: this.#scheduler.now,
       proclaimed: false,
+      corrected: false,
       concededRevision: null,
       renewedAt: this.#leases.get(about.leaseId)?.renewedAt ?? [],
       ttlMs: this.#leases.get(about.leaseId)?.ttlMs ?? 0,
