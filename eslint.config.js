@@ -6,6 +6,17 @@ import tseslint from 'typescript-eslint';
 
 const ambient = ['Date', 'performance', 'process', 'setTimeout', 'setInterval', 'setImmediate'];
 
+/** What Node offers to scripts without being imported. */
+const scriptGlobals = [
+  'process',
+  'console',
+  'Buffer',
+  'URL',
+  'fetch',
+  'AbortSignal',
+  'performance',
+];
+
 export default defineConfig(
   { ignores: ['dist', 'node_modules', '.cache', 'coverage'] },
   eslint.configs.recommended,
@@ -60,6 +71,8 @@ export default defineConfig(
   {
     files: ['**/*.js', '**/*.mjs'],
     extends: [tseslint.configs.disableTypeChecked],
-    languageOptions: { globals: { process: 'readonly', console: 'readonly', Buffer: 'readonly' } },
+    languageOptions: {
+      globals: Object.fromEntries(scriptGlobals.map((name) => [name, 'readonly'])),
+    },
   },
 );
