@@ -4,7 +4,7 @@ import type { Configuration } from './config/configuration.ts';
 import type { Credentials } from './config/files.ts';
 import { electionName } from './core/model.ts';
 import { createFront } from './http/front.ts';
-import type { Capacity } from './http/capacity.ts';
+import { openFilesAllowed, proxiedAtMost, type Capacity } from './http/capacity.ts';
 import type { Inputs, LocalInputs } from './http/inputs.ts';
 import {
   bindAll,
@@ -129,6 +129,7 @@ export async function openProxiesOf(
       ...proxy,
       election: electionName(proxy.election ?? names[0] ?? ''),
     })),
+    maxConnections: proxiedAtMost(openFilesAllowed(), proxies.length),
     bufferWindowMs: configuration.proxyBufferWindowMs,
     bufferSize: configuration.proxyBufferSize,
     drainMs: configuration.proxyDrainMs,

@@ -45,3 +45,10 @@ export function capacityOf(openFiles: number): Capacity {
   const left = openFiles - reserved;
   return { public: share(left / 2), local: share(left / 4) };
 }
+
+/**
+ * How many connections each of `count` proxies takes. Each has one to an app beside it: together they may use up twice the
+ * last quarter, since all of these are hardly ever full at once.
+ */
+export const proxiedAtMost = (openFiles: number, count: number): number =>
+  share((openFiles - reserved) / 4 / count).maxConnections;

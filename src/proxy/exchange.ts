@@ -110,8 +110,8 @@ export class Exchange {
     return {
       onRequestStart: (controller) => {
         this.#controller = controller;
-        if (target.mayReceive()) this.#sent = true;
-        else controller.abort(moved);
+        if (this.#response.destroyed || !target.mayReceive()) controller.abort(moved);
+        else this.#sent = true;
       },
       onResponseStart: (controller, status, headers, statusMessage) => {
         if (status < 200) return this.#inform(status, headers);
@@ -136,9 +136,9 @@ export class Exchange {
     this.#settle();
     if (this.#response.destroyed) return;
     if (!this.#sent && error !== moved && isOfConnection(error)) target.unreachable();
-    const isSilent = error.code === 'UND_ERR_HEADERS_TIMEOUT';
-    if (!isSilent && this.#mayRepeat(target)) this.#wait();
-    else this.#refuse(isSilent ? 'app_silent' : 'app_broke_off');
+    const problem = problems.get(error.code ?? '') ?? null;
+    if (problem === null && this.#mayRepeat(target)) this.#wait();
+    else this.#refuse(problem ?? 'app_broke_off');
   }
 
   /**
@@ -171,6 +171,14 @@ export class Exchange {
     if (!this.#response.writableFinished) this.#controller?.abort(new Error('the client has gone'));
   }
 }
+
+/** What would be no better the next time. */
+const problems: ReadonlyMap<string, Problem> = new Map<string, Problem>([
+  ['UND_ERR_HEADERS_TIMEOUT', 'app_silent'],
+  ['UND_ERR_INVALID_ARG', 'not_passed_on'],
+  ['UND_ERR_NOT_SUPPORTED', 'not_passed_on'],
+  ['UND_ERR_REQ_CONTENT_LENGTH_MISMATCH', 'not_passed_on'],
+]);
 
 const connectionCodes: ReadonlySet<string> = new Set([
   ...['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'EHOSTDOWN'],

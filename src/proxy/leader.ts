@@ -23,6 +23,8 @@ export interface LeaderOptions {
 
 /** What is left of a promise, of 150 ms, when the next one is asked for: two answers may get lost. */
 const renewBelowMs = 100;
+/** Of an answer that promises less than that, as with fast failover, the next one is not asked for at once. */
+const askEveryMs = 20;
 /** For how long an answer about our own claim, or of etcd, is taken up unasked. */
 const lookEveryMs = 10;
 
@@ -98,6 +100,7 @@ class Term implements Target {
   readonly #listeners = new Set<() => void>();
   #until: Millis = Number.NEGATIVE_INFINITY;
   #asking: Promise<boolean> | null = null;
+  #askedAt: Millis = Number.NEGATIVE_INFINITY;
   #isOver = false;
   #warned = false;
 
@@ -122,7 +125,8 @@ class Term implements Target {
     if (this.#isOver) return false;
     const now = this.#options.clock.now();
     if (this.isOurs && now >= this.#until) this.#look(now);
-    if (!this.isOurs && now > this.#until - renewBelowMs) void this.permit();
+    const isDue = now > this.#until - renewBelowMs && now > this.#askedAt + askEveryMs;
+    if (!this.isOurs && isDue) void this.permit();
     return now < this.#until;
   }
 
@@ -156,7 +160,8 @@ class Term implements Target {
 
   async #ask(): Promise<boolean> {
     const { clock, ask, election } = this.#options;
-    const before = clock.now() < this.#until;
+    this.#askedAt = clock.now();
+    const before = this.#askedAt < this.#until;
     const promised = await ask(election, this.#other);
     if (promised.kind === 'held') {
       this.#until = Math.max(this.#until, promised.sentAt + promised.forMs);

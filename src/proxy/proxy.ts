@@ -22,6 +22,8 @@ export interface ProxyOptions {
 
 export interface ProxiesOptions {
   readonly proxies: readonly ProxyOptions[];
+  /** At each of them: who comes then is not let in. */
+  readonly maxConnections: number;
   readonly bufferWindowMs: number;
   readonly bufferSize: number;
   readonly drainMs: number;
@@ -88,6 +90,7 @@ async function open(proxy: ProxyOptions, options: ProxiesOptions, own: OwnSocket
     protocol === 'http' ? httpProxy({ buffering, drainMs, responseTimeoutMs, tls, closing }) : null;
   const server =
     http?.server ?? tcpServer({ buffering, proxyProtocol, drainMs, own, warn, closing });
+  server.maxConnections = options.maxConnections;
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);

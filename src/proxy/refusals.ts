@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Refused } from './buffering.ts';
 
-export type Problem = Refused | 'app_broke_off' | 'app_silent' | 'loop';
+export type Problem = Refused | 'app_broke_off' | 'app_silent' | 'loop' | 'not_passed_on';
 
 const problems: Readonly<
   Record<Problem, readonly [status: number, title: string, detail: string]>
@@ -16,6 +16,7 @@ const problems: Readonly<
     'Gateway Timeout',
     'the app did not answer in time; the request may have been carried out',
   ],
+  not_passed_on: [400, 'Bad Request', 'a proxy cannot pass such a request on'],
   loop: [508, 'Loop Detected', 'the request came back: --advertise names a proxy'],
 };
 

@@ -10,7 +10,7 @@ import { afterEach, expect, it } from 'vitest';
 import { createFront } from '../../src/http/front.ts';
 import { createEvents } from '../../src/http/events.ts';
 import type { Inputs } from '../../src/http/inputs.ts';
-import { capacityOf } from '../../src/http/capacity.ts';
+import { capacityOf, proxiedAtMost } from '../../src/http/capacity.ts';
 import { waitingAtMost } from '../../src/http/connections.ts';
 import { listen, type Limits, type Listening } from '../../src/http/listen.ts';
 import { CannotListen, type ListenAddress } from '../../src/process/bind.ts';
@@ -229,6 +229,8 @@ it.each([
   const capacity = capacityOf(openFiles);
   expect(capacity.public.maxConnections).toBe(open);
   expect(capacity.local.maxConnections).toBe(local);
+  expect(proxiedAtMost(openFiles, 1)).toBe(local);
+  expect(proxiedAtMost(openFiles, 4)).toBeLessThanOrEqual(local);
   for (const { maxConnections, maxStreams } of Object.values(capacity)) {
     expect(maxStreams).toBe(maxConnections / 2);
   }

@@ -72,6 +72,7 @@ async function open(
         ...spec,
       },
     ],
+    maxConnections: 1000,
     ...{ bufferWindowMs: 10_000, bufferSize: 1000, drainMs: 1000, responseTimeoutMs: 10_000 },
     ...{ elections, clock: elections.clock },
     ask: () => {
@@ -407,6 +408,24 @@ test('a proxy that reaches itself cuts that off', async () => {
   await client.closed;
   await eventually(() => proxies!.figures()[0]!.open === 0, { ...soon, what: 'no connection' });
   expect(warnings[0]).toMatch(/comes from itself/);
+});
+
+test('no more connections are taken than allowed', async () => {
+  const port = await open({}, { maxConnections: 1 });
+  const first = raw(port, '');
+  await eventually(() => proxies!.figures()[0]!.open === 1, { ...soon, what: 'one connection' });
+  const second = raw(port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+  await second.closed;
+  expect(second.text()).toBe('');
+  first.socket.destroy();
+});
+
+test('what cannot be passed on is refused at once', async () => {
+  leads(me, 5n, await app((_, response) => response.end('here')));
+  const port = await open();
+  const odd = raw(port, 'OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+  await odd.closed;
+  expect(odd.text()).toMatch(/^HTTP\/1.1 400 [^]*"code":"not_passed_on"/);
 });
 
 test('a request that goes round in circles is answered with 508', async () => {
