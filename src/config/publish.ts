@@ -1,6 +1,7 @@
 // Reads what --publish holds: keys that the leader keeps in etcd for those who read etcd themselves, and their values, with
 // placeholders. What is known before a term begins is filled in here; {election} and {token} are not.
 
+import { readAdvertised } from '../process/advertised.ts';
 import { hasControlOrSpace } from './addresses.ts';
 import { Refusal } from './refusal.ts';
 
@@ -98,19 +99,14 @@ export const withOwn = (
   }));
 };
 
-const defaultPorts: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
-
 /** By placeholder; null where it is not known. */
 function factsOf(id: string, advertise: string | null): ReadonlyMap<string, string | null> {
-  const url = advertise === null ? null : urlOf(advertise);
-  const port = url === null ? '' : url.port || (defaultPorts[url.protocol] ?? '');
+  const said = readAdvertised(advertise);
+  const port = said?.port ?? null;
   return new Map([
     ['id', id],
     ['address', advertise],
-    ['host', url?.hostname.replace(/^\[(.*)\]$/, '$1') ?? null],
-    ['port', port === '' ? null : port],
+    ['host', said?.host ?? null],
+    ['port', port === null ? null : String(port)],
   ]);
 }
-
-const urlOf = (advertise: string): URL =>
-  new URL(advertise.includes('://') ? advertise : `tcp://${advertise}`);

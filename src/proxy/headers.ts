@@ -2,6 +2,7 @@
 // one connection stays on it, and the app learns who asked, and in which term.
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { isIPv6 } from 'node:net';
+import { withoutMapping } from './proxy-protocol.ts';
 import type { Target } from './target.ts';
 
 export const hopsHeader = 'x-electord-hops';
@@ -47,7 +48,7 @@ const last = (list: string | string[] | undefined, one: string): string =>
 export function requestHeaders(request: IncomingMessage, target: Target): OutgoingHttpHeaders {
   const { headers, socket } = request;
   const passed = passedOn(headers, ours);
-  const address = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/i, '');
+  const address = withoutMapping(socket.remoteAddress ?? 'unknown');
   passed['x-forwarded-for'] = last(headers['x-forwarded-for'], address);
   passed['x-forwarded-proto'] ??= 'http';
   if (headers.host !== undefined) passed['x-forwarded-host'] ??= headers.host;

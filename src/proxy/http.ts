@@ -4,22 +4,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import Pool from 'undici/lib/dispatcher/pool.js';
-import { tlsTowards, type AskTls } from '../process/ask-tls.ts';
-import type { Buffering } from './buffering.ts';
+import { tlsTowards } from '../process/ask-tls.ts';
 import { Exchange } from './exchange.ts';
 import { connectWithinMs, type Target } from './target.ts';
-import { upgrade } from './upgrade.ts';
-
-export interface HttpOptions {
-  readonly buffering: Buffering;
-  readonly drainMs: number;
-  /** 0: no bound. */
-  readonly responseTimeoutMs: number;
-  /** Towards apps that advertise `https://…`. */
-  readonly tls: () => AskTls;
-  /** Called when the proxy closes: what was upgraded and owes no answer ends. */
-  readonly closing: Set<() => void>;
-}
+import { upgrade, type HttpOptions } from './upgrade.ts';
 
 /** Longer than the interval at which a load balancer asks: it is never the server that closes first. */
 const keepAliveTimeoutMs = 75_000;

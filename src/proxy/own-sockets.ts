@@ -1,8 +1,9 @@
 // Connections that come back to the process that made them: a proxy whose leader advertises the proxy itself. A TCP
 // connection can carry no count of hops, but it has two ends, and both of them are ours then.
 import type { Socket } from 'node:net';
+import { withoutMapping } from './proxy-protocol.ts';
 
-const plain = (address: string | undefined): string => (address ?? '').replace(/^::ffff:/i, '');
+const plain = (address = ''): string => withoutMapping(address);
 
 export class OwnSockets {
   readonly #made = new Set<string>();

@@ -6,7 +6,9 @@ const signature = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
 const versionAndProxy = 0x21;
 const families = { unspecified: 0x00, tcp4: 0x11, tcp6: 0x21 } as const;
 
-const withoutMapping = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, '');
+/** An IPv4 address as it is, where a socket of both families writes it as an IPv6 one. */
+export const withoutMapping = (address: string): string =>
+  address.replace(/^::ffff:(?=\d+\.)/i, '');
 
 /** The 16 bytes of an IPv6 address, or the 4 of an IPv4 one. */
 function bytesOf(address: string): number[] {

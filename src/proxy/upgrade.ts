@@ -10,12 +10,15 @@ import { refuse } from './refuse.ts';
 import { relay } from './relay.ts';
 import { connectWithinMs, type Target } from './target.ts';
 
-export interface UpgradeOptions {
+/** What a proxy for HTTP goes by. */
+export interface HttpOptions {
   readonly buffering: Buffering;
   readonly drainMs: number;
+  /** 0: no bound. */
   readonly responseTimeoutMs: number;
+  /** Towards apps that advertise `https://…`. */
   readonly tls: () => AskTls;
-  /** Called when the proxy closes. */
+  /** Called when the proxy closes: what was upgraded and owes no answer ends. */
   readonly closing: Set<() => void>;
 }
 
@@ -31,7 +34,7 @@ const problem = (status: string): string =>
   `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`;
 
 export function upgrade(
-  options: UpgradeOptions,
+  options: HttpOptions,
   request: IncomingMessage,
   client: Socket,
   head: Buffer,
@@ -54,7 +57,7 @@ export function upgrade(
 }
 
 function sendUpgrade(
-  { responseTimeoutMs, drainMs, tls, buffering, closing }: UpgradeOptions,
+  { responseTimeoutMs, drainMs, tls, buffering, closing }: HttpOptions,
   target: Target,
   request: IncomingMessage,
   client: Socket,
