@@ -85,7 +85,14 @@ test('sixteen elections on one lease are handed over together', async () => {
 test('a negative priority observes: it knows the leader, never leads, and is no candidate', async () => {
   const observer = await stage.sidecar({ election: 'watched', id: 'o', args: ['--priority=-1'] });
   await observer.waitFor(({ role }) => role === 'observer', 20_000);
-  expect(await stage.keys('watched')).toEqual(['/electord/watched/members/o']);
+  const keys = await eventually(
+    async () => {
+      const found = await stage.keys('watched');
+      return found.length > 0 && found;
+    },
+    { withinMs: 20_000, what: 'its record' },
+  );
+  expect(keys).toEqual(['/electord/watched/members/o']);
   const candidate = await stage.sidecar({ election: 'watched', id: 'a' });
   await observer.waitFor(({ leader }) => leader?.id === 'a', 20_000);
   expect((await observer.get('/readyz')).status).toBe(200);

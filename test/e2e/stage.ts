@@ -5,6 +5,7 @@ import { spawnGuarded, type GuardedChild } from '../../src/dev/etcd-child.ts';
 import { etcdEnvironment } from '../../src/dev/etcd-cache.ts';
 import { complaint, runCommand } from '../../src/dev/etcd-command.ts';
 import { etcdBinaries, projectFolder } from '../harness/binaries.ts';
+import type { MembersAnswer } from '../../src/contract.ts';
 import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../harness/etcd.ts';
 import {
   startSidecar,
@@ -39,17 +40,20 @@ export interface Agreement {
   readonly token: string;
 }
 
-interface MembersAnswer {
-  readonly members: readonly { readonly id: string; readonly place: number | null }[];
-}
-
-/** A follower tells who leads a moment before its own key is in the queue. */
-async function standsInQueue(one: Sidecar): Promise<boolean> {
+/** Who leads is told a moment before whoever is new stands in the queue, and stands there a moment before its record is there. */
+async function knowsAll(one: Sidecar, all: readonly Sidecar[], stands: boolean): Promise<boolean> {
   const { members } = (await one.get<MembersAnswer>('/members')).body;
-  return members.some(({ id, place }) => id === one.id && place !== null);
+  const known = members.filter(({ version }) => version !== null);
+  return (
+    all.every(({ id }) => known.some((member) => member.id === id)) &&
+    (!stands || known.some(({ id, place }) => id === one.id && place !== null))
+  );
 }
 
-/** Waits until exactly one of these leads, all of them name it and its term, and its followers stand in the queue. */
+/**
+ * Waits until exactly one of these leads, all of them name it and its term and know the records of all, and its followers
+ * stand in the queue.
+ */
 export async function agreement(
   sidecars: readonly Sidecar[],
   withinMs = agreeWithinMs,
@@ -64,9 +68,11 @@ export async function agreement(
       const agreed = answers.every(
         ({ body }) => body.leader?.id === leader.id && body.leader.fencingToken === token,
       );
-      const followers = sidecars.filter((_, index) => answers[index]!.body.role === 'follower');
-      const stand = agreed && (await Promise.all(followers.map(standsInQueue))).every(Boolean);
-      return stand && { leader, token, others: sidecars.filter((one) => one !== leader) };
+      const know = sidecars.map((one, index) =>
+        knowsAll(one, sidecars, answers[index]!.body.role === 'follower'),
+      );
+      const settled = agreed && (await Promise.all(know)).every(Boolean);
+      return settled && { leader, token, others: sidecars.filter((one) => one !== leader) };
     },
     { withinMs, what: `one leader among ${sidecars.map(({ id }) => id).join(', ')}` },
   );
