@@ -1,7 +1,8 @@
 // `electord audit`: the verbs asked for, newest first, as a table.
 import type { AuditEntry } from '../contract.ts';
 import { exitCodes } from './exit-codes.ts';
-import { mayColour, say, sayJson, withOperator, type CommonFlags } from './operator.ts';
+import { mayColour, withOperator, type CommonFlags } from './operator.ts';
+import { say, sayJson } from './output.ts';
 import { momentOf } from './operator-times.ts';
 import { rendered, table, type Cell } from './table.ts';
 

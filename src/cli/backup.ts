@@ -9,7 +9,8 @@ import type { Archive } from '../etcd/access.ts';
 import { BackupWriter } from './backup-file.ts';
 import { exitCodes } from './exit-codes.ts';
 import { ElectordError } from '../errors.ts';
-import { complain, failedCode, printed, UnusableArgument } from './operator.ts';
+import { UnusableArgument } from './operator.ts';
+import { complain, failedCode, printed } from './output.ts';
 import { withArchive } from './with-archive.ts';
 import type { Flags } from './load.ts';
 

@@ -1,12 +1,9 @@
 // `electord completion`: what the command line knows, as a script that a shell completes by. It is made from the program
 // itself, so that it cannot be out of date. Files are completed by the shell; ids of members are not looked up.
 import type { Command, Option } from 'commander';
-import { say } from './operator.ts';
+import { shells, type Shell } from './choices.ts';
+import { say } from './output.ts';
 import { exitCodes } from './exit-codes.ts';
-
-/** The shells that there is a script for. */
-export const shells = ['bash', 'zsh', 'fish'] as const;
-export type Shell = (typeof shells)[number];
 
 interface Flag {
   readonly name: string;

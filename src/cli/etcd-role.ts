@@ -3,7 +3,7 @@
 import { leastRole } from '../etcd/access.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Flags } from './load.ts';
-import { say } from './operator.ts';
+import { say } from './output.ts';
 import { settingsOf } from './start.ts';
 
 export interface EtcdRoleFlags {

@@ -1,13 +1,7 @@
 // `electord history`: the terms remembered, newest first, as a table.
 import type { TermOnWire, VerbTrace } from '../sdk/client.ts';
-import {
-  mayColour,
-  say,
-  sayJson,
-  UnusableArgument,
-  withOperator,
-  type CommonFlags,
-} from './operator.ts';
+import { mayColour, UnusableArgument, withOperator, type CommonFlags } from './operator.ts';
+import { say, sayJson } from './output.ts';
 import { atMost, elapsed, momentOf } from './operator-times.ts';
 import { rendered, table, type Cell } from './table.ts';
 import { exitCodes } from './exit-codes.ts';

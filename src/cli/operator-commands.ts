@@ -1,16 +1,14 @@
 // The operator's commands and their flags, as commander is told of them. What each does is in the file of its name.
 import { Option, type Command } from 'commander';
-import { audit } from './audit.ts';
-import { completion, shells, type Shell } from './completion.ts';
-import { history, type HistoryFlags } from './history.ts';
+import { awaitable, shells, type Shell } from './choices.ts';
+import type { HistoryFlags } from './history.ts';
 import type { CommonFlags } from './operator.ts';
 import type { VerbFlags } from './operator-verb.ts';
-import { pause, type PauseFlags } from './pause.ts';
-import { resume } from './resume.ts';
-import { status, type StatusFlags } from './status.ts';
-import { stepDown, type StepDownFlags } from './step-down.ts';
-import { switchover, type SwitchoverFlags } from './switchover.ts';
-import { awaitable, wait, type WaitFlags } from './wait.ts';
+import type { PauseFlags } from './pause.ts';
+import type { StatusFlags } from './status.ts';
+import type { StepDownFlags } from './step-down.ts';
+import type { SwitchoverFlags } from './switchover.ts';
+import type { WaitFlags } from './wait.ts';
 
 type Choose = (action: () => Promise<number>) => void;
 
@@ -21,12 +19,16 @@ export function addOperatorCommands(program: Command, choose: Choose): void {
 
   common(command('status', 'who leads, who else is there, and how this sidecar is'))
     .option('--watch', 'go on showing it; ends with Ctrl-C')
-    .action((flags: StatusFlags) => choose(() => status(flags)));
+    .action((flags: StatusFlags) =>
+      choose(async () => (await import('./status.ts')).status(flags)),
+    );
   common(command('history', 'the terms remembered: who led, for how long, why it ended'))
     .option('--limit <COUNT>', 'only the newest so many')
-    .action((flags: HistoryFlags) => choose(() => history(flags)));
+    .action((flags: HistoryFlags) =>
+      choose(async () => (await import('./history.ts')).history(flags)),
+    );
   common(command('audit', 'the verbs asked for: who, why, from where, with what outcome')).action(
-    (flags: CommonFlags) => choose(() => audit(flags)),
+    (flags: CommonFlags) => choose(async () => (await import('./audit.ts')).audit(flags)),
   );
   common(
     command(
@@ -38,19 +40,25 @@ export function addOperatorCommands(program: Command, choose: Choose): void {
       new Option('--for <WHAT>', 'what to wait for').choices(awaitable).makeOptionMandatory(),
     )
     .option('--timeout <DURATION>', 'give up after this long, such as 30s; default: never')
-    .action((flags: WaitFlags) => choose(() => wait(flags)));
+    .action((flags: WaitFlags) => choose(async () => (await import('./wait.ts')).wait(flags)));
   verb(command('step-down', 'end the term of this sidecar, so that another one leads'))
     .option('--not-for <DURATION>', 'do not stand for this long, whether it leads now or not')
     .option('--force', 'even where nobody else can lead')
-    .action((flags: StepDownFlags) => choose(() => stepDown(flags)));
+    .action((flags: StepDownFlags) =>
+      choose(async () => (await import('./step-down.ts')).stepDown(flags)),
+    );
   verb(command('switchover', 'hand leadership over to a named member; any sidecar may be asked'))
     .requiredOption('--to <ID>', 'the member that shall lead')
     .option('--force', 'end a pause for it, and the standing back of the sidecar asked, if named')
-    .action((flags: SwitchoverFlags) => choose(() => switchover(flags)));
+    .action((flags: SwitchoverFlags) =>
+      choose(async () => (await import('./switchover.ts')).switchover(flags)),
+    );
   verb(command('pause', 'nobody campaigns, whoever leads goes on; ends by itself'))
     .option('--for <DURATION>', 'for how long; default: 10m')
-    .action((flags: PauseFlags) => choose(() => pause(flags)));
-  verb(command('resume', 'end a pause')).action((flags: VerbFlags) => choose(() => resume(flags)));
+    .action((flags: PauseFlags) => choose(async () => (await import('./pause.ts')).pause(flags)));
+  verb(command('resume', 'end a pause')).action((flags: VerbFlags) =>
+    choose(async () => (await import('./resume.ts')).resume(flags)),
+  );
   program
     .command('completion')
     .description('print the completion of this command line for a shell')
@@ -59,7 +67,7 @@ export function addOperatorCommands(program: Command, choose: Choose): void {
     .action((shell: string, _flags: object, own: Command) => {
       if (!isShell(shell))
         own.error(`error: ${JSON.stringify(shell)} is none of ${shells.join(', ')}`);
-      else choose(() => completion(program, shell));
+      else choose(async () => (await import('./completion.ts')).completion(program, shell));
     });
 }
 

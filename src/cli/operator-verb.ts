@@ -4,15 +4,8 @@ import type { VerbAnswer } from '../contract.ts';
 import { ElectordError } from '../errors.ts';
 import type { Operator } from '../sdk/client.ts';
 import { exitCodes } from './exit-codes.ts';
-import {
-  exitCodeOf,
-  say,
-  sayJson,
-  tell,
-  UnusableArgument,
-  withOperator,
-  type CommonFlags,
-} from './operator.ts';
+import { exitCodeOf, tell, UnusableArgument, withOperator, type CommonFlags } from './operator.ts';
+import { say, sayJson } from './output.ts';
 import { printable } from './table.ts';
 
 /** The flags of every verb. */

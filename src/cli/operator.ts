@@ -13,11 +13,8 @@ import {
 import { SidecarRefused, SidecarUnreachable } from '../sdk/errors.ts';
 import { tlsFromFiles, type TlsFiles } from '../sdk/tls-files.ts';
 import { exitCodes } from './exit-codes.ts';
-import { inWords } from './plain-words.ts';
+import { complain, failedCode } from './output.ts';
 import { printable } from './table.ts';
-
-/** The sidecar did not do what was asked of it. */
-export const failedCode = 1;
 
 /** So many names of elections stand in a sentence. */
 const namedAtMost = 10;
@@ -35,16 +32,6 @@ export class UnusableArgument extends ElectordError {
   override readonly name = 'UnusableArgument';
   readonly code = 'unusable_argument';
 }
-
-/** Where a command writes. Lines, each with its end. */
-export const say = (text: string): void => void process.stdout.write(`${text}\n`);
-export const complain = (text: string): void =>
-  void process.stderr.write(`electord: ${inWords(text)}\n`);
-export const sayJson = (body: unknown): void => say(JSON.stringify(body, bigintsAsText));
-
-/** Tokens are texts in JSON, as they are on the wire. */
-const bigintsAsText = (_: string, value: unknown): unknown =>
-  typeof value === 'bigint' ? value.toString() : value;
 
 /** Milliseconds of a flag such as `30s`. */
 export function durationOf(flag: string, text: string): number {
@@ -113,29 +100,6 @@ const usageCodes = ['unusable_argument', 'unusable_option', 'invalid_body', 'inv
 /** Of a command that failed so. */
 export const exitCodeOf = ({ code }: ElectordError): number =>
   usageCodes.includes(code) ? exitCodes.usage : failedCode;
-
-/** The standard output cannot be written: to a reader that has gone, as in `history | head`, it need not be. */
-function endUnwritten(failure: NodeJS.ErrnoException): void {
-  if (failure.code === 'EPIPE') process.exit(exitCodes.clean);
-  complain(`the standard output cannot be written: ${failure.message}`);
-  process.exit(failedCode);
-}
-
-/** Runs what prints: its exit code counts once all is written. `onUnwritten` ends the process. */
-export async function printed(
-  run: () => number | Promise<number>,
-  onUnwritten: (failure: NodeJS.ErrnoException) => void = endUnwritten,
-): Promise<number> {
-  process.stdout.on('error', onUnwritten);
-  const exitCode = await run();
-  await new Promise<void>((resolve) => {
-    process.stdout.write('', (failure) => {
-      if (failure instanceof Error) onUnwritten(failure);
-      resolve();
-    });
-  });
-  return exitCode;
-}
 
 /** Runs a command; a failure that is no bug becomes a sentence and an exit code. */
 export async function guarded(flags: CommonFlags, run: () => Promise<number>): Promise<number> {

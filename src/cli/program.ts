@@ -1,24 +1,20 @@
 // The command line: which command with which flags. The flags of settings come from the one table of settings; only
-// commander is asked to take arguments apart. What serves is loaded only to serve: a script that asks for the status
-// should not wait for etcd's client.
+// commander is asked to take arguments apart. What a command does is loaded only for that command: a script that asks for the
+// status should not wait for etcd's client, nor a sidecar for what asks it.
 import { Command, CommanderError, Option } from 'commander';
 import { settings } from '../config/settings.ts';
 import { version } from '../process/version.ts';
 import type { BackupFlags } from './backup.ts';
+import { stopSignals } from './choices.ts';
 import type { EtcdRoleFlags } from './etcd-role.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { HandOverFlags } from './hand-over.ts';
 import { addExamples, flagOf, helpHint, helpStyle } from './help.ts';
 import type { Flags } from './load.ts';
 import { addOperatorCommands } from './operator-commands.ts';
-import { printed } from './operator.ts';
+import { printed } from './output.ts';
 import type { RestoreFlags } from './restore.ts';
 import type { RunFlags } from './run.ts';
-
-/** What programs take for "finish, and go": it is their own choice. */
-const stopSignals = ['TERM', 'INT', 'QUIT', 'HUP', 'USR1', 'USR2', 'WINCH'].map(
-  (name) => `SIG${name}`,
-);
 
 type Action = () => Promise<number>;
 
@@ -26,7 +22,7 @@ type Action = () => Promise<number>;
 export async function runProgram(argv: readonly string[]): Promise<number> {
   // A list, because commander calls actions for their effect: at most one is in it.
   const actions: Action[] = [];
-  const program = build((action) => actions.push(action));
+  const program = build((action) => actions.push(action), settingsFor(argv[0] ?? 'serve'));
   try {
     await program.parseAsync(withCommand(argv, program), { from: 'user' });
   } catch (failure) {
@@ -53,7 +49,7 @@ function withCommand(argv: readonly string[], { commands }: Command): readonly s
   return isKnown ? argv : [first];
 }
 
-function build(choose: (action: Action) => void): Command {
+function build(choose: (action: Action) => void, addSettings: AddSettings): Command {
   const program = new Command('electord')
     .description(
       'A leader-election sidecar: campaigns for a lease-based key in etcd and answers over HTTP who leads.',
@@ -105,7 +101,7 @@ function build(choose: (action: Action) => void): Command {
     );
   addSettings(handing);
   addOperatorCommands(program, (action) => choose(() => printed(action)));
-  addArchiveCommands(program, choose);
+  addArchiveCommands(program, choose, addSettings);
   program
     .command('dev')
     .description('an etcd, three sidecars and three sample apps on this machine, to try it out')
@@ -118,7 +114,11 @@ function build(choose: (action: Action) => void): Command {
 }
 
 /** They ask etcd itself, with the settings of `serve` that are about etcd. */
-function addArchiveCommands(program: Command, choose: (action: Action) => void): void {
+function addArchiveCommands(
+  program: Command,
+  choose: (action: Action) => void,
+  addSettings: AddSettings,
+): void {
   const saving = program
     .command('backup')
     .description('save state, journal and history of elections, as of one moment')
@@ -159,8 +159,18 @@ function addArchiveCommands(program: Command, choose: (action: Action) => void):
 const isAboutEtcd = (name: string): boolean =>
   ['config', 'election', 'prefix'].includes(name) || name.startsWith('etcd');
 
-function addSettings(command: Command, wanted: (name: string) => boolean = () => true): void {
-  for (const setting of settings) {
-    if (setting.flag && wanted(setting.name)) command.addOption(flagOf(setting));
-  }
+type AddSettings = (command: Command, wanted?: (name: string) => boolean) => void;
+
+/**
+ * Gives a command the flags of settings, all or those `wanted`; only where they can matter for a command line that begins with
+ * `first`, since they are most of what commander is told.
+ */
+function settingsFor(first: string): AddSettings {
+  const asked = first.startsWith('-') ? 'serve' : first;
+  return (command, wanted = () => true) => {
+    if (![command.name(), 'help', 'completion'].includes(asked)) return;
+    for (const setting of settings) {
+      if (setting.flag && wanted(setting.name)) command.addOption(flagOf(setting));
+    }
+  };
 }

@@ -14,13 +14,12 @@ import { ElectordError } from '../errors.ts';
 import {
   isFinal,
   mayColour,
-  say,
-  sayJson,
   UnusableArgument,
   withClient,
   withOperator,
   type CommonFlags,
 } from './operator.ts';
+import { say, sayJson } from './output.ts';
 import { OperatorScreen } from './operator-screen.ts';
 import { atMost, elapsed, momentOf } from './operator-times.ts';
 import { inWords } from './plain-words.ts';

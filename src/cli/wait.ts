@@ -2,21 +2,11 @@
 // is not there yet is waited for as well.
 import type { Leadership } from '../sdk/client.ts';
 import type { Client } from '../sdk/client.ts';
-import {
-  complain,
-  durationOf,
-  isFinal,
-  say,
-  sayJson,
-  withClient,
-  type CommonFlags,
-} from './operator.ts';
+import { durationOf, isFinal, withClient, type CommonFlags } from './operator.ts';
+import type { Awaitable } from './choices.ts';
+import { complain, say, sayJson } from './output.ts';
 import { printable } from './table.ts';
 import { exitCodes } from './exit-codes.ts';
-
-/** What can be waited for. */
-export const awaitable = ['leader', 'follower', 'any', 'change'] as const;
-type Awaitable = (typeof awaitable)[number];
 
 export interface WaitFlags extends CommonFlags {
   readonly for: Awaitable;

@@ -5,7 +5,8 @@ import { openArchive, type Archive } from '../etcd/access.ts';
 import { SystemClock } from '../process/clock.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Flags } from './load.ts';
-import { complain, guarded } from './operator.ts';
+import { guarded } from './operator.ts';
+import { complain } from './output.ts';
 import { settingsOf } from './start.ts';
 
 /** Where all are meant; a setting that is required has to have some value. */

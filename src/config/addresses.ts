@@ -2,7 +2,7 @@
 // the hooks. Refuses user and password in an address, because flags stand in the process list. Resolves
 // nothing and connects to nothing.
 
-import { isIP, isIPv4, isIPv6 } from 'node:net';
+import { isIP, isIPv4, isIPv6 as isIPv6Text } from 'node:net';
 import { Refusal } from './refusal.ts';
 
 /** A TCP address to listen on or connect to; an IPv6 host stands without brackets. */
@@ -29,6 +29,9 @@ export type AppCheck =
 export type Hook =
   | { readonly kind: 'http'; readonly url: string }
   | { readonly kind: 'exec'; readonly command: string };
+
+/** Node compiles a large pattern for this at the first question: most starts have none to ask. */
+const isIPv6 = (text: string): boolean => text.includes(':') && isIPv6Text(text);
 
 const defaultEtcdPort = 2379;
 const longestUnixPath = 103; // sockaddr_un holds 104 bytes on macOS, 108 on Linux, with a final NUL.

@@ -1,72 +1,65 @@
-// The value schemas that the table of settings is made of. Each takes the text a person wrote and gives
-// the typed value, or an issue whose message is a phrase that can follow the value. No message repeats
-// the value: some values are secrets.
+// The checks that the table of settings is made of. Each takes the text a person wrote and gives the typed value, or a refusal
+// with a phrase that can follow the value. None repeats the value: some are secrets.
 
-import * as z from 'zod';
 import { formatDuration } from '../contract.ts';
 import { hasControlOrSpace, isHostName } from './addresses.ts';
 import { parseDuration } from './duration.ts';
 import { Refusal } from './refusal.ts';
 import { Secret } from './secret.ts';
 
-/** A schema out of a function that reads the text or refuses it. */
-export function parsed<Value>(parse: (text: string) => Value | Refusal) {
-  return z.string().transform((text, context) => {
-    const result = parse(text);
-    if (!(result instanceof Refusal)) return result;
-    context.addIssue({ code: 'custom', message: result.problem });
-    return z.NEVER;
-  });
-}
+export type Check<Value> = (text: string) => Value | Refusal;
 
 /** A duration within bounds, as whole milliseconds. */
-export function duration(leastMs: number, mostMs: number) {
-  return parsed(parseDuration).pipe(
-    z
-      .number()
-      .min(leastMs, `is shorter than ${formatDuration(leastMs)}`)
-      .max(mostMs, `is longer than ${formatDuration(mostMs)}`),
-  );
+export function duration(leastMs: number, mostMs: number): Check<number> {
+  return (text) => {
+    const ms = parseDuration(text);
+    if (ms instanceof Refusal) return ms;
+    if (ms < leastMs) return new Refusal(`is shorter than ${formatDuration(leastMs)}`);
+    return ms > mostMs ? new Refusal(`is longer than ${formatDuration(mostMs)}`) : ms;
+  };
 }
 
 /** A duration of whole seconds within bounds, as milliseconds. */
-export function wholeSeconds(leastMs: number, mostMs: number) {
-  return duration(leastMs, mostMs).refine((ms) => ms % 1000 === 0, 'is not whole seconds');
+export function wholeSeconds(leastMs: number, mostMs: number): Check<number> {
+  const within = duration(leastMs, mostMs);
+  return (text) => {
+    const ms = within(text);
+    return ms instanceof Refusal || ms % 1000 === 0 ? ms : new Refusal('is not whole seconds');
+  };
 }
 
 /** A whole number within bounds. */
-export function wholeNumber(least: number, most: number) {
-  return z
-    .string()
-    .regex(/^-?\d{1,9}$/, { error: 'is not a whole number', abort: true })
-    .transform(Number)
-    .pipe(z.number().min(least, `is below ${least}`).max(most, `is above ${most}`));
+export function wholeNumber(least: number, most: number): Check<number> {
+  return (text) => {
+    if (!/^-?\d{1,9}$/.test(text)) return new Refusal('is not a whole number');
+    const number = Number(text);
+    if (number < least) return new Refusal(`is below ${least}`);
+    return number > most ? new Refusal(`is above ${most}`) : number;
+  };
 }
 
 /** One of a few words. */
-export function oneOf<const Words extends readonly [string, ...string[]]>(words: Words) {
-  return z.enum(words, { error: 'is none of these words' });
+export function oneOf<const Words extends readonly string[]>(words: Words): Check<Words[number]> {
+  return (text) => words.find((word) => word === text) ?? new Refusal('is none of these words');
 }
 
 /** The path of a file. Whether it can be read is found out later, by readFiles. */
-export const filePath = z
-  .string()
-  .refine((path) => !path.includes('\0'), 'has a NUL character in it');
+export const filePath: Check<string> = (path) =>
+  path.includes('\0') ? new Refusal('has a NUL character in it') : path;
 
 /** A member's id: it becomes the last part of the key `members/<id>` and a label of the metrics. */
-export const memberId = parsed((text) => {
+export const memberId: Check<string> = (text) => {
   if (text.includes('/')) return new Refusal('has a / in it');
   if (hasControlOrSpace(text)) return new Refusal('has a space or a control character in it');
   return text.length > 253 ? new Refusal('is longer than 253 characters') : text;
-});
+};
 
 /** A name that can stand in a certificate. */
-export const hostName = parsed((text) =>
-  isHostName(text) && !/^[\d.]+$/.test(text) ? text : new Refusal('is no host name'),
-);
+export const hostName: Check<string> = (text) =>
+  isHostName(text) && !/^[\d.]+$/.test(text) ? text : new Refusal('is no host name');
 
 /** The root of every key in etcd. */
-export const keyPrefix = parsed((text) => {
+export const keyPrefix: Check<string> = (text) => {
   if (!text.startsWith('/')) return new Refusal('does not begin with /');
   if (text === '/') return new Refusal('is the root of all keys in etcd');
   if (text.endsWith('/')) return new Refusal('ends with /');
@@ -74,7 +67,7 @@ export const keyPrefix = parsed((text) => {
   if (text.includes('//')) return new Refusal('has // in it');
   if (hasControlOrSpace(text)) return new Refusal('has a space or a control character in it');
   return text.length > 512 ? new Refusal('is longer than 512 characters') : text;
-});
+};
 
 const labelPart = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 
@@ -97,16 +90,15 @@ export function parseLabel(
 }
 
 /** A user's name in etcd. */
-export const userName = parsed((text) =>
-  hasControlOrSpace(text) ? new Refusal('has a space or a control character in it') : text,
-);
+export const userName: Check<string> = (text) =>
+  hasControlOrSpace(text) ? new Refusal('has a space or a control character in it') : text;
 
 /** A password or token that stands in the environment or the configuration file itself. */
-export function secretText(parse: (text: string) => string | Refusal) {
-  return parsed((text) => {
-    const result = parse(withoutEndOfLine(text));
+export function secretText(check: Check<string>): Check<Secret> {
+  return (text) => {
+    const result = check(withoutEndOfLine(text));
     return result instanceof Refusal ? result : new Secret(result);
-  });
+  };
 }
 
 /** What an etcd password must be: not empty, no NUL. */

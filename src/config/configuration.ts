@@ -222,16 +222,15 @@ function evaluate(given: ReadonlyMap<SettingKey, Given>, host: ConfigurationInpu
   const faults: Fault[] = [];
   for (const { key, required } of settings) {
     const { hostName, addresses, hasIpv6 } = host;
-    // The schemas gave these values, so they are of the types that Known says.
+    // The checks gave these values, so they are of the types that Known says.
     const known = { ...values, hostName, addresses, hasIpv6 } as Known;
     const { text, source } = given.get(key) ?? { text: standardOf(key, known), source: 'default' };
     const seen = { text: typeof text === 'string' ? shown(key, text) : null, source };
     effective[key] = seen;
     if (typeof text === 'string') {
-      const result = definitions[key].schema.safeParse(text);
-      if (result.success) values[key] = result.data;
-      else
-        faults.push(faultOf(key, seen, result.error.issues.map((one) => one.message).join(', ')));
+      const result = definitions[key].check(text);
+      if (result instanceof Refusal) faults.push(faultOf(key, seen, result.problem));
+      else values[key] = result;
     } else if (source === 'default' && required) {
       faults.push(faultOf(key, seen, 'is required'));
     } else if (source === 'default' && text === null) {

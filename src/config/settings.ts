@@ -2,7 +2,6 @@
 // text, reference page and check of every setting are derived from here and stand nowhere else. How two
 // settings may contradict each other is in relations.ts.
 
-import type * as z from 'zod';
 import { formatDuration } from '../contract.ts';
 import {
   hostInUrl,
@@ -24,7 +23,6 @@ import {
   keyPrefix,
   memberId,
   oneOf,
-  parsed,
   parseLabel,
   parsePassword,
   parseToken,
@@ -32,12 +30,14 @@ import {
   userName,
   wholeNumber,
   wholeSeconds,
+  type Check,
 } from './checks.ts';
 import { parseDuration } from './duration.ts';
 import { parseElections } from './elections.ts';
 import { parseProxies } from './proxies.ts';
 import { parsePublish } from './publish.ts';
 import { originOnly, withoutCredentials } from './redact.ts';
+import type { Refusal } from './refusal.ts';
 
 /** What a computed default may look at: the settings above it in the table, where readable, and the host. */
 export interface Known {
@@ -64,7 +64,7 @@ interface Definition {
   readonly doc: string;
   /** What is allowed, for messages. */
   readonly allowed: string;
-  readonly schema: z.ZodType<unknown, string>;
+  readonly check: Check<unknown>;
   readonly required?: true;
   /** The value itself is a secret: never a flag, never shown. */
   readonly secret?: true;
@@ -86,7 +86,7 @@ function setting<const One extends Definition>(definition: One): One {
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
-const file = { placeholder: 'FILE', standard: null, schema: filePath, reloadable: true } as const;
+const file = { placeholder: 'FILE', standard: null, check: filePath, reloadable: true } as const;
 
 /** A default that must not exceed another setting: the shorter one of the two. */
 function atMost(standard: string, limitMs: number | undefined): string | undefined {
@@ -117,7 +117,7 @@ export const table = {
     standard: null,
     doc: 'The election to stand in: a name, a comma list, or a range such as orders-{0..15}.',
     allowed: 'names of 1 to 128 characters out of A-Z a-z 0-9 . _ -, at most 4096, each once',
-    schema: parsed(parseElections),
+    check: parseElections,
     required: true,
     many: true,
   }),
@@ -127,14 +127,14 @@ export const table = {
     compute: ({ hostName }) => hostName,
     doc: 'The name of this instance, unique within the election.',
     allowed: '1 to 253 characters without /, spaces and control characters',
-    schema: memberId,
+    check: memberId,
   }),
   advertise: setting({
     placeholder: 'ADDRESS',
     standard: null,
     doc: 'Where others reach the app beside this sidecar.',
     allowed: 'host:port or a URL, without user and password',
-    schema: parsed(parseAdvertise),
+    check: parseAdvertise,
     show: withoutCredentials,
   }),
   etcd: setting({
@@ -143,7 +143,7 @@ export const table = {
     doc: 'The endpoints of etcd, a comma list; the port is 2379 where none is given. srv://DOMAIN and srv+https://DOMAIN are looked up as _etcd-client._tcp and _etcd-client-ssl._tcp.',
     allowed:
       'http://host:port or https://host:port, srv:// or srv+https:// and a domain, a comma list all of one scheme, each once',
-    schema: parsed(parseEndpoints),
+    check: parseEndpoints,
     many: true,
     reloadable: true,
     show: withoutCredentials,
@@ -168,7 +168,7 @@ export const table = {
     standard: null,
     doc: 'User to log in to etcd as.',
     allowed: 'a name without spaces and control characters, together with a password',
-    schema: userName,
+    check: userName,
     reloadable: true,
   }),
   etcdPasswordFile: setting({
@@ -181,7 +181,7 @@ export const table = {
     standard: null,
     doc: 'The password itself: better a file, since children and backups see this one.',
     allowed: 'a text that is not empty; only with --etcd-username',
-    schema: secretText(parsePassword),
+    check: secretText(parsePassword),
     secret: true,
     reloadable: true,
   }),
@@ -190,7 +190,7 @@ export const table = {
     standard: '/electord',
     doc: 'Root of every key in etcd; the same for all members of an election.',
     allowed: 'begins with /, does not end with /, no //, no spaces or control characters',
-    schema: keyPrefix,
+    check: keyPrefix,
   }),
   publish: setting({
     placeholder: 'KEY=VALUE',
@@ -198,7 +198,7 @@ export const table = {
     doc: 'A key that the leader keeps in etcd while it leads, for those who read etcd themselves; {election} may stand in both, {id}, {address}, {host}, {port} and {token} in the value.',
     allowed:
       'a key outside of --prefix and a value of at most 4096 characters; up to 16, the flag repeated, or one a line',
-    schema: parsed(parsePublish),
+    check: parsePublish,
     many: true,
     lines: true,
   }),
@@ -207,7 +207,7 @@ export const table = {
     standard: '5s',
     doc: 'Time to live to ask of etcd for the lease; what etcd grants counts.',
     allowed: 'whole seconds, 2s to 10m',
-    schema: wholeSeconds(2000, 10 * minuteMs),
+    check: wholeSeconds(2000, 10 * minuteMs),
   }),
   margin: setting({
     placeholder: 'DURATION',
@@ -215,7 +215,7 @@ export const table = {
     compute: ({ ttl }) => (ttl === undefined ? undefined : formatDuration(Math.max(250, ttl / 20))),
     doc: 'Cut off every lease on our side, for clocks that run at different rates.',
     allowed: 'a duration of at least a thousandth of --ttl and less than half of it',
-    schema: duration(1, 5 * minuteMs),
+    check: duration(1, 5 * minuteMs),
   }),
   takeoverDelay: setting({
     placeholder: 'DURATION',
@@ -223,25 +223,21 @@ export const table = {
     doc: 'How long to wait before leading after a predecessor vanished without resigning.',
     allowed:
       'evidence: as long as the lease of the predecessor may have lasted, unless it is seen to have run out; auto: always as long; or a duration of 0s to 1h',
-    schema: parsed((text) =>
-      text === 'auto' || text === 'evidence' ? text : parseDuration(text),
-    ).refine((delay) => typeof delay === 'string' || delay <= hourMs, 'is longer than 1h'),
+    check: (text) => (text === 'auto' || text === 'evidence' ? text : duration(0, hourMs)(text)),
   }),
   fastFailover: setting({
     placeholder: 'DURATION',
     standard: 'off',
     doc: 'A leader that its next candidates have not heard for so long is replaced at once.',
     allowed: 'off, or a duration of at least 100ms and at most half of --ttl',
-    schema: parsed((text) => (text === 'off' ? null : parseDuration(text)))
-      .refine((shortMs) => shortMs === null || shortMs >= 100, 'is shorter than 100ms')
-      .refine((shortMs) => (shortMs ?? 0) <= 5 * minuteMs, 'is longer than 5m'),
+    check: (text) => (text === 'off' ? null : duration(100, 5 * minuteMs)(text)),
   }),
   priority: setting({
     placeholder: 'NUMBER',
     standard: '0',
     doc: 'A higher one leads when healthy; a negative one never leads.',
     allowed: 'a whole number from -1000 to 1000',
-    schema: wholeNumber(-1000, 1000),
+    check: wholeNumber(-1000, 1000),
   }),
   listen: setting({
     placeholder: 'HOST:PORT',
@@ -249,14 +245,14 @@ export const table = {
     compute: ({ hasIpv6 }) => (hasIpv6 ? '[::]:4040' : '0.0.0.0:4040'),
     doc: 'Public listener, read-only.',
     allowed: 'host:port, an IPv6 host in brackets; port 0 takes a free one',
-    schema: parsed((text) => parseTcpAddress(text, 0)),
+    check: (text) => parseTcpAddress(text, 0),
   }),
   localListen: setting({
     placeholder: 'ADDRESS',
     standard: 'localhost:4041',
     doc: "Local listener: the public endpoints, the app's API and the operator's verbs. localhost is 127.0.0.1 and [::1].",
     allowed: 'host:port other than --listen, or unix:/path; port 0 takes a free one',
-    schema: parsed(parseLocalAddress),
+    check: parseLocalAddress,
   }),
   agentCheck: setting({
     placeholder: 'HOST:PORT',
@@ -264,7 +260,7 @@ export const table = {
     doc: "Answers HAProxy's agent-check there.",
     allowed:
       'host:port other than --listen and --local-listen, an IPv6 host in brackets; port 0 takes a free one',
-    schema: parsed((text) => parseTcpAddress(text, 0)),
+    check: (text) => parseTcpAddress(text, 0),
   }),
   grpcHealth: setting({
     placeholder: 'HOST:PORT',
@@ -272,7 +268,7 @@ export const table = {
     doc: 'Listener for health checks by gRPC (grpc.health.v1): ready, leader, follower, or the name of an election.',
     allowed:
       'host:port other than --listen and --local-listen, an IPv6 host in brackets; port 0 takes a free one',
-    schema: parsed((text) => parseTcpAddress(text, 0)),
+    check: (text) => parseTcpAddress(text, 0),
   }),
   tokenFile: setting({
     ...file,
@@ -284,7 +280,7 @@ export const table = {
     standard: null,
     doc: 'The token itself: better a file, since children and backups see this one.',
     allowed: '1 to 4096 visible ASCII characters without spaces',
-    schema: secretText(parseToken),
+    check: secretText(parseToken),
     secret: true,
     reloadable: true,
   }),
@@ -311,7 +307,7 @@ export const table = {
     doc: 'Whether clients of the TCP listeners need a certificate: for everything, or for holds and writing verbs only.',
     allowed:
       'none, request (holds and writing verbs need one) or require; the last two only with --tls-client-ca',
-    schema: oneOf(['none', 'request', 'require']),
+    check: oneOf(['none', 'request', 'require']),
   }),
   ca: setting({
     ...file,
@@ -333,7 +329,7 @@ export const table = {
     standard: null,
     doc: 'Name that must be in the certificate of whoever is asked at an address, or at localhost.',
     allowed: 'a host name',
-    schema: hostName,
+    check: hostName,
     reloadable: true,
   }),
   url: setting({
@@ -343,7 +339,7 @@ export const table = {
     compute: computeUrl,
     doc: 'Where other sidecars and people reach this sidecar.',
     allowed: 'an http:// or https:// URL without user, password, query and fragment',
-    schema: parsed(parseOwnUrl),
+    check: parseOwnUrl,
     show: withoutCredentials,
   }),
   publicUrl: setting({
@@ -352,7 +348,7 @@ export const table = {
     doc: 'Where browsers reach the local listener behind a proxy of another name: a page from there may use the verbs.',
     allowed:
       'an http:// or https:// URL without user, password, query and fragment; only with a token',
-    schema: parsed(parseOwnUrl),
+    check: parseOwnUrl,
     show: withoutCredentials,
   }),
   appCheck: setting({
@@ -360,7 +356,7 @@ export const table = {
     standard: null,
     doc: 'How to see whether the app is well; one that is not does not lead.',
     allowed: 'http://… or https://… without user and password, tcp://host:port, or exec:CMD',
-    schema: parsed(parseAppCheck),
+    check: parseAppCheck,
     show: withoutCredentials,
   }),
   appCheckInterval: setting({
@@ -368,7 +364,7 @@ export const table = {
     standard: '1s',
     doc: 'Time from the start of one app check to the next.',
     allowed: 'a duration of 100ms to 1h',
-    schema: duration(100, hourMs),
+    check: duration(100, hourMs),
   }),
   appCheckTimeout: setting({
     placeholder: 'DURATION',
@@ -376,42 +372,42 @@ export const table = {
     compute: ({ appCheckInterval }) => atMost('1s', appCheckInterval),
     doc: 'An app check that takes longer has failed.',
     allowed: 'a duration of at least 10ms and at most --app-check-interval',
-    schema: duration(10, hourMs),
+    check: duration(10, hourMs),
   }),
   appCheckFall: setting({
     placeholder: 'COUNT',
     standard: '3',
     doc: 'So many failed checks in a row make the app unhealthy.',
     allowed: 'a whole number from 1 to 100',
-    schema: wholeNumber(1, 100),
+    check: wholeNumber(1, 100),
   }),
   appCheckRise: setting({
     placeholder: 'COUNT',
     standard: '2',
     doc: 'So many passed checks in a row make the app healthy again.',
     allowed: 'a whole number from 1 to 100',
-    schema: wholeNumber(1, 100),
+    check: wholeNumber(1, 100),
   }),
   whenAllUnhealthy: setting({
     placeholder: 'lead|none',
     standard: 'none',
     doc: 'Whether somebody leads while the app of every candidate is unhealthy.',
     allowed: 'lead or none',
-    schema: oneOf(['lead', 'none']),
+    check: oneOf(['lead', 'none']),
   }),
   grace: setting({
     placeholder: 'DURATION',
     standard: '10s',
     doc: 'The most that a planned step-down may take.',
     allowed: 'a duration of 100ms to 10m',
-    schema: duration(100, 10 * minuteMs),
+    check: duration(100, 10 * minuteMs),
   }),
   onElected: setting({
     placeholder: 'HOOK',
     standard: null,
     doc: 'What to run, or to POST to, when this instance was elected.',
     allowed: 'exec:CMD, or an http:// or https:// address without user and password',
-    schema: parsed(parseHook),
+    check: parseHook,
     show: originOnly,
   }),
   onStepDown: setting({
@@ -419,7 +415,7 @@ export const table = {
     standard: null,
     doc: 'What to run, or to POST to, before leadership is given up.',
     allowed: 'exec:CMD, or an http:// or https:// address without user and password',
-    schema: parsed(parseHook),
+    check: parseHook,
     show: originOnly,
   }),
   hookTimeout: setting({
@@ -428,7 +424,7 @@ export const table = {
     compute: ({ grace }) => atMost('10s', grace),
     doc: 'A hook that takes longer is killed.',
     allowed: 'a duration of at least 100ms and at most --grace',
-    schema: duration(100, 10 * minuteMs),
+    check: duration(100, 10 * minuteMs),
   }),
   maxHold: setting({
     placeholder: 'DURATION',
@@ -440,7 +436,7 @@ export const table = {
     doc: 'The longest hold that a client may ask for; 0s refuses holds.',
     allowed:
       'a duration of at most --grace and --fast-failover, and less than --ttl without --margin',
-    schema: duration(0, 10 * minuteMs),
+    check: duration(0, 10 * minuteMs),
   }),
   proxy: setting({
     placeholder: 'PROXY',
@@ -448,7 +444,7 @@ export const table = {
     doc: 'Listen here, and pass connections on to the --advertise address of whoever leads, or of a follower: tcp://HOST:PORT=leader, http://HOST:PORT=followers.',
     allowed:
       'tcp:// or http:// and host:port, then =leader or =followers, then @ELECTION where there are several, then +proxy-v2 where the app reads the PROXY protocol (tcp only); a comma list',
-    schema: parsed(parseProxies),
+    check: parseProxies,
     many: true,
   }),
   proxyBufferWindow: setting({
@@ -456,28 +452,28 @@ export const table = {
     standard: '10s',
     doc: 'How long a connection or a request to --proxy waits for a leader that can be reached, at most.',
     allowed: 'a duration of 0s to 10m',
-    schema: duration(0, 10 * minuteMs),
+    check: duration(0, 10 * minuteMs),
   }),
   proxyBufferSize: setting({
     placeholder: 'COUNT',
     standard: '1000',
     doc: 'So many may wait at each --proxy; who comes then is refused at once.',
     allowed: 'a whole number from 0 to 100000',
-    schema: wholeNumber(0, 100_000),
+    check: wholeNumber(0, 100_000),
   }),
   proxyDrain: setting({
     placeholder: 'DURATION',
     standard: '5s',
     doc: 'How long an answer that is under way may take after its leader has ceased to lead.',
     allowed: 'a duration of 0s to 10m',
-    schema: duration(0, 10 * minuteMs),
+    check: duration(0, 10 * minuteMs),
   }),
   proxyResponseTimeout: setting({
     placeholder: 'DURATION',
     standard: '10s',
     doc: 'How long the app may take to begin an answer to a request through an http --proxy; 0s: as long as it likes.',
     allowed: 'a duration of 0s to 1h',
-    schema: duration(0, hourMs),
+    check: duration(0, hourMs),
   }),
   kubernetesLeaderLabel: setting({
     placeholder: 'KEY=VALUE',
@@ -485,21 +481,21 @@ export const table = {
     doc: 'Label that the pod of the leader is given, and no other, so that a Service of Kubernetes finds it.',
     allowed:
       'a label such as electord.io/role=leader; only with one election, and with the right to patch the pod',
-    schema: parsed(parseLabel),
+    check: parseLabel,
   }),
   kubernetesAccount: setting({
     placeholder: 'DIRECTORY',
     standard: '/var/run/secrets/kubernetes.io/serviceaccount',
     doc: "Where the token, ca.crt and namespace of the pod's service account are mounted, for --kubernetes-leader-label.",
     allowed: 'the path of a directory',
-    schema: filePath,
+    check: filePath,
   }),
   logLevel: setting({
     placeholder: 'LEVEL',
     standard: 'info',
     doc: 'The least severe messages that are logged.',
     allowed: 'fatal, error, warn, info, debug, trace or silent',
-    schema: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    check: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
     reloadable: true,
   }),
   logFormat: setting({
@@ -507,18 +503,20 @@ export const table = {
     standard: 'json',
     doc: 'One JSON object a line, or lines for the eyes.',
     allowed: 'json or pretty',
-    schema: oneOf(['json', 'pretty']),
+    check: oneOf(['json', 'pretty']),
   }),
 };
 
 /** The name of a setting in the configuration file, such as `takeoverDelay`. */
 export type SettingKey = keyof typeof table;
 
+type Checked<Key extends SettingKey> = Exclude<ReturnType<(typeof table)[Key]['check']>, Refusal>;
+
 /** The value of every setting as its check gives it; null where it is not set and has no default. */
 export type Values = {
   readonly [Key in SettingKey]: (typeof table)[Key] extends { standard: null; required?: never }
-    ? z.output<(typeof table)[Key]['schema']> | null
-    : z.output<(typeof table)[Key]['schema']>;
+    ? Checked<Key> | null
+    : Checked<Key>;
 };
 
 /** All there is to say about one setting, for the command line's parser, its help and the reference. */

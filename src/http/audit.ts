@@ -1,7 +1,7 @@
 // Every verb leaves a trace: what was asked, by whom, why, from where, and what became of it. The trace neither keeps a verb
 // from being carried out nor its answer waiting for long, where etcd does not take it. What no guard let in leaves none.
 import type { z } from 'zod';
-import type { AuditAnswer, AuditEntry, VerbAnswer, VerbTrace } from '../contract.ts';
+import type { AuditAnswer, AuditEntry, VerbAnswer } from '../contract.ts';
 import { readVerbBody } from './bodies.ts';
 import { json, type AskedLocally, type Handler, type Reply } from './exchange.ts';
 import { refusalOf } from './problems.ts';
@@ -71,9 +71,3 @@ export async function auditAnswer({ report, local }: AskedLocally): Promise<Repl
   const answer: AuditAnswer = { election, entries: await local.audit.entries(election) };
   return json(200, answer);
 }
-
-/** What everybody may know of those that were carried out. */
-export const tracesOf = (entries: readonly AuditEntry[]): readonly VerbTrace[] =>
-  entries
-    .filter(({ outcome }) => outcome === 'done' || outcome === 'accepted')
-    .map(({ at, verb, by, via, reason, detail }) => ({ at, verb, by, via, reason, detail }));

@@ -1,11 +1,10 @@
 // `GET /history`: the terms remembered, newest first. A leader that vanished could not record its end: it lies between its
 // last sign of life and the beginning of the next term, and is marked as such.
-import type { HistoryAnswer, TermOnWire } from '../contract.ts';
+import type { AuditEntry, HistoryAnswer, TermOnWire, VerbTrace } from '../contract.ts';
 import type { ElectionName, FencingToken, Millis, TermRecord } from '../core/model.ts';
 import { expiryLagMs } from '../core/queue.ts';
 import type { Report } from '../core/report.ts';
 import { momentOf, type Clocks } from './answers.ts';
-import { tracesOf } from './audit.ts';
 import type { Inputs } from './inputs.ts';
 
 interface Bounds {
@@ -145,6 +144,12 @@ export function sharedRead<Value>(
     return next.value;
   };
 }
+
+/** What everybody may know of the verbs that were carried out. */
+const tracesOf = (entries: readonly AuditEntry[]): readonly VerbTrace[] =>
+  entries
+    .filter(({ outcome }) => outcome === 'done' || outcome === 'accepted')
+    .map(({ at, verb, by, via, reason, detail }) => ({ at, verb, by, via, reason, detail }));
 
 /** Rejects with a class of errors.ts where etcd cannot say. */
 export async function historyAnswer(
