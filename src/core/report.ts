@@ -178,8 +178,11 @@ function leaderReport(
   const { id, address, url, since, native } = first;
   // One of ours that has not said that it leads waits as we would, and also for a term of ours that was taken away.
   const says = weLead || !native || since !== null;
-  const waits = [...eligibleAt(candidacy, ground), ...othersWaitUntil(candidacy, ground)];
-  if (!says && waits.some((at) => now < at)) return null;
+  const waits = (): boolean =>
+    [...eligibleAt(candidacy, ground), ...othersWaitUntil(candidacy, ground)].some(
+      (at) => now < at,
+    );
+  if (!says && waits()) return null;
   const token = fencingToken(first.createRevision);
   return { id, address, url, token, since, seenAt: queue.leaderSeenAt };
 }

@@ -11,21 +11,28 @@ import type { Duplex } from 'node:stream';
  */
 export const waitingAtMost = 32;
 
-interface Turn {
-  readonly response: ServerResponse;
-  readonly answer: () => void;
+/** What is to be answered on one connection, in the order of the requests; the first is being answered. */
+interface Turns {
+  readonly responses: ServerResponse[];
+  /** Goes on with the next one. Made once: a connection is asked many times. */
+  readonly answered: () => void;
 }
 
 export class Connections {
-  /** In the order of the requests; the first is being answered. */
-  readonly #turns = new Map<Socket, Turn[]>();
+  readonly #answer: (response: ServerResponse) => void;
+  readonly #turns = new Map<Socket, Turns>();
   readonly #leaving = new WeakSet<Socket>();
   /** Beneath TLS: ended only when time is up. */
   readonly #beneath = new Set<Socket>();
   #closing = false;
 
+  constructor(answer: (response: ServerResponse) => void) {
+    this.#answer = answer;
+  }
+
   opened(socket: Socket): void {
-    this.#turns.set(socket, []);
+    const responses: ServerResponse[] = [];
+    this.#turns.set(socket, { responses, answered: () => this.#answered(socket, responses) });
     socket.once('close', () => this.#turns.delete(socket));
   }
 
@@ -34,39 +41,44 @@ export class Connections {
     socket.once('close', () => this.#beneath.delete(socket));
   }
 
-  /** Calls `answer` once everything that was asked before on the same connection is answered; never if that is gone. */
-  asked(response: ServerResponse, answer: () => void): void {
+  /** Answers once everything that was asked before on the same connection is answered; never if that is gone. */
+  asked(response: ServerResponse): void {
     const { socket } = response.req;
     const turns = this.#turns.get(socket);
     // A part of what was read at once from a connection that was dropped meanwhile.
     if (turns === undefined || socket.destroyed) return;
-    if (turns.length > waitingAtMost) {
+    const { responses, answered } = turns;
+    if (responses.length > waitingAtMost) {
       socket.destroy();
       return;
     }
     if (this.#closing) response.shouldKeepAlive = false;
-    turns.push({ response, answer });
-    response.once('close', () => this.#answered(socket, turns));
-    if (turns.length === 1) answer();
+    responses.push(response);
+    response.on('close', answered);
+    if (responses.length === 1) this.#answer(response);
   }
 
   isBusy(socket: Duplex): boolean {
-    return socket instanceof Socket && (this.#turns.get(socket)?.length ?? 0) > 0;
+    return socket instanceof Socket && (this.#turns.get(socket)?.responses.length ?? 0) > 0;
   }
 
   /** Whether the next word is ours: the request is there, and nothing of its answer is. */
   isAwaited(socket: Socket): boolean {
-    const response = this.#turns.get(socket)?.[0]?.response;
+    const response = this.#turns.get(socket)?.responses[0];
     return response !== undefined && response.req.complete && !response.headersSent;
   }
 
   /** Ends every connection as soon as nothing is to be answered on it. */
   close(): void {
     this.#closing = true;
-    for (const { response } of [...this.#turns.values()].flat()) response.shouldKeepAlive = false;
+    for (const { responses } of this.#turns.values()) {
+      for (const response of responses) response.shouldKeepAlive = false;
+    }
     // One turn of the loop, for requests that have arrived already and were not read yet.
     setImmediate(() => {
-      for (const [socket, turns] of this.#turns) if (turns.length === 0) this.#end(socket);
+      for (const [socket, { responses }] of this.#turns) {
+        if (responses.length === 0) this.#end(socket);
+      }
     });
   }
 
@@ -74,14 +86,14 @@ export class Connections {
     for (const socket of [...this.#turns.keys(), ...this.#beneath]) socket.destroy();
   }
 
-  #answered(socket: Socket, turns: Turn[]): void {
-    turns.shift();
-    const [next] = turns;
+  #answered(socket: Socket, responses: ServerResponse[]): void {
+    responses.shift();
+    const [next] = responses;
     if (next === undefined) {
       if (this.#closing) this.#end(socket);
-    } else if (next.response.socket !== null) {
+    } else if (next.socket !== null) {
       // Only what has the socket hears of its end: behind an answer that was the last one nothing gets it.
-      next.answer();
+      this.#answer(next);
     }
   }
 

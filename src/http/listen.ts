@@ -182,9 +182,8 @@ function serverFor(
     else socket.destroy();
   });
   server.maxConnections = limits.maxConnections;
-  const handle = (request: ServerResponse['req'], response: ServerResponse): void => {
-    connections.asked(response, () => application.handle(request, response));
-  };
+  const handle = (_request: ServerResponse['req'], response: ServerResponse): void =>
+    connections.asked(response);
   // With TLS the connection beneath closes with the one above; until there is one, it shakes hands.
   if (tls === null) server.on('connection', (socket: Socket) => connections.opened(socket));
   else {
@@ -259,7 +258,7 @@ export async function listen(
 ): Promise<Listening> {
   const all = { ...standardLimits, ...limits };
   if ('path' in address) await removeStale(address.path);
-  const connections = new Connections();
+  const connections = new Connections((response) => application.handle(response.req, response));
   const secure = 'path' in address ? null : tls;
   const server = serverFor(application, all, connections, secure);
   const servers = await bindAll(server, address);
