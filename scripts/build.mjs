@@ -4,6 +4,7 @@
 //
 // node scripts/build.mjs [--no-types] [--analyze]
 // node scripts/build.mjs --entry FILE --outfile FILE     another program, built in the same way
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
@@ -51,7 +52,14 @@ if (entry !== undefined || target !== undefined) {
   // One of them alone is refused there.
   await program(entry, target);
 } else {
-  await program(join(root, 'src/main.ts'), join(dist, 'electord.js'));
+  const electord = join(dist, 'electord.js');
+  await program(join(root, 'src/main.ts'), electord);
+  await make(`${electord}.cache`, () => {
+    const script = join(root, 'scripts/bundle/code-cache.mjs');
+    // No settings of ours or of Node's: it is for who has none.
+    execFileSync(process.execPath, [script, electord], { env: {} });
+    return `for Node ${process.versions.node}`;
+  });
   await program(join(root, 'src/dev/main.ts'), join(dist, 'electord-dev.js'));
   for (const [format, name] of [
     ['esm', 'client.js'],

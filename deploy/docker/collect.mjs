@@ -26,3 +26,5 @@ for (const object of process.report.getReport().sharedObjects) {
 // There is no `env` in the image to find Node: the first line names it.
 const program = readFileSync(bundle, 'utf8').replace(/^#!.*/, `#!${node}`);
 writeFileSync(join(folder, 'usr/local/bin/electord'), program, { mode: 0o755 });
+// This Node made it, and the program in it is the same.
+copyFileSync(`${bundle}.cache`, join(folder, 'usr/local/bin/electord.cache'));

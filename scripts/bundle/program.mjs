@@ -3,30 +3,51 @@
 // starts, and works both as CommonJS (copied alone to an empty folder) and as an ES module (inside this
 // package). Fails when a package changed in a way that would break that. Does not check types.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, renameSync, rmSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import { root, version } from '../prepare.mjs';
 import { embedEtcdDefinitions } from './embed-etcd-definitions.mjs';
+import { launch, mark, thisFile } from './launch.mjs';
 import { pageParts } from './page.mjs';
 
-// The bundle has neither `import` nor `export`, so Node parses it at once whichever of the two kinds
-// of module it takes the file for; what each kind lacks is handed in here. `require` knows Node's own
-// modules only: a bundle that quietly found a package lying about near it would be no single file.
-const opening = `#!/usr/bin/env node
+// What is built has neither `import` nor `export`, so Node takes it at once whichever of the two kinds of module it takes the
+// file for; what each kind lacks is made here. `require` knows Node's own modules only: a program that quietly found a
+// package lying about near it would be no single file.
+const opening = `(function (__builtin, __electordUrl) {
+'use strict';
+const module = { exports: {} };
+function require(id) {
+  const found = __builtin(id);
+  if (found !== undefined) return found;
+  throw Object.assign(new Error("Cannot find module '" + id + "'"), { code: 'MODULE_NOT_FOUND' });
+}`.replaceAll('\n', ' ');
+
+/** Where esbuild puts the licences of what it bundled: behind everything else. */
+const licences = /(?=^\/\*! Bundled license information:)/m;
+
+/**
+ * The built file, of what esbuild made. The program becomes one line, whose line breaks are all in templates; and ASCII: for one
+ * other letter V8 would keep two bytes of each. esbuild leaves such in regular expressions, where they can be written otherwise,
+ * and in the names of people in licences.
+ */
+function built(text) {
+  const [code, licensed = ''] = text.split(licences);
+  const [foreign] = /[^\0-\x7f]|String\.raw`[^`]*\n/.exec(code) ?? [];
+  if (foreign !== undefined) throw new Error(`the program has ${JSON.stringify(foreign)} in it`);
+  const program = `${opening}${code.trimEnd().replaceAll('\n', '\\n')}})`;
+  const escaped = (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return `#!/usr/bin/env node
 // electord ${version}. Built by scripts/build.mjs; do not edit.
-(function (require, module, exports, __electordUrl) {
-'use strict';`;
-const closing = `})(
-  function require(id) {
-    const found = process.getBuiltinModule(id);
-    if (found !== undefined) return found;
-    throw Object.assign(new Error("Cannot find module '" + id + "'"), { code: 'MODULE_NOT_FOUND' });
-  },
-  { exports: {} },
-  {},
-  process.getBuiltinModule('node:url').pathToFileURL(process.argv[1] ?? 'electord.js').href,
-);`;
+(function () {
+'use strict';
+${thisFile}
+${launch}
+const builtin = process.getBuiltinModule;
+launch(builtin, thisFile(builtin), ${JSON.stringify(mark)});
+})();${mark}${program}
+${licensed.replace(/[^\0-\x7f]/g, escaped)}`;
+}
 
 /**
  * Builds `entry` into `outfile`, which appears in one step, only after it was seen to run.
@@ -37,7 +58,7 @@ export async function bundleProgram(entry, outfile) {
   const target = resolve(outfile);
   const unproven = `${target}.${process.pid}.tmp.cjs`;
   try {
-    const { metafile } = await build({
+    const { metafile, outputFiles } = await build({
       absWorkingDir: root,
       entryPoints: [resolve(entry)],
       outfile: unproven,
@@ -49,7 +70,6 @@ export async function bundleProgram(entry, outfile) {
       minifySyntax: true,
       minifyWhitespace: true,
       legalComments: 'eof',
-      // One letter outside Latin-1 would make V8 keep two bytes for each of them.
       charset: 'ascii',
       metafile: true,
       logLevel: 'warning',
@@ -62,10 +82,10 @@ export async function bundleProgram(entry, outfile) {
       },
       alias: { 'iconv-lite': join(root, 'scripts/bundle/text-decoding.mjs') },
       plugins: [embedEtcdDefinitions(root)],
-      banner: { js: opening },
-      footer: { js: closing },
+      write: false,
     });
-    chmodSync(unproven, 0o755);
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(unproven, built(outputFiles[0].text), { mode: 0o755 });
     const answer = execFileSync(process.execPath, [unproven, '--version'], {
       encoding: 'utf8',
       timeout: 20_000,

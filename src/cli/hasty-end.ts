@@ -21,6 +21,17 @@ const signalCodes: Partial<Record<NodeJS.Signals, number>> = {
   SIGTERM: 143,
 };
 
+/**
+ * What becomes of a failure that nobody expected, from here on. Left to itself Node would print the line of the program where it
+ * was thrown, and the built program is one line.
+ */
+export function onFailure(fail: (failure: unknown) => void): void {
+  for (const event of ['uncaughtException', 'unhandledRejection']) {
+    process.removeAllListeners(event);
+    process.on(event, fail);
+  }
+}
+
 /** A failure that nobody expected, in a sidecar or (null) before there is one. Resolves with the exit code; never rejects. */
 export async function fall(sidecar: Sidecar | null, failure: unknown): Promise<number> {
   if (sidecar === null) {

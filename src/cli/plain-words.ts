@@ -47,6 +47,6 @@ export function inWords(text: string): string {
   const [, who = 'etcd cannot be asked', of = raw] = ofSidecar.exec(text) ?? [];
   const [, sentence] = reasons.find(([pattern]) => of !== undefined && pattern.test(of)) ?? [];
   if (of === undefined || sentence === undefined) return text;
-  const trimmed = of.replace(/[.\s\p{C}�]*( Resolution note: )?$/u, '');
+  const trimmed = of.replace(/[.\s\p{C}\uFFFD]*( Resolution note: )?$/u, '');
   return `${who}: ${sentence} (${trimmed})`;
 }

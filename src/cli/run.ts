@@ -7,7 +7,7 @@ import { startSidecar, type Sidecar } from '../app.ts';
 import type { Cause } from '../core/model.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { Flags } from './load.ts';
-import { endAtOnce, fall, stopSignals } from './hasty-end.ts';
+import { endAtOnce, fall, onFailure, stopSignals } from './hasty-end.ts';
 import { reload } from './serve.ts';
 import { notStarted, settingsOf } from './start.ts';
 
@@ -72,9 +72,7 @@ class Running {
     this.#flags = flags;
     this.#restart = restart;
     this.#exit = exit;
-    const fail = (failure: unknown): void => this.fail(failure);
-    process.on('uncaughtException', fail);
-    process.on('unhandledRejection', fail);
+    onFailure((failure) => this.fail(failure));
     for (const signal of stopSignals) process.on(signal, () => this.#signal(signal));
     for (const { name, all } of forwarded) process.on(name, () => this.#forward(name, all));
     // Stopped by the terminal we would lose the lease and, with it, the child.

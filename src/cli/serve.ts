@@ -2,7 +2,7 @@
 import { startSidecar, type Sidecar } from '../app.ts';
 import { formatFaults } from '../config/faults.ts';
 import { exitCodes } from './exit-codes.ts';
-import { endAtOnce, fall, stopSignals } from './hasty-end.ts';
+import { endAtOnce, fall, onFailure, stopSignals } from './hasty-end.ts';
 import { load, type Flags } from './load.ts';
 import { notStarted, settingsOf, warningsOf } from './start.ts';
 
@@ -24,8 +24,7 @@ export async function serve(flags: Flags): Promise<number> {
       ending = true;
       void fall(sidecar, failure).then(resolve);
     };
-    process.on('uncaughtException', fail);
-    process.on('unhandledRejection', fail);
+    onFailure(fail);
 
     let stopping = false;
     const stop = (signal: NodeJS.Signals): void => {
