@@ -113,7 +113,8 @@ async function soak(cluster: EtcdCluster, sidecars: readonly Sidecar[]) {
     sidecars.map(async ({ id, exited }) => `${id} ended: ${JSON.stringify(await exited)}`),
   );
   // A member that does not come back ends it too.
-  const cutShort = await Promise.race([delay(minutes * 60_000, null), lost, Promise.all(work)]);
+  const wholeTime = delay(minutes * 60_000, null, { signal: over.signal }).catch(() => null);
+  const cutShort = await Promise.race([wholeTime, lost, Promise.all(work)]);
   over.abort();
   const tookMs = sinceMs();
   const seen = await load.stop();
