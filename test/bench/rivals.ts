@@ -1,11 +1,10 @@
 // Three candidates of one kind on one etcd, for benchmarks: electord, the etcd3 package's Election behind a small HTTP
-// server, and Go's library as `etcdctl elect`. Each can be started, told to go, and watched for the moment it leads.
-// Times are of this process's monotonic clock, in ms.
+// server, and Go's library, behind such a server and as `etcdctl elect`. Each can be started, told to go, and watched for
+// the moment it leads. Times are of this process's monotonic clock, in ms.
 import { Agent, request, type RequestOptions } from 'node:http';
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { build } from 'esbuild';
 import {
   spawnGuarded,
   type GuardedChild,
@@ -18,9 +17,7 @@ import type { EtcdCluster } from '../harness/etcd.ts';
 import { etcdBinaries } from '../harness/binaries.ts';
 import { reservePorts } from '../harness/ports.ts';
 import { eventually } from '../harness/wait.ts';
-
-/** The checkout: benchmarks are started there. */
-const root = process.cwd();
+import { bundled, root } from './peers.ts';
 
 /** One candidate in a process of its own. */
 export interface Candidate {
@@ -151,21 +148,7 @@ export async function etcd3Election(
   ttlSeconds: number,
   places?: Places,
 ): Promise<Rival> {
-  const folder = join(root, '.cache', 'run');
-  const program = join(folder, `peer-etcd3-${process.pid}.mjs`);
-  mkdirSync(folder, { recursive: true });
-  await build({
-    absWorkingDir: root,
-    entryPoints: [join(root, 'test', 'bench', 'peer-etcd3.ts')],
-    outfile: program,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20.19',
-    packages: 'external',
-    logLevel: 'warning',
-  });
-  process.on('exit', () => rmSync(program, { force: true }));
+  const program = await bundled('peer-etcd3');
   return {
     name: 'etcd3 Election',
     leave: 'SIGTERM',
@@ -181,6 +164,22 @@ export async function etcd3Election(
         env: { PATH: process.env['PATH'] },
       });
       return overHttp(id, child, whereOf(place, port));
+    },
+  };
+}
+
+/** `program` as `goPeer` builds it, asked in the same way as electord. */
+export function goLibrary(cluster: Etcd, ttlSeconds: number, program: string): Rival {
+  return {
+    name: 'Go (concurrency)',
+    leave: 'SIGTERM',
+    queuePrefix: 'go-library-bench/',
+    async start(id) {
+      const [port = 0] = await reservePorts(1);
+      const args = [cluster.endpoints.join(','), 'go-library-bench', id, String(ttlSeconds)];
+      const env = { PATH: process.env['PATH'] };
+      const child = await spawnGuarded({ file: program, args: [...args, String(port)], env });
+      return overHttp(id, child, { host: '127.0.0.1', port });
     },
   };
 }
