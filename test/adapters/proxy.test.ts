@@ -451,6 +451,30 @@ test('closing ends what waits and what is silent, and finishes what is under way
   await expect(ask(port)).rejects.toThrow('ECONNREFUSED');
 });
 
+test('closing ends a kept connection with the answer that is under way, begun or not', async () => {
+  const begun: string[] = [];
+  const finish: (() => void)[] = [];
+  const listener: RequestListener = (asked, response) => {
+    if (asked.url === '/begun') response.write('half');
+    begun.push(asked.url ?? '');
+    finish.push(() => response.end('done'));
+  };
+  leads(me, 5n, await app(listener));
+  // A drain of days: nothing but the ends of the answers closes it.
+  const port = await open({}, { drainMs: 1e8 });
+  const kept = ['/begun', '/asked'].map((path) =>
+    raw(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`),
+  );
+  const isHalfThere = (): boolean => begun.length === 2 && kept[0]!.text().includes('half');
+  await eventually(isHalfThere, { ...soon, what: 'both under way' });
+  const closed = proxies!.close();
+  for (const one of finish) one();
+  await closed;
+  await Promise.all(kept.map((one) => one.closed));
+  expect(kept[0]!.text()).toMatch(/half[^]*done\r\n0\r\n\r\n$/);
+  expect(kept[1]!.text()).toMatch(/^HTTP\/1.1 200 OK\r\n[^]*connection: close\r\n[^]*done$/i);
+});
+
 test('followers: the one with fewest requests, the leader last, none that is unwell', async () => {
   const held: (() => void)[] = [];
   const names = ['a', 'b', 'c', 'd'];
