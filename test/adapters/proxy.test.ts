@@ -168,6 +168,19 @@ test('nothing reaches another instance without its promise, nor after one that i
   expect(await late).toBe('200 next');
 });
 
+test('the app beside it gets nothing once the claim is over by the clock, though no notice has said so', async () => {
+  leads(me, 5n, await app((_, response) => response.end('mine')));
+  // Shorter than an answer about it is taken up.
+  elections.know({ claimUntil: elections.nowMs + 5 });
+  const port = await open();
+  expect(await ask(port)).toBe('200 mine');
+  elections.nowMs += 5;
+  const late = ask(port);
+  await eventually(() => proxies!.figures()[0]!.waiting === 1, { ...soon, what: 'it waits' });
+  leads(me, 6n, await app((_, response) => response.end('next')));
+  expect(await late).toBe('200 next');
+});
+
 test('one that makes no promises is taken at the word of etcd, and a warning says so once', async () => {
   leads('b', 5n, await app((_, response) => response.end('there')));
   promised = { kind: 'none', why: 'it answers with 403' };
