@@ -29,7 +29,8 @@ const idempotent: ReadonlySet<string> = new Set([
   'DELETE',
 ]);
 
-const moved = new Error('another may lead by now');
+/** Nothing was sent: whoever could be reached may have ceased to lead. */
+export const moved = new Error('another may lead by now');
 
 type Controller = Dispatcher.DispatchController;
 

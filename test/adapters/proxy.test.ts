@@ -347,6 +347,41 @@ test('a WebSocket is relayed once the app agrees, and its refusal is passed on',
   await agreed.closed;
 });
 
+test('an upgrade waits for the next leader where the promise is over when the connection is made', async () => {
+  const asked: string[] = [];
+  const serve = (name: string): Promise<string> => {
+    const server = createServer((_, response) => response.end(name));
+    server.on('upgrade', (_, socket: Socket) => {
+      asked.push(name);
+      socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+    });
+    return serving(server);
+  };
+  leads('b', 5n, await serve('late'));
+  promised = { kind: 'held', sentAt: elections.nowMs, forMs: 150 };
+  let isArmed = false;
+  // It is over in the turn after it was looked at: no connection is made sooner.
+  const now = (): number => {
+    if (isArmed) {
+      setImmediate(() => (elections.nowMs += 151));
+      promised = { kind: 'silent' };
+    }
+    isArmed = false;
+    return elections.nowMs;
+  };
+  const port = await open({}, { clock: { now } });
+  expect(await ask(port)).toBe('200 late');
+  isArmed = true;
+  const upgraded = raw(
+    port,
+    'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
+  );
+  await eventually(() => proxies!.figures()[0]!.waiting === 1, { ...soon, what: 'it waits' });
+  leads(me, 6n, await serve('next'));
+  await upgraded.closed;
+  expect(asked).toEqual(['next']);
+});
+
 test('an app that accepts and never answers holds nobody longer than the bound', async () => {
   leads(me, 5n, await tcpApp(() => undefined));
   const port = await open({}, { responseTimeoutMs: 300 });
