@@ -4,6 +4,7 @@ import { request as requestHttps } from 'node:https';
 import type { Socket } from 'node:net';
 import { tlsTowards, type AskTls } from '../process/ask-tls.ts';
 import type { Buffering } from './buffering.ts';
+import type { Closing } from './closing.ts';
 import { answerHeaders, hopsOf, requestHeaders } from './headers.ts';
 import { hopsAtMost, moved } from './exchange.ts';
 import { refuse } from './refuse.ts';
@@ -19,7 +20,7 @@ export interface HttpOptions {
   /** Towards apps that advertise `https://…`. */
   readonly tls: () => AskTls;
   /** Called when the proxy closes: what was upgraded and owes no answer ends. */
-  readonly closing: Set<() => void>;
+  readonly closing: Closing;
 }
 
 const headOf = (answer: IncomingMessage, headers: Record<string, unknown>): string => {

@@ -499,6 +499,23 @@ test('closing ends what waits and what is silent, and finishes what is under way
   await expect(ask(port)).rejects.toThrow('ECONNREFUSED');
 });
 
+test('tcp: closing ends a connection whose app is reached only then', async () => {
+  leads(me, 5n, await tcpApp((socket) => socket.on('error', () => undefined)));
+  const closed: Promise<void>[] = [];
+  // In the turn after the app was chosen: it cannot be connected sooner.
+  const now = (): number => {
+    if (connecting !== null) setImmediate(() => void closed.push(proxies!.close()));
+    return elections.nowMs;
+  };
+  let connecting: ReturnType<typeof raw> | null = null;
+  // A drain of days: nothing else ends it.
+  const port = await open({ protocol: 'tcp' }, { drainMs: 1e8, clock: { now } });
+  connecting = raw(port, '');
+  await connecting.closed;
+  await Promise.all(closed);
+  expect(closed).not.toHaveLength(0);
+});
+
 test('closing ends a kept connection with the answer that is under way, begun or not', async () => {
   const begun: string[] = [];
   const finish: (() => void)[] = [];
