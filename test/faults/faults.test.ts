@@ -60,6 +60,7 @@ const kindsOf = {
     'sigstop-long',
     'silent-cut',
     'one-way-cut-in',
+    'unseen-change',
     'wall-clock',
     'other-cluster',
   ],
