@@ -12,7 +12,7 @@ import { cachedFolder, etcdSeries } from './src/dev/etcd-cache.ts';
 const quick = [
   'test/core/*.test.ts',
   'test/contract/model.test.ts',
-  'test/faults/{conduct,judge}.test.ts',
+  'test/faults/{conduct,judge,writes}.test.ts',
   'test/harness/{ports,relay,wait}.test.ts',
   'test/sim/stories.test.ts',
   'test/adapters/{announcer,app,clock,command,config,dev,grpc,http,operations,page,proxy,sdk,service}*.test.ts',

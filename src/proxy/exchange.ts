@@ -1,6 +1,6 @@
 // One request on its way to an app, and the answer on its way back. It waits where there is nobody to send it to; where it
 // never reached an app, or is safe to repeat and unanswered, it waits again for the next.
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { Buffering } from './buffering.ts';
 import { Answer } from './answer.ts';
@@ -11,6 +11,8 @@ import type { Target } from './target.ts';
 export interface ExchangeOptions {
   readonly buffering: Buffering;
   readonly pools: { of(target: Target): Dispatcher };
+  /** It listens no more once it closes: then each answer is the last one of its connection. */
+  readonly server: Pick<Server, 'listening' | 'closeIdleConnections'>;
 }
 
 /** A request that came through so many proxies of ours goes round in circles. */
@@ -27,7 +29,8 @@ const idempotent: ReadonlySet<string> = new Set([
   'DELETE',
 ]);
 
-const moved = new Error('another may lead by now');
+/** Nothing was sent: whoever could be reached may have ceased to lead. */
+export const moved = new Error('another may lead by now');
 
 type Controller = Dispatcher.DispatchController;
 
@@ -115,6 +118,7 @@ export class Exchange {
       },
       onResponseStart: (controller, status, headers, statusMessage) => {
         if (status < 200) return this.#inform(status, headers);
+        if (!this.#options.server.listening) this.#response.shouldKeepAlive = false;
         answer = new Answer(this.#response, controller);
         this.#response.writeHead(status, statusMessage ?? '', answerHeaders(headers));
       },
@@ -168,6 +172,9 @@ export class Exchange {
   /** The client has its answer, or has gone. */
   #gone(): void {
     this.#leave();
+    // One whose answer had begun before that does not say so.
+    const { server } = this.#options;
+    if (!server.listening) server.closeIdleConnections();
     if (!this.#response.writableFinished) this.#controller?.abort(new Error('the client has gone'));
   }
 }

@@ -87,7 +87,7 @@ export function httpProxy(options: HttpOptions): HttpProxy {
     noDelay: true,
   });
   const handle = (request: IncomingMessage, response: ServerResponse): void =>
-    new Exchange({ ...options, pools }, request, response).begin();
+    new Exchange({ ...options, pools, server }, request, response).begin();
   server.on('request', handle);
   server.on('checkContinue', handle);
   server.on('upgrade', (request: IncomingMessage, client: Duplex, head: Buffer) => {

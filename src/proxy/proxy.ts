@@ -6,6 +6,7 @@ import type { Clock, Elections, ProxyFigures } from '../ports.ts';
 import type { AskTls } from '../process/ask-tls.ts';
 import { bind } from '../process/bind.ts';
 import { Buffering } from './buffering.ts';
+import { Closing } from './closing.ts';
 import { FollowersDestination } from './followers.ts';
 import { httpProxy } from './http.ts';
 import { LeaderDestination, type LeaderOptions } from './leader.ts';
@@ -48,7 +49,7 @@ interface Open {
   readonly server: Server;
   readonly buffering: Buffering;
   readonly sockets: Set<Socket>;
-  readonly endIdle: () => void;
+  readonly closing: Closing;
   readonly endApps: () => Promise<void>;
 }
 
@@ -85,7 +86,7 @@ async function open(proxy: ProxyOptions, options: ProxiesOptions, own: OwnSocket
       : new FollowersDestination({ election, elections, clock });
   const { bufferSize: size, bufferWindowMs: windowMs } = options;
   const buffering = new Buffering({ destination, size, windowMs });
-  const closing = new Set<() => void>();
+  const closing = new Closing();
   const http =
     protocol === 'http' ? httpProxy({ buffering, drainMs, responseTimeoutMs, tls, closing }) : null;
   const server =
@@ -98,18 +99,15 @@ async function open(proxy: ProxyOptions, options: ProxiesOptions, own: OwnSocket
   });
   await bind(server, listen);
   const name = `${protocol}://${listen.host}:${listen.port}=${to}`;
-  const endIdle = (): void => {
-    for (const end of closing) end();
-  };
-  return { name, server, buffering, sockets, endIdle, endApps: async () => http?.close() };
+  return { name, server, buffering, sockets, closing, endApps: async () => http?.close() };
 }
 
 async function closeOne(
-  { server, buffering, sockets, endIdle, endApps }: Open,
+  { server, buffering, sockets, closing, endApps }: Open,
   drainMs: number,
 ): Promise<void> {
   buffering.close();
-  endIdle();
+  closing.close();
   const ended = new Promise<void>((resolve) => void server.close(() => resolve()));
   const bound = setTimeout(() => {
     for (const socket of sockets) socket.destroy();

@@ -1,6 +1,7 @@
 // Two connections made one: what the client sends goes to the app while the app may receive it, what the app sends goes to
 // the client. Once the app's part is over nothing more is sent to it; an answer that it owes still reaches the client.
 import type { Socket } from 'node:net';
+import type { Closing } from './closing.ts';
 import { refuse } from './refuse.ts';
 import type { Target } from './target.ts';
 
@@ -13,7 +14,7 @@ export interface RelayOptions {
   /** How long bytes for the app may wait for leave to be sent. */
   readonly windowMs: number;
   /** Called when the proxy closes. */
-  readonly closing: Set<() => void>;
+  readonly closing: Closing;
 }
 
 /** An answer that pauses for so long is over. */

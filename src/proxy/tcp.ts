@@ -2,6 +2,7 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { judgeAfter } from '../process/time-out.ts';
 import type { Buffering } from './buffering.ts';
+import type { Closing } from './closing.ts';
 import type { OwnSockets } from './own-sockets.ts';
 import { proxyHeader } from './proxy-protocol.ts';
 import { refuse } from './refuse.ts';
@@ -15,7 +16,7 @@ export interface TcpOptions {
   readonly own: OwnSockets;
   readonly warn: (message: string) => void;
   /** Called when the proxy closes: what owes no answer ends. */
-  readonly closing: Set<() => void>;
+  readonly closing: Closing;
 }
 
 /** Long silent connections are found dead by this, where the other end has gone without a word. */

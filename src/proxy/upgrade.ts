@@ -4,8 +4,9 @@ import { request as requestHttps } from 'node:https';
 import type { Socket } from 'node:net';
 import { tlsTowards, type AskTls } from '../process/ask-tls.ts';
 import type { Buffering } from './buffering.ts';
+import type { Closing } from './closing.ts';
 import { answerHeaders, hopsOf, requestHeaders } from './headers.ts';
-import { hopsAtMost } from './exchange.ts';
+import { hopsAtMost, moved } from './exchange.ts';
 import { refuse } from './refuse.ts';
 import { relay } from './relay.ts';
 import { connectWithinMs, type Target } from './target.ts';
@@ -19,7 +20,7 @@ export interface HttpOptions {
   /** Towards apps that advertise `https://…`. */
   readonly tls: () => AskTls;
   /** Called when the proxy closes: what was upgraded and owes no answer ends. */
-  readonly closing: Set<() => void>;
+  readonly closing: Closing;
 }
 
 const headOf = (answer: IncomingMessage, headers: Record<string, unknown>): string => {
@@ -45,23 +46,35 @@ export function upgrade(
     return;
   }
   const { buffering } = options;
-  const send = (target: Target): void => sendUpgrade(options, target, request, client, head);
-  const ready = buffering.ready();
-  if (ready !== null) return send(ready);
+  const until = Date.now() + buffering.windowMs;
   let leave = (): void => undefined;
   client.once('close', () => leave());
-  leave = buffering.wait(buffering.windowMs, (result) => {
-    if (typeof result === 'string') client.end(problem('503 Service Unavailable'));
-    else send(result);
-  });
+  const send = (target: Target): void =>
+    sendUpgrade(options, target, { request, client, head, wait });
+  const wait = (): void => {
+    if (client.destroyed) return;
+    leave = buffering.wait(Math.max(0, until - Date.now()), (result) => {
+      if (typeof result === 'string') client.end(problem('503 Service Unavailable'));
+      else send(result);
+    });
+  };
+  const ready = buffering.ready();
+  if (ready === null) wait();
+  else send(ready);
+}
+
+interface Asked {
+  readonly request: IncomingMessage;
+  readonly client: Socket;
+  readonly head: Buffer;
+  /** For the next target, nothing having been sent. */
+  readonly wait: () => void;
 }
 
 function sendUpgrade(
   { responseTimeoutMs, drainMs, tls, buffering, closing }: HttpOptions,
   target: Target,
-  request: IncomingMessage,
-  client: Socket,
-  head: Buffer,
+  { request, client, head, wait }: Asked,
 ): void {
   const { host, port, secure } = target.address;
   const { method = 'GET', url = '/', headers } = request;
@@ -75,6 +88,14 @@ function sendUpgrade(
     ...(secure ? tlsTowards(host, tls()) : {}),
   };
   const sent = (secure ? requestHttps : requestHttp)(options);
+  // The moment before the first byte: what Node keeps for a socket that connects is written after this.
+  let isMoved = false;
+  sent.once('socket', (socket) =>
+    socket.prependOnceListener(secure ? 'secureConnect' : 'connect', () => {
+      isMoved = !target.mayReceive();
+      if (isMoved) socket.destroy(moved);
+    }),
+  );
   const failed = (status: string): void => {
     sent.destroy();
     if (!client.destroyed) client.end(problem(status));
@@ -82,7 +103,7 @@ function sendUpgrade(
   sent.setTimeout(responseTimeoutMs === 0 ? connectWithinMs : responseTimeoutMs, () =>
     failed('504 Gateway Timeout'),
   );
-  sent.on('error', () => failed('502 Bad Gateway'));
+  sent.on('error', () => (isMoved ? wait() : failed('502 Bad Gateway')));
   client.once('close', () => sent.destroy());
   sent.on('upgrade', (answer, app: Socket, first) => {
     app.setTimeout(0);

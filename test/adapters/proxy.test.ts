@@ -168,6 +168,19 @@ test('nothing reaches another instance without its promise, nor after one that i
   expect(await late).toBe('200 next');
 });
 
+test('the app beside it gets nothing once the claim is over by the clock, though no notice has said so', async () => {
+  leads(me, 5n, await app((_, response) => response.end('mine')));
+  // Shorter than an answer about it is taken up.
+  elections.know({ claimUntil: elections.nowMs + 5 });
+  const port = await open();
+  expect(await ask(port)).toBe('200 mine');
+  elections.nowMs += 5;
+  const late = ask(port);
+  await eventually(() => proxies!.figures()[0]!.waiting === 1, { ...soon, what: 'it waits' });
+  leads(me, 6n, await app((_, response) => response.end('next')));
+  expect(await late).toBe('200 next');
+});
+
 test('one that makes no promises is taken at the word of etcd, and a warning says so once', async () => {
   leads('b', 5n, await app((_, response) => response.end('there')));
   promised = { kind: 'none', why: 'it answers with 403' };
@@ -334,6 +347,41 @@ test('a WebSocket is relayed once the app agrees, and its refusal is passed on',
   await agreed.closed;
 });
 
+test('an upgrade waits for the next leader where the promise is over when the connection is made', async () => {
+  const asked: string[] = [];
+  const serve = (name: string): Promise<string> => {
+    const server = createServer((_, response) => response.end(name));
+    server.on('upgrade', (_, socket: Socket) => {
+      asked.push(name);
+      socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+    });
+    return serving(server);
+  };
+  leads('b', 5n, await serve('late'));
+  promised = { kind: 'held', sentAt: elections.nowMs, forMs: 150 };
+  let isArmed = false;
+  // It is over in the turn after it was looked at: no connection is made sooner.
+  const now = (): number => {
+    if (isArmed) {
+      setImmediate(() => (elections.nowMs += 151));
+      promised = { kind: 'silent' };
+    }
+    isArmed = false;
+    return elections.nowMs;
+  };
+  const port = await open({}, { clock: { now } });
+  expect(await ask(port)).toBe('200 late');
+  isArmed = true;
+  const upgraded = raw(
+    port,
+    'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
+  );
+  await eventually(() => proxies!.figures()[0]!.waiting === 1, { ...soon, what: 'it waits' });
+  leads(me, 6n, await serve('next'));
+  await upgraded.closed;
+  expect(asked).toEqual(['next']);
+});
+
 test('an app that accepts and never answers holds nobody longer than the bound', async () => {
   leads(me, 5n, await tcpApp(() => undefined));
   const port = await open({}, { responseTimeoutMs: 300 });
@@ -449,6 +497,47 @@ test('closing ends what waits and what is silent, and finishes what is under way
   expect(await last).toBe('200 done');
   await closed;
   await expect(ask(port)).rejects.toThrow('ECONNREFUSED');
+});
+
+test('tcp: closing ends a connection whose app is reached only then', async () => {
+  leads(me, 5n, await tcpApp((socket) => socket.on('error', () => undefined)));
+  const closed: Promise<void>[] = [];
+  // In the turn after the app was chosen: it cannot be connected sooner.
+  const now = (): number => {
+    if (connecting !== null) setImmediate(() => void closed.push(proxies!.close()));
+    return elections.nowMs;
+  };
+  let connecting: ReturnType<typeof raw> | null = null;
+  // A drain of days: nothing else ends it.
+  const port = await open({ protocol: 'tcp' }, { drainMs: 1e8, clock: { now } });
+  connecting = raw(port, '');
+  await connecting.closed;
+  await Promise.all(closed);
+  expect(closed).not.toHaveLength(0);
+});
+
+test('closing ends a kept connection with the answer that is under way, begun or not', async () => {
+  const begun: string[] = [];
+  const finish: (() => void)[] = [];
+  const listener: RequestListener = (asked, response) => {
+    if (asked.url === '/begun') response.write('half');
+    begun.push(asked.url ?? '');
+    finish.push(() => response.end('done'));
+  };
+  leads(me, 5n, await app(listener));
+  // A drain of days: nothing but the ends of the answers closes it.
+  const port = await open({}, { drainMs: 1e8 });
+  const kept = ['/begun', '/asked'].map((path) =>
+    raw(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`),
+  );
+  const isHalfThere = (): boolean => begun.length === 2 && kept[0]!.text().includes('half');
+  await eventually(isHalfThere, { ...soon, what: 'both under way' });
+  const closed = proxies!.close();
+  for (const one of finish) one();
+  await closed;
+  await Promise.all(kept.map((one) => one.closed));
+  expect(kept[0]!.text()).toMatch(/half[^]*done\r\n0\r\n\r\n$/);
+  expect(kept[1]!.text()).toMatch(/^HTTP\/1.1 200 OK\r\n[^]*connection: close\r\n[^]*done$/i);
 });
 
 test('followers: the one with fewest requests, the leader last, none that is unwell', async () => {

@@ -3,6 +3,7 @@
 //
 // node scripts/run-ts.mjs test/bench/proxy.ts [ROUNDS]     needs haproxy and wrk; prints a table, and JSON as the last line
 import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -13,13 +14,19 @@ import { agreement, openStage, type Stage } from '../e2e/stage.ts';
 import { reservePorts } from '../harness/ports.ts';
 import { misled, ProxiedApp, startLoad } from '../harness/proxied-app.ts';
 import { monotonicMs, type Sidecar } from '../harness/sidecar.ts';
-import { eventually } from '../harness/wait.ts';
+import { eventually, within } from '../harness/wait.ts';
 
 const rounds = Number(process.argv[2] ?? 3);
 const seconds = 5;
 const soonMs = 30_000;
 const median = (values: readonly number[]): number =>
   [...values].sort((one, other) => one - other)[Math.floor(values.length / 2)] ?? NaN;
+
+/** Says which step begins; one that hangs is an error, which tells it. */
+function step<T>(what: string, work: () => Promise<T>): Promise<T> {
+  console.error(what);
+  return within(work(), { withinMs: 120_000, what });
+}
 
 const folder = mkdtempSync(join(tmpdir(), 'electord-bench-'));
 const running: ChildProcess[] = [];
@@ -83,13 +90,15 @@ async function megabytesASecond(port: number): Promise<number> {
     new Promise((resolve, reject) => {
       const socket: Socket = connect(port, '127.0.0.1');
       socket.on('error', reject);
+      // What was broken off by a proper end drains no more.
+      socket.on('close', () => reject(new Error(`the proxy at ${port} ended the connection`)));
       const push = (): void => {
         while (monotonicMs() < until) {
           sent += chunk.length;
           if (!socket.write(chunk)) return void socket.once('drain', push);
         }
-        socket.destroy();
         resolve();
+        socket.destroy();
       };
       socket.once('connect', push);
     });
@@ -121,25 +130,22 @@ async function throughput(stage: Stage) {
     haTcp: [] as number[],
   };
   for (let round = 0; round < rounds; round += 1) {
-    figures.haHttp.push(await requestsASecond(haHttp));
-    figures.http.push(await requestsASecond(ourHttp));
-    figures.haTcp.push(await megabytesASecond(haTcp));
-    figures.tcp.push(await megabytesASecond(ourTcp));
+    figures.haHttp.push(await step('requests through HAProxy', () => requestsASecond(haHttp)));
+    figures.http.push(await step('requests', () => requestsASecond(ourHttp)));
+    figures.haTcp.push(await step('bytes through HAProxy', () => megabytesASecond(haTcp)));
+    figures.tcp.push(await step('bytes', () => megabytesASecond(ourTcp)));
   }
-  const memory = await idleMemory(tcp, ourTcp);
+  const memory = await step('silent connections', () => idleMemory(tcp, ourTcp));
   sink.close();
   return { ...figures, ...memory };
 }
 
 async function idleMemory({ pid }: Sidecar, port: number) {
   const beforeMb = residentMb(pid);
-  const sockets = Array.from({ length: 1000 }, () =>
-    connect(port, '127.0.0.1').on('error', () => undefined),
-  );
-  await Promise.all(
-    sockets.map((socket) => new Promise((resolve) => socket.once('connect', resolve))),
-  );
-  for (const socket of sockets) socket.write('x');
+  const sockets = Array.from({ length: 1000 }, () => connect(port, '127.0.0.1'));
+  // Rejects where one fails.
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+  for (const socket of sockets) socket.on('error', () => undefined).write('x');
   await delay(2000);
   const afterMb = residentMb(pid);
   for (const socket of sockets) socket.destroy();
@@ -208,7 +214,9 @@ try {
   await stage.clear();
   const changes = [];
   for (const how of ['switchover', 'kill'] as const) {
-    for (let round = 0; round < rounds; round += 1) changes.push(await change(stage, how, round));
+    for (let round = 0; round < rounds; round += 1) {
+      changes.push(await step(`${how} ${round}`, () => change(stage, how, round)));
+    }
   }
   console.log(
     `requests a second  ${median(http).toFixed(0)}  HAProxy ${median(haHttp).toFixed(0)}  ratio ${(median(http) / median(haHttp)).toFixed(2)}`,

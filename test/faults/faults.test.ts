@@ -8,6 +8,7 @@ import { needsRoot } from '../harness/left-out.ts';
 import { describeViolation, writeReport } from './report.ts';
 import { runFaults } from './run.ts';
 import type { RunOptions, RunResult } from './run.ts';
+import { describeMisdelivery } from './writes.ts';
 
 /** The shortest that etcd grants, so that the run is short. */
 const ttlMs = 2000;
@@ -33,6 +34,13 @@ function violationsIn({ verdict, startedAt }: RunResult): readonly string[] {
   return verdict.violations.map((violation) => describeViolation(violation, startedAt));
 }
 
+/** Writes went through the proxies all the time, and none went astray; and how many arrived. */
+function expectDelivered({ deliveries }: RunResult): number {
+  expect(deliveries?.misdeliveries.map(describeMisdelivery)).toEqual([]);
+  expect(deliveries!.terms).toBeGreaterThan(1);
+  return deliveries!.arrivals;
+}
+
 /** Namespaces of this process that are still there. */
 const leftOver = (): readonly string[] =>
   readdirSync('/run/netns').filter((name) => name.startsWith(`electord-faults-${process.pid}-`));
@@ -52,6 +60,7 @@ const kindsOf = {
     'sigstop-long',
     'silent-cut',
     'one-way-cut-in',
+    'unseen-change',
     'wall-clock',
     'other-cluster',
   ],
@@ -90,6 +99,7 @@ test.for(etcdSeries)(
     }
     expect(verdict.claims).toBeGreaterThan(seconds * 5);
     expect(verdict.terms).toBeGreaterThan(2);
+    expect(expectDelivered(result)).toBeGreaterThan(seconds * 10);
     const report = await writeReport(result);
     const picture = await readFile(`${report}.svg`, 'utf8');
     for (const kind of only) expect(picture).toContain(`>${kind}</text>`);
@@ -109,6 +119,7 @@ test(
     expect(result.conduct.misconduct).toEqual([]);
     const claims = result.answers.filter((answer) => answer.claims !== null);
     expect(claims.length).toBeGreaterThan(100);
+    expect(expectDelivered(result)).toBeGreaterThan(100);
     expect(leftOver()).toEqual([]);
   },
 );

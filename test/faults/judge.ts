@@ -171,7 +171,7 @@ interface Court {
 }
 
 /** The terms that were ended behind their leader's back, before their lease had run out. */
-const endedBehindTheirBack = (faults: readonly FaultRecord[]): ReadonlySet<bigint> =>
+export const endedBehindTheirBack = (faults: readonly FaultRecord[]): ReadonlySet<bigint> =>
   new Set(faults.flatMap(({ administered, revokedByEtcd }) => [...administered, ...revokedByEtcd]));
 
 function judgeStaleness(

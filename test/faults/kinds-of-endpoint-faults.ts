@@ -105,6 +105,9 @@ const strangeAtStart: FaultKind = {
     const [address = ''] = random.shuffle(scene.etcd.configured);
     await withStranger(scene, random, async () => {
       course.begin(`${title}, ${address}`);
+      // On a busy machine it may have come to lead since it was chosen.
+      const reign = scene.sidecars.leader();
+      if (reign?.sidecar === sidecar) course.plannedEnds.push(reign.token);
       await sidecar.end('SIGTERM');
       await mislead(scene, course, { sidecar, addresses: [address] }, async () => {
         await sidecar.start();

@@ -231,6 +231,33 @@ const blinking: FaultKind = {
   },
 };
 
+const unseen: FaultKind = {
+  name: 'unseen-change',
+  doc: 'a sidecar that does not lead is cut off from etcd, and the leader gives up meanwhile',
+  leaderDue: 'throughout',
+  async run(scene, random, course) {
+    const { sidecar: leader, token } = await leaderOf(scene);
+    const others = scene.sidecars.members.filter((one) => one !== leader);
+    const blind = random.pick(others);
+    const lengthMs = longerThanTtl(scene, random);
+    const changed = hold(lengthMs / 4).then(() => leader.end('SIGTERM'));
+    course.plannedEnds.push(token);
+    await cut(
+      scene,
+      course,
+      { sidecar: blind, title: `${blind.name}, a follower of ${leader.name}` },
+      {
+        rules: dropRules(scene.etcd.addresses, ['in', 'out']),
+        lengthMs,
+        connection: { to: scene.etcd.addresses[0]!, is: 'silent' },
+      },
+    );
+    course.proves('the leader ended with code 0', (await changed).code === 0);
+    await leader.start();
+    course.heal();
+  },
+};
+
 const lossy: FaultKind = {
   name: 'lossy-link',
   doc: 'a share of the packets between a sidecar and etcd is lost',
@@ -347,6 +374,7 @@ export const sidecarFaults: readonly FaultKind[] = [
   cutFromAll('one-way-cut-in', 'what etcd sends to a sidecar is dropped', ['in']),
   cutFromAll('one-way-cut-out', 'what a sidecar sends to etcd is dropped', ['out']),
   blinking,
+  unseen,
   lossy,
   slow,
   wallClock,

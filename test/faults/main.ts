@@ -92,12 +92,13 @@ function optionsOf(args: Arguments): RunOptions {
 
 /** Whether the run came out as wanted. */
 function isAsWanted(
-  { verdict, conduct, faults, failure }: RunResult,
+  { verdict, conduct, deliveries, faults, failure }: RunResult,
   expectViolations: boolean,
 ): boolean {
   if (failure !== null || faults.length === 0 || verdict.claims === 0) return false;
   if (expectViolations) return verdict.violations.some(({ rule }) => rule === 'stale claim');
-  return verdict.violations.length === 0 && conduct.misconduct.length === 0;
+  const misdeliveries = deliveries?.misdeliveries ?? [];
+  return [...verdict.violations, ...conduct.misconduct, ...misdeliveries].length === 0;
 }
 
 // Their end takes everything with it: processes, namespaces, mounts and files.

@@ -1,4 +1,4 @@
-// The small programs that run on the hosts (probe, slow link, crowd, what is no etcd, peer), bundled from this folder for a run, and a
+// The small programs that run on the hosts (probe, app, slow link, crowd, what is no etcd, peer), bundled from this folder for a run, and a
 // copy of the built sidecar, so that a build which happens meanwhile does not change what is being judged.
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -13,6 +13,7 @@ export interface Programs {
   /** The beginning of the sidecar's SHA-256, for the report. */
   readonly electordDigest: string;
   readonly probe: string;
+  readonly app: string;
   readonly slowLink: string;
   readonly crowd: string;
   readonly noEtcd: string;
@@ -37,7 +38,7 @@ export async function buildPrograms(program: string | null): Promise<Programs> {
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   process.on('exit', remove);
   mkdirSync(folder, { recursive: true });
-  const names = ['probe', 'slow-link', 'crowd', 'no-etcd', 'peer-etcd3'] as const;
+  const names = ['probe', 'app', 'slow-link', 'crowd', 'no-etcd', 'peer-etcd3'] as const;
   await build({
     absWorkingDir: projectFolder,
     entryPoints: names.map((name) => join('test', 'faults', 'programs', `${name}.ts`)),
@@ -57,6 +58,7 @@ export async function buildPrograms(program: string | null): Promise<Programs> {
     electord,
     electordDigest: digest.slice(0, 12),
     probe: join(folder, 'probe.mjs'),
+    app: join(folder, 'app.mjs'),
     slowLink: join(folder, 'slow-link.mjs'),
     crowd: join(folder, 'crowd.mjs'),
     noEtcd: join(folder, 'no-etcd.mjs'),

@@ -5,6 +5,7 @@ import type { Answer } from './answer-line.ts';
 import { stretchMs } from './conduct.ts';
 import type { Violation } from './judge.ts';
 import { pictureOf } from './picture.ts';
+import { describeMisdelivery, type Deliveries } from './writes.ts';
 import { reportFolder } from './run.ts';
 import type { RunResult } from './run.ts';
 
@@ -84,9 +85,23 @@ function conductOf({ conduct, conductLaw }: RunResult): readonly string[] {
   ];
 }
 
+/** What became of the writes through the proxies. */
+function deliveriesOf(deliveries: Deliveries): readonly string[] {
+  const { writes, results, arrivals, terms, longestMs, misdeliveries, excused } = deliveries;
+  const failed = [...results].filter(([result]) => result !== '200').sort();
+  const sum = failed.reduce((all, [, count]) => all + count, 0);
+  const how = failed.map(([result, count]) => `${result} ${count}`).join(', ');
+  return [
+    `writes through the proxies: ${writes}, of which ${sum} failed${sum === 0 ? '' : ` (${how})`}; ${arrivals} reached an app, in ${terms} terms; the longest took ${rounded(longestMs)} ms`,
+    `misdeliveries: ${misdeliveries.length}, excused: ${excused.length}`,
+    ...[...misdeliveries, ...excused].map((one) => `  ${describeMisdelivery(one)}`),
+    '',
+  ];
+}
+
 /** The summary. */
 export function summaryOf(result: RunResult): string {
-  const { options, law, faults, verdict, startedAt, endedAt, failure } = result;
+  const { options, law, faults, verdict, deliveries, startedAt, endedAt, failure } = result;
   const seconds = rounded((endedAt - startedAt) / 1000);
   const boundMs = law.ttlMs + law.takeoverDelayMs + law.availabilityBoundMs;
   const overlapMs = Math.max(0, ...verdict.overlaps.map(({ atMostMs }) => atMostMs));
@@ -109,6 +124,7 @@ export function summaryOf(result: RunResult): string {
     `excused: ${verdict.excused.length}`,
     ...verdict.excused.map((violation) => `  ${describeViolation(violation, startedAt)}`),
     '',
+    ...(deliveries === null ? [] : deliveriesOf(deliveries)),
     ...conductOf(result),
     ...(failure === null ? [] : ['', `the run ended early: ${failure.message}`]),
     '',

@@ -8,6 +8,7 @@ import { etcdBinaries, projectFolder } from '../harness/binaries.ts';
 import type { EtcdSeries } from '../harness/binaries.ts';
 import { monotonicMs } from '../harness/sidecar.ts';
 import { Random } from '../sim/random.ts';
+import { AppHosts } from './app-hosts.ts';
 import type { Answer } from './answer-line.ts';
 import { judgeConduct } from './conduct.ts';
 import type { Conduct, ConductLaw } from './conduct.ts';
@@ -29,6 +30,8 @@ import type { FaultKind, FaultRecord, Scene } from './scene.ts';
 import { SidecarHosts } from './sidecar-hosts.ts';
 import type { Contestants } from './sidecar-hosts.ts';
 import type { Sample } from './traffic.ts';
+import { judgeTraffic } from './writes.ts';
+import type { Deliveries } from './writes.ts';
 
 /** Every kind of fault. */
 export const faultKinds: readonly FaultKind[] = [
@@ -73,6 +76,8 @@ export interface RunResult {
   readonly verdict: Verdict;
   readonly conductLaw: ConductLaw;
   readonly conduct: Conduct;
+  /** Null for peers of another make, which have no proxy. */
+  readonly deliveries: Deliveries | null;
   /** Why it ended before its time, null where it did not. */
   readonly failure: Error | null;
   /** Which build of ours was judged. */
@@ -258,6 +263,19 @@ async function setScene(
   return { laboratory, etcd, sidecars, contestants, elsewhere, stranger, binaries, logDisk };
 }
 
+/** The apps beside the sidecars, which their proxies reach; null where there are none. */
+async function setApps(
+  { sidecars, contestants }: Scene,
+  programs: Programs,
+  closing: (() => Promise<void>)[],
+): Promise<AppHosts | null> {
+  if (contestants.make !== 'electord') return null;
+  const hosts = sidecars.members.map(({ host }) => host);
+  const apps = await AppHosts.open(hosts, programs);
+  closing.push(() => apps.close());
+  return apps;
+}
+
 /**
  * Does it.
  *
@@ -275,10 +293,12 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
   try {
     const scene = await setScene(laboratory, { options, binaries, programs, logFolder, closing });
     const { sidecars } = scene;
+    const apps = await setApps(scene, programs, closing);
     const startedAt = monotonicMs();
     const { faults, failure } = await happen(scene, options);
     const endedAt = monotonicMs();
     const answers = sidecars.answers();
+    const traffic = apps?.traffic() ?? null;
     // What they answer from here on, all being asked to end, is not judged; how they end is.
     if (failure === null) await sidecars.end();
     const samples = sidecars.samples();
@@ -286,6 +306,7 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
     return {
       ...{ options, law, conductLaw, startedAt, endedAt, answers, samples, faults, failure },
       verdict: judge(answers, faults, law),
+      deliveries: traffic && judgeTraffic(traffic, answers, faults, law),
       conduct: judgeConduct(samples, sidecars.ends(), faults, conductLaw),
       ...{ electordDigest: programs.electordDigest, logFolder },
     };

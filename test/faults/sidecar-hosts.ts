@@ -11,7 +11,7 @@ import type { End } from './conduct.ts';
 import { Firewall } from './firewall.ts';
 import { startOn } from './hosts.ts';
 import type { Host, Laboratory } from './hosts.ts';
-import { sidecarLocalPort, sidecarPort } from './ports.ts';
+import { appPort, proxyPorts, sidecarLocalPort, sidecarPort } from './ports.ts';
 import { isStopped } from './process-state.ts';
 import type { Programs } from './programs.ts';
 import { SteppedClock } from './stepped-clock.ts';
@@ -221,6 +221,8 @@ export class SidecarHost {
       `--fast-failover=${fastFailover}`,
       `--listen=0.0.0.0:${sidecarPort}`,
       `--local-listen=127.0.0.1:${sidecarLocalPort}`,
+      `--advertise=${this.address}:${appPort}`,
+      ...Object.entries(proxyPorts).map(([by, port]) => `--proxy=${by}://127.0.0.1:${port}=leader`),
       '--log-level=debug',
     ];
   }

@@ -9,7 +9,7 @@ export interface Sample {
   readonly at: number;
   /** Requests to etcd that have ended; NaN where it does not say. */
   readonly requests: number;
-  /** Sent to other hosts. Nobody asks a sidecar from another host, so they are for etcd. */
+  /** Sent to other hosts: for etcd nearly all, the others are what its proxy and its app, at a constant rate, and its pings send. */
   readonly packets: number;
   /** The reasons of `electord_etcd_trouble` that hold. */
   readonly trouble: readonly string[];

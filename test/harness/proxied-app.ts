@@ -74,6 +74,9 @@ export class ProxiedApp {
   }
 }
 
+/** Longer than a proxy holds any request, and than an app may think about it. */
+const patienceMs = 60_000;
+
 export interface Written {
   readonly write: string;
   readonly sentAt: number;
@@ -106,7 +109,7 @@ export function startLoad({ urls, method = 'POST', connections, perSecond }: Loa
         all.push({ write, sentAt, tookMs: monotonicMs() - sentAt, result, ok });
         resolve();
       };
-      const asked = request(`${url}${write}`, { agent, method }, (answer) => {
+      const asked = request(`${url}${write}`, { agent, method, timeout: patienceMs }, (answer) => {
         let text = '';
         answer.setEncoding('utf8').on('data', (part: string) => (text += part));
         answer.on('error', (error) => done(error.message, false));
@@ -117,6 +120,7 @@ export function startLoad({ urls, method = 'POST', connections, perSecond }: Loa
           ),
         );
       });
+      asked.on('timeout', () => asked.destroy(new Error('no answer')));
       asked.on('error', (error) => done(error.message, false));
       asked.end(method === 'POST' ? 'x' : undefined);
     });
