@@ -21,15 +21,18 @@ const signalCodes: Partial<Record<NodeJS.Signals, number>> = {
   SIGTERM: 143,
 };
 
+let onFailureNow: ((failure: unknown) => void) | null = null;
+
 /**
  * What becomes of a failure that nobody expected, from here on. Left to itself Node would print the line of the program where it
  * was thrown, and the built program is one line.
  */
 export function onFailure(fail: (failure: unknown) => void): void {
   for (const event of ['uncaughtException', 'unhandledRejection']) {
-    process.removeAllListeners(event);
+    if (onFailureNow !== null) process.off(event, onFailureNow);
     process.on(event, fail);
   }
+  onFailureNow = fail;
 }
 
 /** A failure that nobody expected, in a sidecar or (null) before there is one. Resolves with the exit code; never rejects. */
