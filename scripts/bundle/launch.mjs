@@ -15,7 +15,7 @@ export const mark = '\n//program ';
 export function launch(builtin, path, mark, compiled = () => undefined) {
   const { readFileSync } = builtin('node:fs');
   const { createHash } = builtin('node:crypto');
-  const { Script, constants } = builtin('node:vm');
+  const { Script } = builtin('node:vm');
   const bytes = readFileSync(path);
   const from = bytes.indexOf(mark) + mark.length;
   const program = bytes.subarray(from, bytes.indexOf('\n', from));
@@ -37,8 +37,6 @@ export function launch(builtin, path, mark, compiled = () => undefined) {
     lineOffset: bytes.latin1Slice(0, from).split('\n').length - 1,
     columnOffset: mark.length - 1,
     cachedData: cachedData(),
-    // The place to try it in is a module beside this one.
-    importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
   compiled(script, program);
   script.runInThisContext()(builtin, builtin('node:url').pathToFileURL(path).href);

@@ -1,8 +1,8 @@
 // The command `electord dev`. What it shows is no part of the product: it is a file of its own, electord-dev.js, which the
 // npm package and a built checkout have beside electord.js. Where it is missing, that is said in a sentence.
-import { existsSync, realpathSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { runInThisContext } from 'node:vm';
 import { exitCodes } from './exit-codes.ts';
 
 /**
@@ -20,7 +20,8 @@ export async function becomeDev(args: readonly string[]): Promise<number> {
     return exitCodes.usage;
   }
   process.argv = [process.execPath, file, ...args];
-  await import(pathToFileURL(file).href);
+  // What is built is a script that asks no loader for anything.
+  runInThisContext(readFileSync(file, 'utf8'), { filename: file });
   // Its end is the end of the process.
   return new Promise(() => undefined);
 }

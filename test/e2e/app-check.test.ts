@@ -12,7 +12,7 @@ import { untilGone } from '../harness/process-groups.ts';
 import type { Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { Probe, staleClaims } from './claims.ts';
-import { agreement, openStage, type Stage } from './stage.ts';
+import { agreement, knowsRecords, openStage, type Stage } from './stage.ts';
 
 let stage: Stage;
 const apps: App[] = [];
@@ -168,14 +168,10 @@ test('an app that is advertised and not checked is called just that, and warned 
   });
   const { body } = await one.get<{ app: unknown }>('/status');
   expect(body.app).toMatchObject({ checked: false });
-  // Who has joined the queue and not yet written its record is listed with `null`.
-  const checked = async (): Promise<unknown> => {
-    const { members } = (await one.get<MembersAnswer>('/members')).body;
-    const known = members.filter((each) => each.checked !== null);
-    return known.length === 2 && Object.fromEntries(known.map((each) => [each.id, each.checked]));
-  };
-  const said = await eventually(checked, { withinMs: 20_000, what: 'the records of both' });
-  expect(said).toEqual({ a: false, b: true });
+  await knowsRecords(one, [one, other]);
+  const { members } = (await one.get<MembersAnswer>('/members')).body;
+  const checked = Object.fromEntries(members.map((each) => [each.id, each.checked]));
+  expect(checked).toEqual({ a: false, b: true });
   await agreement([one, other]);
   expect(other.output()).not.toContain('without --app-check');
 });

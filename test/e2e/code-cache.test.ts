@@ -43,6 +43,19 @@ test('V8 takes what the build has left beside the program', async () => {
   expect(await launched('--version')).toEqual({ answer: version, rejected: 'false' });
 });
 
+test('a program with one goes on as the place to try it in', async () => {
+  const place = join(folder, 'electord-dev.js');
+  await writeFile(
+    place,
+    `process.stdout.write(process.argv.slice(1).join(' '), () => process.exit(3));`,
+  );
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, 'dev', '--once'], {
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  expect({ status, stdout, stderr }).toEqual({ status: 3, stdout: `${place} --once`, stderr: '' });
+});
+
 test('a program without one, or that cannot read it, runs as well', async () => {
   await rm(cache);
   expect(await launched('--version')).toEqual(refused);

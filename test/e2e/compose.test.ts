@@ -186,7 +186,7 @@ describe('docker-compose.yml', condition, () => {
     expect(instances).toEqual(['app-1:4040', 'app-2:4040', 'app-3:4040']);
   });
 
-  test('the image holds Node and one file, and is small', async () => {
+  test('the image holds Node, one file and its code cache, and is small', async () => {
     const size = Number(
       await engine.docker(['image', 'inspect', '-f', '{{.Size}}', 'electord:local']),
     );
@@ -205,7 +205,11 @@ describe('docker-compose.yml', condition, () => {
     const notLibraries = inside.filter(
       (path) => !/\.so(\.|$)/.test(path) && path !== '/.dockerenv',
     );
-    expect(notLibraries.sort()).toEqual(['/usr/local/bin/electord', '/usr/local/bin/node']);
+    expect(notLibraries.sort()).toEqual([
+      '/usr/local/bin/electord',
+      '/usr/local/bin/electord.cache',
+      '/usr/local/bin/node',
+    ]);
   });
 
   test('a sidecar is no root, cannot write to its root, and has no capabilities', async () => {

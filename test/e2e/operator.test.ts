@@ -10,7 +10,7 @@ import { spawnGuarded, type ChildExit, type GuardedChild } from '../../src/dev/e
 import { projectFolder } from '../harness/binaries.ts';
 import type { LeaderAnswer, Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
-import { agreement, lapsing, openStage, type Stage } from './stage.ts';
+import { agreement, knowsRecords, lapsing, openStage, type Stage } from './stage.ts';
 
 const program = join(projectFolder, 'dist', 'electord.js');
 let stage: Stage;
@@ -70,6 +70,7 @@ async function three(election: string, args: readonly string[] = []) {
 test('status, history and the verbs, asked of any sidecar', { timeout: 90_000 }, async () => {
   const { leader, others, token } = await three('verbs');
   const [second, third] = others as [Sidecar, Sidecar];
+  await knowsRecords(second, [leader, ...others]);
 
   const status = await run(['status', at(second)]);
   expect(status).toMatchObject({ code: 0, complained: '' });

@@ -1,11 +1,11 @@
 // What the end-to-end tests have in common: one etcd for a file, sidecars of the built program that are gone after each
 // test, and the question who leads, asked of all of them. It never reads the program's source.
 import { join } from 'node:path';
+import type { MembersAnswer } from '../../src/contract.ts';
 import { spawnGuarded, type GuardedChild } from '../../src/dev/etcd-child.ts';
 import { etcdEnvironment } from '../../src/dev/etcd-cache.ts';
 import { complaint, runCommand } from '../../src/dev/etcd-command.ts';
 import { etcdBinaries, projectFolder } from '../harness/binaries.ts';
-import type { MembersAnswer } from '../../src/contract.ts';
 import { startEtcdCluster, type EtcdCluster, type EtcdClusterOptions } from '../harness/etcd.ts';
 import {
   startSidecar,
@@ -40,20 +40,13 @@ export interface Agreement {
   readonly token: string;
 }
 
-/** Who leads is told a moment before whoever is new stands in the queue, and stands there a moment before its record is there. */
-async function knowsAll(one: Sidecar, all: readonly Sidecar[], stands: boolean): Promise<boolean> {
+/** A follower tells who leads a moment before its own key is in the queue. */
+async function standsInQueue(one: Sidecar): Promise<boolean> {
   const { members } = (await one.get<MembersAnswer>('/members')).body;
-  const known = members.filter(({ version }) => version !== null);
-  return (
-    all.every(({ id }) => known.some((member) => member.id === id)) &&
-    (!stands || known.some(({ id, place }) => id === one.id && place !== null))
-  );
+  return members.some(({ id, place }) => id === one.id && place !== null);
 }
 
-/**
- * Waits until exactly one of these leads, all of them name it and its term and know the records of all, and its followers
- * stand in the queue.
- */
+/** Waits until exactly one of these leads, all of them name it and its term, and its followers stand in the queue. */
 export async function agreement(
   sidecars: readonly Sidecar[],
   withinMs = agreeWithinMs,
@@ -68,14 +61,25 @@ export async function agreement(
       const agreed = answers.every(
         ({ body }) => body.leader?.id === leader.id && body.leader.fencingToken === token,
       );
-      const know = sidecars.map((one, index) =>
-        knowsAll(one, sidecars, answers[index]!.body.role === 'follower'),
-      );
-      const settled = agreed && (await Promise.all(know)).every(Boolean);
-      return settled && { leader, token, others: sidecars.filter((one) => one !== leader) };
+      const followers = sidecars.filter((_, index) => answers[index]!.body.role === 'follower');
+      const stand = agreed && (await Promise.all(followers.map(standsInQueue))).every(Boolean);
+      return stand && { leader, token, others: sidecars.filter((one) => one !== leader) };
     },
     { withinMs, what: `one leader among ${sidecars.map(({ id }) => id).join(', ')}` },
   );
+}
+
+/**
+ * Waits until `one` has read what all of these say of themselves: the queue shows who has just joined it before its record is
+ * there, and records are read once a round.
+ */
+export async function knowsRecords(one: Sidecar, all: readonly Sidecar[]): Promise<void> {
+  const known = async (): Promise<boolean> => {
+    const { members } = (await one.get<MembersAnswer>('/members')).body;
+    const ids = members.filter(({ version }) => version !== null).map(({ id }) => id);
+    return all.every(({ id }) => ids.includes(id));
+  };
+  await eventually(known, { withinMs: agreeWithinMs, what: `the records of all at ${one.id}` });
 }
 
 type Wish = Partial<SidecarOptions> & { readonly election: string };

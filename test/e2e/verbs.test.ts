@@ -4,7 +4,15 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Answer, GetOptions, LeaderAnswer, Sidecar } from '../harness/sidecar.ts';
 import { eventually } from '../harness/wait.ts';
 import { Probe, staleClaims } from './claims.ts';
-import { agreement, failoverWithinMs, lapsing, openStage, ttlMs, type Stage } from './stage.ts';
+import {
+  agreement,
+  knowsRecords,
+  failoverWithinMs,
+  lapsing,
+  openStage,
+  ttlMs,
+  type Stage,
+} from './stage.ts';
 
 let stage: Stage;
 
@@ -147,6 +155,7 @@ test('step-down: another leads when the answer comes; alone, it leads again unle
   ]);
   const { leader, others, token } = await agreement([a, b]);
   const other = others[0]!;
+  await knowsRecords(other, [a, b]);
   const wrong = await post(other, '/step-down', {});
   expect(wrong).toMatchObject({ status: 409, body: { code: 'not_leader' } });
   expect(wrong.body.detail).toContain(`${leader.id} leads`);
