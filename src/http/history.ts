@@ -29,14 +29,18 @@ function leaderlessBefore(term: TermRecord, before: TermRecord | undefined): Bou
   const recordedMs = between(before, term);
   if (leaderlessMs === null) return exactly(recordedMs);
   if (leaderlessMs === leaderlessAtMostMs) return exactly(leaderlessMs);
-  const isWithin = recordedMs !== null && recordedMs <= (leaderlessAtMostMs ?? Infinity);
-  if (isWithin) return exactly(leaderlessAtMostMs === null ? leaderlessMs : recordedMs);
   const ttlMs = before?.ttlMs ?? null;
+  // An etcd that stands still keeps leases longer, and what is seen of them is no sign of life then.
+  const seenMs = (leaderlessAtMostMs ?? Infinity) + (ttlMs ?? 0);
+  const isWithin = recordedMs !== null && recordedMs <= seenMs;
+  if (isWithin) return exactly(leaderlessAtMostMs === null ? leaderlessMs : recordedMs);
   // Of a version that did not say when it last heard.
   const unheardMs = ttlMs === null ? null : leaderlessMs + ttlMs + expiryLagMs;
   // Whoever's key was taken away may have led on until it knew.
   const leastMs = endBefore === 'taken_away' ? 0 : leaderlessMs;
-  return { leastMs, mostMs: leaderlessAtMostMs ?? unheardMs };
+  const mostMs = leaderlessAtMostMs ?? unheardMs;
+  // Longer still: etcd stood still for long, or a term between the two was never recorded.
+  return { leastMs, mostMs: mostMs === null ? null : Math.max(mostMs, recordedMs ?? 0) };
 }
 
 /** The earliest moment at which a term can have ended that did not say when: not before it began. */
@@ -87,6 +91,7 @@ function onWire(
   leads: boolean | null,
 ): TermOnWire {
   const { token, leader, address, from, reason, actor } = term;
+  const rounded = (ms: number | null): number | null => (ms === null ? null : Math.round(ms));
   return {
     fencingToken: token.toString(),
     leader,
@@ -97,9 +102,9 @@ function onWire(
     cause,
     reason,
     actor,
-    leaderlessMs: leastMs === mostMs ? leastMs : null,
-    leaderlessAtLeastMs: leastMs,
-    leaderlessAtMostMs: mostMs,
+    leaderlessMs: leastMs === mostMs ? rounded(leastMs) : null,
+    leaderlessAtLeastMs: rounded(leastMs),
+    leaderlessAtMostMs: rounded(mostMs),
     endDerived,
     leads,
   };

@@ -834,11 +834,17 @@ describe('the history', () => {
       const answer = (await asked('/history')).body as unknown as HistoryAnswer;
       return [answer.terms[0]?.leaderlessAtLeastMs, answer.terms[0]?.leaderlessAtMostMs];
     };
-    // It came back and said when it ended; but not what lies between two terms of which one was never recorded.
+    // It came back and said when it ended: that counts, also where etcd stood still and its key was seen for longer. What lies
+    // between two terms may hide one that was never recorded: then it is only a bound.
     const measured = { leaderlessMs: 3, leaderlessAtMostMs: 5300 };
     const corrected = { to: at(26n), cause: 'etcd_unreachable' } as const;
     expect(await gaps(term(30n, measured), term(20n, corrected))).toEqual([4000, 4000]);
-    expect(await gaps(term(30n, measured), term(20n, { to: at(22n) }))).toEqual([3, 5300]);
+    const still = { ...measured, leaderlessAtMostMs: 3900.4 };
+    expect(await gaps(term(30n, still), term(20n, { ...corrected, ttlMs: 3000 }))).toEqual([
+      4000, 4000,
+    ]);
+    expect(await gaps(term(30n, still), term(20n, corrected))).toEqual([3, 4000]);
+    expect(await gaps(term(30n, measured), term(20n, { to: at(22n) }))).toEqual([3, 8000]);
     // Whose key was taken away may have led on until it knew.
     const taken = { ...measured, endBefore: 'taken_away' } as const;
     expect(await gaps(term(30n, taken), term(20n, {}))).toEqual([0, 5300]);
