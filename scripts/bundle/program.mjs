@@ -1,6 +1,5 @@
 // Bundles an entry and everything it needs into one file that is a program, then runs it once.
-// Promises: the file needs no node_modules and no package.json beside it, reads no other file when it
-// starts, and works both as CommonJS (copied alone to an empty folder) and as an ES module (inside this
+// Promises: the file needs no node_modules, no package.json and no other file beside it, and works both as CommonJS (copied alone to an empty folder) and as an ES module (inside this
 // package). Fails when a package changed in a way that would break that. Does not check types.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -33,7 +32,7 @@ const licences = /(?=^\/\*! Bundled license information:)/m;
  */
 function built(text) {
   const [code, licensed = ''] = text.split(licences);
-  const [foreign] = /[^\0-\x7f]|String\.raw`[^`]*\n/.exec(code) ?? [];
+  const [foreign] = /[^\0-\x7f]|String\.raw`[^`]*\n|\\\n/.exec(code) ?? [];
   if (foreign !== undefined) throw new Error(`the program has ${JSON.stringify(foreign)} in it`);
   const program = `${opening}${code.trimEnd().replaceAll('\n', '\\n')}})`;
   const escaped = (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`;
