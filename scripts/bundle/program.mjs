@@ -1,6 +1,7 @@
 // Bundles an entry and everything it needs into one file that is a program, then runs it once.
-// Promises: the file needs no node_modules, no package.json and no other file beside it, and works both as CommonJS (copied alone to an empty folder) and as an ES module (inside this
-// package). Fails when a package changed in a way that would break that. Does not check types.
+// Promises: the file needs no node_modules, no package.json and no other file beside it, and works both as
+// CommonJS (copied alone to an empty folder) and as an ES module (inside this package). Fails when a package
+// changed in a way that would break that. Does not check types.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
