@@ -73,24 +73,20 @@ export function sendShort(
   method: 'GET' | 'HEAD' | 'OPTIONS',
 ): void {
   const length = method === 'OPTIONS' ? 0 : Buffer.byteLength(body);
-  response.writeHead(status, headerOf(contentType, role, length));
+  response.writeHead(status, [...headerOf(contentType, role), 'Content-Length', String(length)]);
   response.end(method === 'GET' ? body : undefined);
 }
 
-/** By content type and role; the last value is the length of the answer at hand. */
-const headers = new Map<string, Partial<Record<Role, (string | number)[]>>>();
+const headers = new Map<string, readonly string[]>();
 
-/** Names and values in turn, which is the form that Node copies least: it is read at once, and made once. */
-function headerOf(contentType: string, role: Role, length: number): (string | number)[] {
-  let ofType = headers.get(contentType);
-  if (ofType === undefined) headers.set(contentType, (ofType = {}));
-  ofType[role] ??= Object.entries({
-    'Content-Type': contentType,
-    ...commonHeaders(role),
-    'Content-Length': length,
-  }).flat();
-  const header = ofType[role];
-  header[header.length - 1] = length;
+/** Names and values in turn, which is the form that Node copies least. */
+function headerOf(contentType: string, role: Role): readonly string[] {
+  const key = `${role} ${contentType}`;
+  let header = headers.get(key);
+  if (header === undefined) {
+    header = Object.entries({ 'Content-Type': contentType, ...commonHeaders(role) }).flat();
+    headers.set(key, header);
+  }
   return header;
 }
 
